@@ -1,0 +1,126 @@
+"""What a method says of itself before it runs, what a run is given, and what it gives back.
+
+A method file ends in ``SPEC = MethodSpec(...)``. Everything a form, a flag, a table or a page needs is in it; nothing
+is imported until :attr:`MethodSpec.build` is called.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from napari_emsynth.errors import Cancelled
+from napari_emsynth.params import Params
+from napari_emsynth.volume import Volume
+
+Task = Literal["interpolate", "align", "upsample", "superres"]
+TASKS: tuple[Task, ...] = ("interpolate", "align", "upsample", "superres")
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what is being done); from the thread that computes."""
+
+
+class CancelToken:
+    """Asked between tiles; set from any thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the job to stop at the next tile."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """True once :meth:`cancel` was called."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise :class:`Cancelled` if the job was cancelled."""
+        if self._event.is_set():
+            raise Cancelled("cancelled")
+
+
+def no_progress(done: int, total: int, message: str) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """How to compute, as the user asked; resolved by :mod:`napari_emsynth.tiling`.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:n" or "mps".
+        precision: "auto", "fp32", "bf16" or "fp16".
+        tile: tile edge in px along y and x; None lets the engine choose.
+        seed: of every random number drawn.
+        progress: called after every tile.
+        cancel: asked between tiles.
+        note: called with one line when the engine had to change something (a smaller tile, another device).
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    tile: int | None = None
+    seed: int = 0
+    progress: Progress = no_progress
+    cancel: CancelToken = field(default_factory=CancelToken)
+    note: Callable[[str], None] = lambda line: None  # noqa: E731
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec:
+    """One method: what it is called, what it promises, how it is built.
+
+    Args:
+        task: what it does.
+        id: its name within the task, as on the command line.
+        title: a few words for a menu.
+        summary: one or two sentences for a tooltip: what it does, what it keeps.
+        paper: the source, or "" for a floor.
+        params: the frozen dataclass of its parameters.
+        build: (params, runtime, weights name or file or None) -> the task's protocol; imports what it needs then.
+        weights: names of bundled weights, the default first; empty for methods without a network.
+        keeps_acquired: True when every acquired voxel outside the request is bit-identical in the result.
+        has_uncertainty: True when results carry a per-voxel uncertainty.
+        recipe: () -> training recipe (see :mod:`napari_emsynth.training`), or None when it cannot be trained.
+    """
+
+    task: Task
+    id: str
+    title: str
+    summary: str
+    build: Callable[[Any, Runtime, str | None], Any]
+    paper: str = ""
+    params: type[Params] = Params
+    weights: tuple[str, ...] = ()
+    keeps_acquired: bool = True
+    has_uncertainty: bool = False
+    recipe: Callable[[], Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Task and id, as in ``emsynth train TASK/ID``."""
+        return f"{self.task}/{self.id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a method gives back.
+
+    Args:
+        volume: the restored, aligned, upsampled or super-resolved volume.
+        synthetic: mask on the same grid, uint8, 1 where a voxel was made up.
+        provenance: JSON object: method, version, weights, params, seed, source, sections, self-check.
+        uncertainty: float32 on the same grid, half width of the 90 % interval in source intensity units,
+            0 where acquired; None when the method has none.
+        displacement: float32 [z, 2, y, x] (dy, dx) px, pull convention; None when nothing moved.
+    """
+
+    volume: Volume
+    synthetic: Volume
+    provenance: dict[str, Any]
+    uncertainty: Volume | None = None
+    displacement: Any = None
