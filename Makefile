@@ -1,0 +1,40 @@
+# make demo   repair the bundled sample, into ./demo/ (and open napari with it when there is a display)
+# make test   everything that continuous integration runs
+#
+# Both first make .venv with all they need. Another PyTorch:  make demo TORCH=torch==2.14.0
+VENV := .venv
+TORCH := $(shell grep '^torch==' constraints.txt)
+BIN := $(VENV)/bin
+
+# The tests of the real window draw on a virtual screen; where there is none they are skipped.
+SCREEN := $(shell command -v xvfb-run >/dev/null && echo 'QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1600x1000x24"')
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.ready
+	$(BIN)/python scripts/demo.py demo
+
+test: lint
+	@$(MAKE) --no-print-directory pytest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# A make of its own, so that xvfb-run is looked for after the set-up may have installed it.
+.PHONY: pytest
+pytest:
+	$(SCREEN) $(BIN)/python -m pytest
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.ready: pyproject.toml constraints.txt scripts/setup.sh
+	scripts/setup.sh $(VENV) '$(TORCH)'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo

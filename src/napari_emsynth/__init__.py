@@ -1,0 +1,249 @@
+"""Repair volume electron microscopy: the public Python API.
+
+>>> import napari_emsynth as es
+>>> volume = es.read("stack.tif", voxel_nm=(28, 11.24, 11.24))
+>>> result = es.interpolate(volume, sections=[37])
+>>> es.write(result, "mended.ome.zarr")
+
+Conventions: order is z, y, x; lengths are nm. Law: importing this module loads neither torch, nor Qt, nor napari, nor
+numpy; each name brings what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_emsynth.errors import Cancelled, InputError
+    from napari_emsynth.grid import Grid
+    from napari_emsynth.io import read, write
+    from napari_emsynth.methods import all_methods as methods
+    from napari_emsynth.params import Params
+    from napari_emsynth.spec import CancelToken, MethodSpec, Progress, Result, Runtime
+    from napari_emsynth.trust.detect import Suspect
+    from napari_emsynth.volume import Volume
+
+__all__ = [
+    "CancelToken", "Cancelled", "Grid", "InputError", "MethodSpec", "Params", "Result", "Runtime", "Suspect", "Volume",
+    "__version__", "detect", "evaluate", "interpolate", "methods", "read", "train", "write",
+]  # fmt: skip
+
+# Name -> the module it lives in. ``methods`` is both: the package, which lists its methods when it is called.
+_HOMES = {
+    "CancelToken": "spec",
+    "Cancelled": "errors",
+    "Grid": "grid",
+    "InputError": "errors",
+    "MethodSpec": "spec",
+    "Params": "params",
+    "Result": "spec",
+    "Runtime": "spec",
+    "Suspect": "trust.detect",
+    "Volume": "volume",
+    "read": "io",
+    "write": "io",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("napari-emsynth")
+    if name == "methods":
+        return import_module("napari_emsynth.methods")
+    if name in _HOMES:
+        value = getattr(import_module(f"napari_emsynth.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def interpolate(
+    volume: Any,
+    sections: Sequence[int] | None = None,
+    *,
+    mask: Any = None,
+    insert: bool = False,
+    method: str = "emsynth",
+    weights: str | None = None,
+    params: Mapping[str, Any] | Params | None = None,
+    voxel_nm: Sequence[float] | None = None,
+    selfcheck: bool = True,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+) -> Result:
+    """Replace damaged sections, parts of sections, or insert missing ones.
+
+    Args:
+        volume: [z, y, x] a Volume or an array. Lazy in (dask, zarr) gives lazy out: a section is computed when read.
+        sections: 0-based indices of the sections to replace; with ``insert``, a new section goes before each.
+        mask: [z, y, x] of the volume's shape, non-zero = replace; alone, or to limit ``sections``.
+        insert: add sections instead of replacing them.
+        method: id of an interpolate method, see ``methods("interpolate")``.
+        weights: name of bundled weights or a .safetensors file; None takes the method's default.
+        params: of the method, as its dataclass or as a mapping; what is absent takes its default.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
+        selfcheck: repeat the repair on intact neighbours and report its error beside the floors.
+        device: "auto", "cpu", "cuda", "cuda:n" or "mps".
+        precision: "auto", "fp32", "bf16" or "fp16".
+        tile: tile edge in px; None lets the engine choose.
+        seed: of every random number drawn.
+        progress: called with (done, total, what) from the computing thread.
+        runtime: all of the five above in one object, with a cancel token; excludes them.
+
+    Raises:
+        InputError: bad use or bad input, in one line that names the value, the limit and the unit.
+        Cancelled: the runtime's token was cancelled.
+    """
+    from napari_emsynth.methods.interpolate import interpolate as task
+
+    return task(
+        volume,
+        sections,
+        mask=mask,
+        insert=insert,
+        method=method,
+        weights=weights,
+        params=params,
+        voxel_nm=voxel_nm,
+        runtime=_runtime(runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress),
+        selfcheck=selfcheck,
+    )
+
+
+def evaluate(
+    name: str,
+    volume: Any,
+    *,
+    gap: int = 1,
+    weights: str | None = None,
+    sections: Sequence[int] | None = None,
+    limit: int = 16,
+    voxel_nm: Sequence[float] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+) -> dict[str, Any]:
+    """Score a method on intact sections of ``volume`` as if they were missing, beside the floors.
+
+    Args:
+        name: task and id, such as "interpolate/emsynth".
+        volume: [z, y, x] a Volume or an array.
+        gap: sections from the missing one to the nearest that may be looked at.
+        weights: name of bundled weights or a .safetensors file; None takes the method's default.
+        sections: which to leave out; None takes up to ``limit`` spread over the stack.
+        limit: most sections to score.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
+        device, precision, tile, seed, progress, runtime: as in :func:`interpolate`.
+
+    Raises:
+        InputError: an unknown method, a stack too short for the gap, bad input.
+    """
+    from napari_emsynth.methods import get_by_name
+    from napari_emsynth.methods.interpolate import evaluate as task
+    from napari_emsynth.volume import Volume
+
+    spec = get_by_name(name)
+    return task(
+        Volume.of(volume, voxel_nm=voxel_nm),
+        method=spec.id,
+        weights=weights,
+        gap=gap,
+        runtime=_runtime(runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress),
+        sections=sections,
+        limit=limit,
+    )
+
+
+def detect(volume: Any, *, sensitivity: float = 1.0, voxel_nm: Sequence[float] | None = None) -> list[Suspect]:
+    """List sections that look blank, saturated, blurred, half missing, displaced or repeated.
+
+    Args:
+        volume: [z, y, x] a Volume or an array; read section by section.
+        sensitivity: 1 is balanced; larger reports more.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
+    """
+    from napari_emsynth.trust.detect import detect as task
+    from napari_emsynth.volume import Volume
+
+    return task(Volume.of(volume, voxel_nm=voxel_nm), sensitivity=sensitivity)
+
+
+def train(
+    name: str,
+    volume: Any,
+    out: str | Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    start: str | None = None,
+    resume: bool = False,
+    roi: Sequence[slice] | None = None,
+    voxel_nm: Sequence[float] | None = None,
+    on_step: Callable[[Any], None] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    seed: int = 0,
+    runtime: Runtime | None = None,
+) -> dict[str, Any]:
+    """Fine-tune a method on the very volume it will mend; no labels are needed.
+
+    Args:
+        name: task and id, such as "interpolate/emsynth".
+        volume: [z, y, x] a Volume or an array.
+        out: the .safetensors file to write, with its card beside it.
+        minutes, steps: when to stop.
+        start: name of bundled weights or a file to start from.
+        resume: go on from the checkpoint that a killed run left beside ``out``.
+        roi: three slices z, y, x to learn from; None takes everything.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
+        on_step: called after every step.
+        device, precision, tile, seed, runtime: as in :func:`interpolate`.
+
+    Raises:
+        InputError: an unknown method, one that cannot be trained, a volume too small.
+    """
+    from napari_emsynth.training import train as task
+    from napari_emsynth.volume import Volume
+
+    return task(
+        name,
+        Volume.of(volume, voxel_nm=voxel_nm),
+        out,
+        minutes=minutes,
+        steps=steps,
+        start=start,
+        resume=resume,
+        roi=roi,
+        runtime=_runtime(runtime, device=device, precision=precision, tile=tile, seed=seed, progress=None),
+        on_step=on_step,
+    )
+
+
+def _runtime(
+    runtime: Runtime | None, *, device: str, precision: str, tile: int | None, seed: int, progress: Progress | None
+) -> Runtime:
+    """Return the runtime asked for, as one object or as keywords, never half of each."""
+    from napari_emsynth.errors import InputError
+    from napari_emsynth.spec import Runtime, no_progress
+
+    if runtime is None:
+        return Runtime(device=device, precision=precision, tile=tile, seed=seed, progress=progress or no_progress)
+    if (device, precision, tile, seed, progress) != ("auto", "auto", None, 0, None):
+        raise InputError("give either runtime or its parts (device, precision, tile, seed, progress), not both")
+    return runtime
