@@ -1,0 +1,65 @@
+"""A Dask cluster: processes of this machine, or one that is running already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from napari_emsynth.errors import InputError
+
+# A scheduler that is there answers within milliseconds; a wrong address must not look like a long computation.
+SECONDS_TO_ANSWER = 10
+
+
+@contextmanager
+def connect(*, workers: int | None = None, address: str | None = None) -> Iterator[Any]:
+    """Yield a ``distributed.Client``; what was started here is stopped at the end.
+
+    Args:
+        workers: processes to start on this machine, which share its cores.
+        address: of a running scheduler, such as tcp://host:8786. Its workers need this package, and must find lazy
+            files under the same path. Excludes ``workers``.
+
+    Raises:
+        InputError: both or neither given, fewer than one worker, no scheduler at the address, or Dask's
+            distributed scheduler is not installed.
+    """
+    if (workers is None) == (address is None):
+        raise InputError("give either a number of workers or the address of a Dask scheduler")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers = {workers} is below the limit of 1 worker")
+    try:
+        import distributed
+    except ImportError:
+        raise InputError('needs Dask\'s distributed scheduler: pip install "napari-emsynth[dask]"') from None
+    if workers is not None:
+        with _local(distributed, workers) as cluster, distributed.Client(cluster) as client:
+            yield client
+        return
+    with _remote(distributed, str(address)) as client:
+        yield client
+
+
+def _local(distributed: Any, workers: int) -> Any:
+    """Return a cluster of ``workers`` processes that share this machine's cores evenly."""
+    import dask
+
+    # One task at a time a process, several threads in it: torch and NumPy parallelise inside, and weights load once.
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": dict.fromkeys(names, threads)}):
+        return distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        )
+
+
+def _remote(distributed: Any, address: str) -> Any:
+    try:
+        return distributed.Client(address, timeout=SECONDS_TO_ANSWER)
+    except (OSError, TimeoutError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"no Dask scheduler answers at {address} within {SECONDS_TO_ANSWER} s: {reason}"
+        ) from None
