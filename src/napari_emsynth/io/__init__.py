@@ -1,0 +1,236 @@
+"""Files to volumes and results to files.
+
+Reading is lazy: memory-mapped, or decoded as it is asked for. Writing streams block by block under a
+temporary name and renames when complete; what cannot be read or written is refused in one line, before any
+work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.grid import Triple, check_voxel_nm
+from napari_emsynth.io.atomic import working
+from napari_emsynth.io.content import Content
+from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
+from napari_emsynth.volume import Volume
+
+Format = Literal["tiff", "zarr", "mrc", "folder"]
+SUFFIXES: dict[str, Format] = {".tif": "tiff", ".tiff": "tiff", ".zarr": "zarr", ".mrc": "mrc"}
+WRITTEN: tuple[Format, ...] = ("tiff", "zarr")
+
+__all__ = [
+    "SUFFIXES",
+    "check_output",
+    "read",
+    "read_provenance",
+    "read_synthetic",
+    "read_uncertainty",
+    "write",
+]
+
+
+def read(path: str | os.PathLike[str], voxel_nm: tuple[float, float, float] | None = None) -> Volume:
+    """Read a file or a folder of images as a lazy volume.
+
+    Args:
+        path: .tif, .tiff, .ome.tif, .zarr, .ome.zarr, .mrc, or a folder of 2-D images.
+        voxel_nm: voxel size (z, y, x) in nm; replaces what the file states. Without either it is unknown
+            (None).
+
+    Returns:
+        The volume; ``metadata["path"]`` is its file, ``metadata["emsynth"]`` its provenance if it has one.
+
+    Raises:
+        InputError: no such file, unknown suffix, damaged, or not one volume z, y, x of grey voxels.
+    """
+    size: Triple | None = check_voxel_nm(voxel_nm)
+    path = Path(path)
+    kind = _existing(path)
+    volume = _reader(kind)(path)
+    return volume if size is None else replace(volume, grid=replace(volume.grid, voxel_nm=size))
+
+
+def read_synthetic(path: str | os.PathLike[str]) -> Volume | None:
+    """Return the synthetic mask (uint8, 1 = made up) a file carries, or None.
+
+    Raises:
+        InputError: no such file, unknown suffix, or damaged.
+    """
+    return _part(Path(path), "synthetic")
+
+
+def read_uncertainty(path: str | os.PathLike[str]) -> Volume | None:
+    """Return the uncertainty (float32, half width of the 90 % interval) a file carries, or None.
+
+    Raises:
+        InputError: no such file, unknown suffix, or damaged.
+    """
+    return _part(Path(path), "uncertainty")
+
+
+def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the provenance record a file carries, or None.
+
+    Raises:
+        InputError: no such file, unknown suffix, or damaged.
+    """
+    path = Path(path)
+    kind = _existing(path)
+    if kind == "tiff":
+        from napari_emsynth.io.tiff import read_tiff_record
+
+        return read_tiff_record(path)
+    if kind == "zarr":
+        from napari_emsynth.io.zarr import read_zarr_record
+
+        return read_zarr_record(path)
+    return None
+
+
+def write(
+    source: Result | Volume,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Path:
+    """Write a result (volume, synthetic mask, uncertainty, provenance) or a volume; lazy arrays are streamed.
+
+    Args:
+        source: what to write; never modified.
+        path: .tif, .tiff or .ome.tif for OME-TIFF; .zarr or .ome.zarr for OME-Zarr 0.5.
+        overwrite: replace what is there; it stays until the new one is complete.
+        resume: Zarr only: continue the same job after a kill or a cancel, without computing finished blocks
+            again.
+        progress: called after every block.
+        cancel: asked between blocks.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: see :func:`check_output`; the disk is full; ``resume`` finds another job's work.
+        Cancelled: nothing is at ``path``; finished Zarr blocks wait for ``resume``.
+    """
+    path = Path(path)
+    content = Content.of(source)
+    known = content.volume.metadata.get("path")
+    check_output(path, None if known is None else Path(known), overwrite, resume)
+    with working(path) as work:
+        if _kind(path) == "tiff":
+            from napari_emsynth.io.tiff import write_tiff
+
+            write_tiff(content, work, progress, cancel)
+        else:
+            from napari_emsynth.io.zarr_write import write_zarr
+
+            write_zarr(content, work, progress, cancel, resume=resume)
+        work.publish()
+        work.journal = None
+    return path
+
+
+def check_output(
+    path: str | os.PathLike[str], source: str | os.PathLike[str] | None, overwrite: bool, resume: bool = False
+) -> None:
+    """Refuse an output that cannot or must not be written, before any work.
+
+    Args:
+        path: where the result goes.
+        source: the input's file or folder; None when it has none.
+        overwrite: an existing output may be replaced.
+        resume: an interrupted job is to be continued.
+
+    Raises:
+        InputError: unknown suffix, a folder that is missing or read-only, OUT that is or overlaps IN, OUT
+            that exists.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if kind not in WRITTEN:
+        raise InputError(f"cannot write {path}: suffix {path.suffix or 'missing'!r}, needs {_written()}")
+    if resume and kind != "zarr":
+        raise InputError(f"cannot resume {path}: only .zarr outputs can be resumed")
+    if source is not None:
+        _check_apart(path.resolve(), Path(source).resolve())
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"cannot write {path}: the folder {path.parent} is not writable")
+    if path.exists() or path.is_symlink():
+        if not overwrite:
+            raise InputError(f"{path} exists; choose another name or allow overwriting")
+        _check_replaceable(path, kind)
+
+
+def _check_apart(out: Path, source: Path) -> None:
+    """Refuse an output that is the input, inside it or around it."""
+    if out == source or (out.exists() and source.exists() and out.samefile(source)):
+        raise InputError(f"output and input are the same file {out}; the input is never modified")
+    if source in out.parents or out in source.parents:
+        raise InputError(f"output {out} and input {source} overlap; the input is never modified")
+
+
+def _check_replaceable(path: Path, kind: Format) -> None:
+    """Refuse to replace a folder that is not an image."""
+    from napari_emsynth.io.zarr import is_zarr
+
+    if path.is_dir() and not (kind == "zarr" and (is_zarr(path) or not any(path.iterdir()))):
+        raise InputError(f"cannot overwrite {path}: it is a folder that holds other things than a Zarr image")
+
+
+def _reader(kind: Format) -> Callable[[Path], Volume]:
+    """Return the reader of a format; only what it needs is imported."""
+    module = importlib.import_module(f"napari_emsynth.io.{kind}")
+    reader: Callable[[Path], Volume] = getattr(module, f"read_{kind}")
+    return reader
+
+
+def _written() -> str:
+    return " or ".join(suffix for suffix, kind in SUFFIXES.items() if kind in WRITTEN)
+
+
+def _kind(path: Path) -> Format | None:
+    """Return the format a name asks for."""
+    return SUFFIXES.get(path.suffix.lower())
+
+
+def _existing(path: Path) -> Format:
+    """Return the format of what is at ``path``.
+
+    Raises:
+        InputError: nothing is there, or its suffix is unknown.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
+    if path.is_dir():
+        from napari_emsynth.io.zarr import is_zarr
+
+        return "zarr" if is_zarr(path) or _kind(path) == "zarr" else "folder"
+    kind = _kind(path)
+    if kind is None or kind == "zarr":
+        known = ", ".join((*SUFFIXES, "a folder of 2-D images"))
+        raise InputError(f"cannot read {path}: suffix {path.suffix or 'missing'!r}, needs {known}")
+    return kind
+
+
+def _part(path: Path, name: str) -> Volume | None:
+    kind = _existing(path)
+    if kind == "tiff":
+        from napari_emsynth.io.tiff import read_tiff_part
+
+        return read_tiff_part(path, name)
+    if kind == "zarr":
+        from napari_emsynth.io.zarr import read_zarr_part
+
+        return read_zarr_part(path, name)
+    return None

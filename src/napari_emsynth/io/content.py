@@ -1,0 +1,157 @@
+"""What goes into a file, read block by block.
+
+Laws: the arrays of one result are computed together, so that work they share is done once; nothing larger
+than a block is held; two contents with the same :meth:`Content.fingerprint` are the same job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.grid import Shape
+from napari_emsynth.spec import Result
+from napari_emsynth.volume import Array, Volume
+
+Block = tuple[slice, slice, slice]
+
+# What may differ between two runs of the same job.
+VOLATILE = frozenset({"created", "seconds", "device", "selfcheck", "notices", "voxels_per_second"})
+
+
+@dataclass(frozen=True)
+class Content:
+    """A volume with what is known of it.
+
+    Args:
+        volume: the voxels.
+        synthetic: mask on the same grid, uint8; None when nothing is known.
+        uncertainty: float32 on the same grid, or None.
+        provenance: JSON object, or None.
+    """
+
+    volume: Volume
+    synthetic: Volume | None = None
+    uncertainty: Volume | None = None
+    provenance: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, source: Result | Volume) -> Content:
+        """Take apart a result, or a volume (which keeps the record it was read with).
+
+        Raises:
+            InputError: a mask or an uncertainty of another shape than the volume's.
+        """
+        if isinstance(source, Volume):
+            return cls(source, provenance=source.metadata.get("emsynth"))
+        for name, part in (("synthetic mask", source.synthetic), ("uncertainty", source.uncertainty)):
+            if part is not None and part.shape != source.volume.shape:
+                raise InputError(f"the {name} has shape {part.shape}, the volume {source.volume.shape}")
+        return cls(source.volume, source.synthetic, source.uncertainty, source.provenance)
+
+    @property
+    def parts(self) -> dict[str, Volume]:
+        """The arrays by name; the volume first."""
+        named = {"volume": self.volume, "synthetic": self.synthetic, "uncertainty": self.uncertainty}
+        return {name: part for name, part in named.items() if part is not None}
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Return the type in which a part is stored."""
+        fixed = {"synthetic": np.uint8, "uncertainty": np.float32}
+        return np.dtype(fixed[name]) if name in fixed else self.volume.dtype
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of one voxel over all parts."""
+        return sum(self.dtype(name).itemsize for name in self.parts)
+
+    def read(self, block: Block) -> dict[str, Array]:
+        """Compute one block of every part, together, in native byte order."""
+        blocks = {name: part.data[block] for name, part in self.parts.items()}
+        lazy = {name: b for name, b in blocks.items() if hasattr(b, "compute")}
+        if lazy:
+            import dask
+            from dask.base import get_scheduler
+
+            # One block at a time in this thread, unless the user chose a scheduler (a cluster): memory
+            # stays flat.
+            values = dask.compute(*lazy.values(), scheduler=get_scheduler() or "synchronous")
+            blocks.update(zip(lazy, values, strict=True))
+        return {
+            name: np.ascontiguousarray((b != 0) if name == "synthetic" else b, dtype=self.dtype(name))
+            for name, b in blocks.items()
+        }
+
+    def source_chunks(self) -> list[tuple[tuple[int, ...], ...]]:
+        """Return how the lazy parts are cut along z, y, x; empty when every part is in memory."""
+        return [cuts for part in self.parts.values() if (cuts := chunks_of(part)) is not None]
+
+    def fingerprint(self, **layout: Any) -> str:
+        """Return a hash of what the job makes and from what; ``layout`` is how it is stored."""
+        identity = {
+            "record": _stable(self.provenance),
+            "parts": {name: str(self.dtype(name)) for name in self.parts},
+            "grid": [self.volume.shape, self.volume.grid.voxel_nm, self.volume.grid.origin_nm],
+            "file": file_identity(self.volume.metadata.get("path")),
+            "layout": layout,
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def chunks_of(volume: Volume) -> tuple[tuple[int, ...], ...] | None:
+    """Return the chunk sizes along z, y, x of a dask or zarr array, or None for one in memory."""
+    chunks = getattr(volume.data, "chunks", None)
+    if chunks is None or isinstance(volume.data, np.ndarray):
+        return None
+    if isinstance(chunks[0], tuple):
+        return tuple(tuple(int(c) for c in axis) for axis in chunks)
+    return tuple((int(c),) * math.ceil(n / c) for c, n in zip(chunks, volume.shape, strict=True))
+
+
+def file_identity(path: object) -> list[Any] | None:
+    """Return path, size and time of change of a source file (of a folder: its own), or None."""
+    if path is None or not Path(str(path)).exists():
+        return None
+    status = Path(str(path)).stat()
+    return [str(Path(str(path)).resolve()), status.st_size, status.st_mtime_ns]
+
+
+def slabs(content: Content, budget_bytes: int = 1 << 30) -> Iterator[slice]:
+    """Cut z so that no source chunk is computed twice, within a memory budget.
+
+    Args:
+        content: what is read.
+        budget_bytes: a slab never exceeds this, unless one section does.
+    """
+    z, y, x = content.volume.shape
+    limit = max(1, budget_bytes // (y * x * content.voxel_bytes))
+    cuts = content.source_chunks()
+    depths = max((c[0] for c in cuts), key=max, default=(1,) * z)
+    start = 0
+    for depth in depths:
+        for low in range(start, start + depth, limit):
+            yield slice(low, min(low + limit, start + depth))
+        start += depth
+
+
+def blocks(shape: Shape, edge: Shape) -> list[Block]:
+    """Cut a shape into blocks of ``edge``, in z, y, x order; the last ones are smaller."""
+    cuts = [[slice(i, min(i + e, n)) for i in range(0, n, e)] for n, e in zip(shape, edge, strict=True)]
+    return [(z, y, x) for z in cuts[0] for y in cuts[1] for x in cuts[2]]
+
+
+def _stable(value: Any) -> Any:
+    """Return ``value`` without what may differ between two runs of the same job."""
+    if isinstance(value, dict):
+        return {k: _stable(v) for k, v in value.items() if k not in VOLATILE}
+    if isinstance(value, (list, tuple)):
+        return [_stable(v) for v in value]
+    return value
