@@ -1,10 +1,11 @@
 """How overlapping tiles become one volume: sum(w f) / sum(w), streamed.
 
-Because tiles lie on a regular grid and windows are separable, sum(w) is a product over the axes; each tile's window
-is divided by it beforehand, and no volume of weights is ever held.
+Because tiles lie on a regular grid and windows are separable, sum(w) is a product over the axes; each tile's
+window is divided by it beforehand, and no volume of weights is ever held.
 
-Laws: any window > 0 gives constant in = constant out, corners included, to rounding; blocks arrive in the plan's
-order and each voxel is handed to the sink exactly once; at most one row of tiles along the first axis is held.
+Laws: any window > 0 gives constant in = constant out, corners included, to rounding; blocks arrive in the
+plan's order and each voxel is handed to the sink exactly once; at most one row of tiles along the first axis
+is held.
 """
 
 from __future__ import annotations

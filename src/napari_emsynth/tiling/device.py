@@ -34,9 +34,7 @@ def resolve(device: str) -> torch.device:
         if count == 0:
             raise InputError(f"device {device} is not available: {why_no_gpu()}")
         if index >= count:
-            raise InputError(
-                f"device {device} is not available: this machine has {count} GPU(s), cuda:0 to cuda:{count - 1}"
-            )
+            raise InputError(f"device {device} is not available: the last GPU here is cuda:{count - 1}")
         return torch.device("cuda", index)
     if kind == "mps" and not _has_mps():
         raise InputError(f"device mps is not available: {_why_no_mps()}")
@@ -144,7 +142,7 @@ def _cuda_complaint() -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
         except (RuntimeError, AssertionError) as error:
             return str(error).strip().splitlines()[0]
     return "it reports no device"

@@ -1,7 +1,7 @@
 """What to give up, in which order, when memory runs out: batch, tile size, precision, then the GPU.
 
-Laws: each step uses less memory than the one before (or another memory); the ladder is finite; every step is a line
-the user reads.
+Laws: each step uses less memory than the one before (or another memory); the ladder is finite; every step is
+a line the user reads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from napari_emsynth.tiling.device import precision_name
 # Below this core size (px along any axis) halos cost more than they save.
 SMALLEST_TILE = 32
 
-# What a RuntimeError says when it is really about memory: the CPU's allocator, cuDNN, cuBLAS and MPS have no type.
+# What a RuntimeError says when it is about memory: the CPU's allocator, cuDNN, cuBLAS and MPS have no type.
 _PHRASES = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 

@@ -1,12 +1,12 @@
 """How a volume is cut into tiles: index arithmetic only, any number of axes.
 
-Conventions: a tile *computes* a core block, *reads* that block with a halo on both sides, and *writes* its ``out``.
-Where the halo leaves the volume it is filled by reflection about the outermost voxel centres, again and again when
-the halo is larger than the volume.
+Conventions: a tile *computes* a core block, *reads* that block with a halo on both sides, and *writes* its
+``out``. Where the halo leaves the volume it is filled by reflection about the outermost voxel centres, again
+and again when the halo is larger than the volume.
 
-Laws: without overlap the ``out`` blocks partition the volume; every tile has the same input size, a multiple of
-``multiple``; every core starts at a multiple of ``multiple``, so that a network with strides sees the same phase in
-every tile as in the whole; therefore, when the halo covers the receptive field, tiled equals whole.
+Laws: without overlap the ``out`` blocks partition the volume; every tile has the same input size, a multiple
+of ``multiple``; every core starts at a multiple of ``multiple``, so that a network with strides sees the same
+phase in every tile as in the whole; therefore, when the halo covers the receptive field, tiled equals whole.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def reflect(index: NDArray[np.intp], length: int) -> NDArray[np.intp]:
     if length == 1:
         return np.zeros_like(index)
     folded = np.abs(index) % (2 * length - 2)
-    return np.minimum(folded, 2 * length - 2 - folded)
+    mirrored: NDArray[np.intp] = np.minimum(folded, 2 * length - 2 - folded)
+    return mirrored
 
 
 def plan(
@@ -130,7 +131,7 @@ def _axis(length: int, tile: int, halo: int, overlap: int, multiple: int) -> lis
     size = -(-(core * multiple + 2 * halo) // multiple) * multiple
     spans: list[_Span] = []
     for start in starts:
-        # Equal cores may overlap by rounding; without blending each voxel is written by the first that has it.
+        # Equal cores may overlap by rounding; without blending the first that has a voxel writes it.
         first = start if overlap or not spans else spans[-1].out.stop
         out = slice(first, min(start + core * multiple, length))
         spans.append(_span(out, start - halo, size, length))
@@ -140,8 +141,8 @@ def _axis(length: int, tile: int, halo: int, overlap: int, multiple: int) -> lis
 def _span(out: slice, start: int, size: int, length: int) -> _Span:
     """Return what to read for the input [start, start + size) of an axis of ``length`` voxels.
 
-    A reflected voxel may lie further inside than the input itself (a last tile that is mostly padding), so the
-    range read is that of all indices needed. It ends at ``length`` whenever a reflection at the far end is needed.
+    A reflected voxel may lie further inside than the input itself (a last tile that is mostly padding), so
+    the range read is that of all indices needed; it ends at ``length`` when the far end reflects.
     """
     needed = reflect(np.arange(start, start + size), length)
     return _Span(

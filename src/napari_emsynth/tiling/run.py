@@ -1,14 +1,16 @@
 """Tiles -> device -> blended output: the one loop every network of this package runs in.
 
-Conventions: arrays are [c, *spatial] float32 with spatial = (y, x) or (z, y, x); the fn sees [b, c, *spatial] on the
-device and answers [b, c', *spatial], or smaller by twice the halo along any axis ('valid' networks).
+Conventions: arrays are [c, *spatial] float32 with spatial = (y, x) or (z, y, x); the fn sees [b, c, *spatial]
+on the device and answers [b, c', *spatial], or smaller by twice the halo along any axis ('valid' networks).
 
-Laws: when the halo covers the fn's receptive field, tiled equals whole; the result depends on the seed, not on the
-order of anything; nothing of the source is changed; memory does not grow with the volume when source and out stream.
+Laws: when the halo covers the fn's receptive field, tiled equals whole; the result depends on the seed, not
+on the order of anything; nothing of the source is changed; memory does not grow with the volume when source
+and out stream.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +50,7 @@ class Writer(Protocol):
     """A sink that is written block by block, each voxel once (more often only after memory ran out)."""
 
     def write(self, where: Slices, block: Float) -> None:
-        """Store [c', *where] float32; the block is not kept by the engine and must not be kept by the sink."""
+        """Store [c', *where] float32; the block's memory is used again, so the sink must not keep it."""
 
 
 def run(
@@ -67,9 +69,9 @@ def run(
     """Compute ``fn`` over a volume of any size, tile by tile.
 
     Args:
-        fn: [b, c, *size] float32 -> [b, c', *size] or [b, c', *(size - 2 halo)] (decided axis by axis). A module,
-            in eval mode, or anything else with ``to(device)`` is moved to the device; other callables find the
-            device on their input. It may change its input.
+        fn: [b, c, *size] float32 -> [b, c', *size] or [b, c', *(size - 2 halo)] (decided axis by axis). A
+            module, in eval mode, or anything else with ``to(device)`` is moved to the device; other callables
+            find the device on their input. It may change its input.
         source: [c, *spatial] float32 array, or a Reader.
         out: [c', *spatial] array or a Writer; None makes a float32 array.
         halo: voxels a tile reads beyond what it computes; one number, or one a spatial axis.
@@ -99,12 +101,9 @@ def run(
         per_axis(multiple, axes, "multiple"),
     )
     wanted = choose_tile(shape, runtime, device, tile)
-    start = Rung(
-        device,
-        resolve_precision(runtime.precision, device),
-        wanted,
-        batch or choose_batch(layout.size(wanted), device),
-    )
+    tiles = layout.tiles(wanted)
+    together = min(len(tiles), batch or choose_batch(tiles[0].size, device))
+    start = Rung(device, resolve_precision(runtime.precision, device), wanted, together)
     sink = _Sink(out, shape, out_channels)
     rung, finished = start, 0
     while True:
@@ -138,9 +137,6 @@ class _Layout:
 
     def tiles(self, tile: Sequence[int]) -> list[Tile]:
         return plan(self.shape, tile, self.halo, overlap=self.overlap, multiple=self.multiple)
-
-    def size(self, tile: Sequence[int]) -> tuple[int, ...]:
-        return self.tiles(tile)[0].size
 
 
 class _Sink:
@@ -190,18 +186,18 @@ class _Job:
 
     def run(self) -> None:
         """Compute what is left; while a batch computes, the next is read and the last is written."""
-        waiting: tuple[list[Tile], Ticket] | None = None
-        with _computing(self._rung, self._fn) as fn:
+        waiting: deque[tuple[list[Tile], Ticket]] = deque()
+        self._runtime.progress(self._done, self._total, "tiles")
+        with _computing(self._rung, self._fn, self._runtime.seed) as fn:
             for first in range(0, len(self._todo), self._rung.batch):
                 self._runtime.cancel.check()
                 tiles = self._todo[first : first + self._rung.batch]
-                ticket = self._stage.download(self._compute(fn, tiles))
-                if waiting is not None:
-                    self._write(*waiting)
-                waiting = tiles, ticket
+                waiting.append((tiles, self._stage.download(self._compute(fn, tiles))))
+                while len(waiting) > self._stage.ahead:
+                    self._write(*waiting.popleft())
             self._runtime.cancel.check()
-            if waiting is not None:
-                self._write(*waiting)
+            while waiting:
+                self._write(*waiting.popleft())
         self.blend.close()
 
     def _compute(self, fn: Fn, tiles: list[Tile]) -> Tensor:
@@ -210,8 +206,6 @@ class _Job:
         buffer = self._stage.buffer((len(tiles), self._source.shape[0], *size))
         for tile, into in zip(tiles, buffer, strict=True):
             tile.fill(_read(self._source, tile.read), into)
-        # One seed a place, so that a stochastic fn does not depend on where an earlier attempt stopped.
-        torch.manual_seed(self._runtime.seed + self._done)
         answer = fn(self._stage.upload())
         margins = _margins(size, tuple(answer.shape[2:]), self._halo)
         core = (slice(s.start - m, s.stop - m) for s, m in zip(self._core, margins, strict=True))
@@ -241,17 +235,18 @@ def _margins(size: tuple[int, ...], answered: tuple[int, ...], halo: tuple[int, 
 
 
 @contextmanager
-def _computing(rung: Rung, fn: Fn) -> Iterator[Fn]:
+def _computing(rung: Rung, fn: Fn, seed: int) -> Iterator[Fn]:
     """Yield the fn, moved to the device, with everything set as it should compute there."""
     device, reduced = rung.device, rung.dtype != torch.float32
     if hasattr(fn, "to"):
         fn.to(device)
     if isinstance(fn, nn.Module):
-        fn.to(memory_format=memory_format(len(rung.tile)))
+        fn.to(memory_format=memory_format(len(rung.tile)))  # type: ignore[call-overload]
     with (
         torch.inference_mode(),
-        torch.random.fork_rng(),
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
         torch.autocast(device.type, dtype=rung.dtype if reduced else None, enabled=reduced),
     ):
+        torch.manual_seed(seed)
         yield fn

@@ -1,7 +1,7 @@
 """How large tiles and batches are, and what a run will need: for the engine and for a form that asks first.
 
-Laws: a tile the user asked for is never exceeded; an image that is only a little larger than a default tile is done
-in one go.
+Laws: a tile the user asked for is never exceeded; an image that is only a little larger than a default tile
+is done in one go.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def choose_tile(
 ) -> tuple[int, ...]:
     """Return the largest core [*spatial]: the user's edge along y and x, else the method's, else the default.
 
+    No axis is longer than the volume's.
+
     Args:
         shape: of the volume, spatial axes only.
         runtime: its ``tile`` is the user's wish.
@@ -63,9 +65,9 @@ def choose_tile(
     else:
         default = (TILE_CPU if device.type == "cpu" else TILE_GPU).get(axes, (512,) * axes)
         chosen = tuple(n if n <= STRETCH * t else t for n, t in zip(shape, default, strict=True))
-    if runtime.tile is None:
-        return chosen
-    return (*chosen[:-2], *(runtime.tile,) * min(2, axes))
+    if runtime.tile is not None:
+        chosen = (*chosen[:-2], *(runtime.tile,) * min(2, axes))
+    return tuple(min(n, t) for n, t in zip(shape, chosen, strict=True))
 
 
 def choose_batch(size: Sequence[int], device: torch.device) -> int:
@@ -115,7 +117,12 @@ def estimate(
 
     Args:
         shape: of the volume, spatial axes only.
-        halo, runtime, tile, multiple, overlap, batch: as for the run.
+        halo: voxels a tile reads beyond its core.
+        runtime: as for the run.
+        tile: as for the run.
+        multiple: as for the run.
+        overlap: as for the run.
+        batch: as for the run.
         channels: of the input.
         activation_bytes: what the network keeps alive at once, bytes an input voxel.
 

@@ -1,10 +1,11 @@
 """How a batch of tiles gets to the device and back.
 
-One interface, two hands: :class:`Stage` is for the CPU (and mps), where a copy is a copy; :class:`CudaStage` does the
-same through two pinned buffers and one side stream each way, so that copies run beside the computation.
+One interface, two hands: :class:`Stage` is for the CPU (and mps), where a copy is a copy; :class:`CudaStage`
+does the same through two pinned buffers and one side stream each way, so that copies run beside the
+computation.
 
-Laws: the fn never sees the source's memory, so it may compute in place; an answer is valid until the second upload
-after it.
+Laws: the fn never sees the source's memory, so it may compute in place; an answer is valid until the second
+upload after it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ def memory_format(axes: int) -> torch.memory_format:
 
 
 class Stage:
-    """Host buffers that torch shares: no copy on the CPU but that from the source."""
+    """Host buffers that torch shares: no copy on the CPU but that from the source.
+
+    Attributes:
+        ahead: answers that may still be on their way while the next batch is computed.
+    """
+
+    ahead = 0
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -43,7 +50,7 @@ class Stage:
         host = self._inputs[self._turn]
         if host is None or host.shape != shape:
             host = self._inputs[self._turn] = self._empty(shape)
-        return host.numpy()  # type: ignore[no-any-return]
+        return host.numpy()
 
     def upload(self) -> Tensor:
         """Return the buffer filled last on the device, [b, c, *size] float32, channels last."""
@@ -66,11 +73,13 @@ class Stage:
 class CudaStage(Stage):
     """Pinned, double-buffered, asynchronous copies on side streams."""
 
+    ahead = 1
+
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
         # Two streams: an upload queued behind a download would wait for the computation it should run beside.
-        self._up, self._down = torch.cuda.Stream(device), torch.cuda.Stream(device)
-        self._uploaded = [torch.cuda.Event() for _ in range(SLOTS)]
+        self._up, self._down = (torch.cuda.Stream(device) for _ in range(2))  # type: ignore[no-untyped-call]
+        self._uploaded = [torch.cuda.Event() for _ in range(SLOTS)]  # type: ignore[no-untyped-call]
         self._outputs: list[Tensor | None] = [None] * SLOTS
 
     def buffer(self, shape: tuple[int, ...]) -> Float:
@@ -87,7 +96,7 @@ class CudaStage(Stage):
             there = host.to(self.device, non_blocking=True)
             self._uploaded[self._turn].record(self._up)
         compute.wait_event(self._uploaded[self._turn])
-        # Without this the allocator could hand the memory out again while the computing stream still reads it.
+        # Else the allocator could hand the memory out again while the computing stream reads it.
         there.record_stream(compute)
         return there.contiguous(memory_format=memory_format(host.ndim - 2))
 
@@ -100,13 +109,13 @@ class CudaStage(Stage):
         self._down.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._down):
             host.copy_(answer, non_blocking=True)
-            arrived = torch.cuda.Event()
+            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             arrived.record(self._down)
         answer.record_stream(self._down)
 
         def wait() -> Float:
             arrived.synchronize()
-            return host.numpy()  # type: ignore[no-any-return]
+            return host.numpy()
 
         return wait
 
