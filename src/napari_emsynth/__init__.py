@@ -5,8 +5,8 @@
 >>> result = es.interpolate(volume, sections=[37])
 >>> es.write(result, "mended.ome.zarr")
 
-Conventions: order is z, y, x; lengths are nm. Law: importing this module loads neither torch, nor Qt, nor napari, nor
-numpy; each name brings what it needs when it is first used.
+Conventions: order is z, y, x; lengths are nm. Law: importing this module loads neither torch, nor Qt, nor
+napari, nor numpy; each name brings what it needs when it is first used.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from napari_emsynth.volume import Volume
 
 __all__ = [
-    "CancelToken", "Cancelled", "Grid", "InputError", "MethodSpec", "Params", "Result", "Runtime", "Suspect", "Volume",
-    "__version__", "detect", "evaluate", "interpolate", "methods", "read", "train", "write",
+    "CancelToken", "Cancelled", "Grid", "InputError", "MethodSpec", "Params", "Result", "Runtime", "Suspect",
+    "Volume", "__version__", "detect", "evaluate", "interpolate", "methods", "read", "train", "write",
 ]  # fmt: skip
 
 # Name -> the module it lives in. ``methods`` is both: the package, which lists its methods when it is called.
@@ -86,7 +86,8 @@ def interpolate(
     """Replace damaged sections, parts of sections, or insert missing ones.
 
     Args:
-        volume: [z, y, x] a Volume or an array. Lazy in (dask, zarr) gives lazy out: a section is computed when read.
+        volume: [z, y, x] a Volume or an array. Lazy in (dask, zarr) gives lazy out: a section is computed
+            when it is read.
         sections: 0-based indices of the sections to replace; with ``insert``, a new section goes before each.
         mask: [z, y, x] of the volume's shape, non-zero = replace; alone, or to limit ``sections``.
         insert: add sections instead of replacing them.
@@ -117,7 +118,9 @@ def interpolate(
         weights=weights,
         params=params,
         voxel_nm=voxel_nm,
-        runtime=_runtime(runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress),
+        runtime=_runtime(
+            runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress
+        ),
         selfcheck=selfcheck,
     )
 
@@ -148,7 +151,12 @@ def evaluate(
         sections: which to leave out; None takes up to ``limit`` spread over the stack.
         limit: most sections to score.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
-        device, precision, tile, seed, progress, runtime: as in :func:`interpolate`.
+        device: as in :func:`interpolate`, like all that follow.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        tile: tile edge in px.
+        seed: of every random number drawn.
+        progress: called with (done, total, what).
+        runtime: all of the five above in one object; excludes them.
 
     Raises:
         InputError: an unknown method, a stack too short for the gap, bad input.
@@ -163,13 +171,17 @@ def evaluate(
         method=spec.id,
         weights=weights,
         gap=gap,
-        runtime=_runtime(runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress),
+        runtime=_runtime(
+            runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress
+        ),
         sections=sections,
         limit=limit,
     )
 
 
-def detect(volume: Any, *, sensitivity: float = 1.0, voxel_nm: Sequence[float] | None = None) -> list[Suspect]:
+def detect(
+    volume: Any, *, sensitivity: float = 1.0, voxel_nm: Sequence[float] | None = None
+) -> list[Suspect]:
     """List sections that look blank, saturated, blurred, half missing, displaced or repeated.
 
     Args:
@@ -207,13 +219,18 @@ def train(
         name: task and id, such as "interpolate/emsynth".
         volume: [z, y, x] a Volume or an array.
         out: the .safetensors file to write, with its card beside it.
-        minutes, steps: when to stop.
+        minutes: when to stop; excludes ``steps``.
+        steps: when to stop; excludes ``minutes``.
         start: name of bundled weights or a file to start from.
         resume: go on from the checkpoint that a killed run left beside ``out``.
         roi: three slices z, y, x to learn from; None takes everything.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
-        on_step: called after every step.
-        device, precision, tile, seed, runtime: as in :func:`interpolate`.
+        on_step: called after every step with its number, the seconds and budget spent, and its terms.
+        device: as in :func:`interpolate`, like all that follow.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        tile: tile edge in px.
+        seed: of weights and samples.
+        runtime: all of the four above in one object; excludes them.
 
     Raises:
         InputError: an unknown method, one that cannot be trained, a volume too small.
@@ -236,14 +253,24 @@ def train(
 
 
 def _runtime(
-    runtime: Runtime | None, *, device: str, precision: str, tile: int | None, seed: int, progress: Progress | None
+    runtime: Runtime | None,
+    *,
+    device: str,
+    precision: str,
+    tile: int | None,
+    seed: int,
+    progress: Progress | None,
 ) -> Runtime:
     """Return the runtime asked for, as one object or as keywords, never half of each."""
     from napari_emsynth.errors import InputError
     from napari_emsynth.spec import Runtime, no_progress
 
     if runtime is None:
-        return Runtime(device=device, precision=precision, tile=tile, seed=seed, progress=progress or no_progress)
+        return Runtime(
+            device=device, precision=precision, tile=tile, seed=seed, progress=progress or no_progress
+        )
     if (device, precision, tile, seed, progress) != ("auto", "auto", None, 0, None):
-        raise InputError("give either runtime or its parts (device, precision, tile, seed, progress), not both")
+        raise InputError(
+            "give either runtime or its parts (device, precision, tile, seed, progress), not both"
+        )
     return runtime

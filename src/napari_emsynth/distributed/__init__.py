@@ -1,4 +1,4 @@
-"""Compute a lazy result on a Dask cluster, of this machine or of others, block by block and ahead of its reader."""
+"""Compute a lazy result on a Dask cluster, block by block and ahead of its reader."""
 
 from napari_emsynth.distributed.cluster import connect
 from napari_emsynth.distributed.stream import Streamed, on_cluster

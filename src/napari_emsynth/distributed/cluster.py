@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_emsynth.errors import InputError
 
-# A scheduler that is there answers within milliseconds; a wrong address must not look like a long computation.
+# A scheduler that is there answers in milliseconds; a wrong address must not look like a long computation.
 SECONDS_TO_ANSWER = 10
 
 
@@ -19,8 +19,8 @@ def connect(*, workers: int | None = None, address: str | None = None) -> Iterat
 
     Args:
         workers: processes to start on this machine, which share its cores.
-        address: of a running scheduler, such as tcp://host:8786. Its workers need this package, and must find lazy
-            files under the same path. Excludes ``workers``.
+        address: of a running scheduler, such as tcp://host:8786. Its workers need this package, and must find
+            lazy files under the same path. Excludes ``workers``.
 
     Raises:
         InputError: both or neither given, fewer than one worker, no scheduler at the address, or Dask's
@@ -46,7 +46,7 @@ def _local(distributed: Any, workers: int) -> Any:
     """Return a cluster of ``workers`` processes that share this machine's cores evenly."""
     import dask
 
-    # One task at a time a process, several threads in it: torch and NumPy parallelise inside, and weights load once.
+    # One task at a time a process, with several threads inside: torch and NumPy use them, weights load once.
     threads = max(1, (os.cpu_count() or 1) // workers)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     with dask.config.set({"distributed.nanny.pre-spawn-environ": dict.fromkeys(names, threads)}):

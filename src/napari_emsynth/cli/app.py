@@ -1,0 +1,104 @@
+"""Puts the commands together and turns whatever goes wrong into one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import typer
+
+from napari_emsynth.cli.detect import detect
+from napari_emsynth.cli.evaluate import evaluate
+from napari_emsynth.cli.flags import method_flags, option_value, options, spread
+from napari_emsynth.cli.groups import Cluster, Common, Save
+from napari_emsynth.cli.interpolate import interpolate
+from napari_emsynth.cli.methods import methods
+from napari_emsynth.cli.screen import complain
+from napari_emsynth.cli.train import train
+from napari_emsynth.errors import Cancelled, InputError
+
+BAD_USE = 2
+INTERRUPTED = 130
+
+# typer names only BadParameter; its base class stands for everything that a command line can get wrong.
+UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = application(words)(words or ["--help"], standalone_mode=False, prog_name="emsynth")
+        return code if isinstance(code, int) else 0
+    except UsageError as error:
+        return _fail(_about_use(error, words))
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(_about_file(error))
+    except (Cancelled, KeyboardInterrupt, typer.Abort):
+        complain("interrupted; nothing half-done was kept as a result")
+        return INTERRUPTED
+
+
+def application(words: Sequence[str]) -> typer.Typer:
+    """Return the commands; the flags of ``interpolate`` are those of the method that ``words`` ask for.
+
+    Raises:
+        InputError: ``words`` ask for an unknown method.
+    """
+    app = typer.Typer(
+        name="emsynth",
+        help="Repair volume electron microscopy, with honest error estimates.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    groups = {"common": options(Common), "save": options(Save), "cluster": options(Cluster)}
+    app.command()(methods)
+    if "interpolate" in words[:1]:
+        groups["values"] = method_flags("interpolate", option_value(words, "--method"))
+    app.command()(spread(interpolate, groups))
+    for command in (train, detect, evaluate):
+        app.command()(spread(command, groups))
+    return app
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from napari_emsynth import __version__
+
+        typer.echo(f"emsynth {__version__}")
+        raise typer.Exit
+
+
+VERSION = typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and stop.")
+
+
+def _root(version: Annotated[bool, VERSION] = False) -> None:
+    """Repair volume electron microscopy, with honest error estimates."""
+
+
+def _about_use(error: Exception, words: Sequence[str]) -> str:
+    """Return what typer says of wrong use, with the value it stumbled on."""
+    said = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+    option = re.search(r"'(--[a-z-]+)'", said)
+    value = option_value(words, option[1]) if option else None
+    got = f" (got {value!r})" if value is not None and repr(value) not in said else ""
+    return f"{said}{got}; see emsynth --help"
+
+
+def _about_file(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}; free some space and run again (a Zarr goes on with --resume)"
+    return f"{error.strerror or error}{where}"
+
+
+def _fail(line: str) -> int:
+    complain(line)
+    return BAD_USE

@@ -1,0 +1,122 @@
+"""``emsynth interpolate``: replace damaged sections, or insert missing ones."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_emsynth.cli.groups import Cluster, Common, Save, Source
+from napari_emsynth.cli.parse import parse_sections
+from napari_emsynth.cli.screen import Screen, table
+from napari_emsynth.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_emsynth.spec import Result, Runtime
+    from napari_emsynth.volume import Volume
+
+
+def interpolate(
+    source: Source,
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A .tif, .ome.tif, .zarr or .ome.zarr to write.")
+    ],
+    *,
+    sections: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="0-based, such as 12,40-42; with --insert a section goes before each."
+        ),
+    ] = None,
+    insert: Annotated[bool, typer.Option("--insert", help="Add sections instead of replacing them.")] = False,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Of IN's shape, non-zero = replace; --sections may then be left out."
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(metavar="ID", help="See emsynth methods.")] = "emsynth",
+    weights: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
+    ] = None,
+    values: dict[str, Any],
+    common: Common,
+    save: Save,
+    cluster: Cluster,
+) -> None:
+    """Replace damaged sections by what their neighbours tell, or insert missing ones."""
+    from napari_emsynth.io import check_output, read, write
+    from napari_emsynth.methods.interpolate import interpolate as task
+
+    with Screen(as_json=common.json) as screen:
+        if sections is None and mask is None:
+            raise InputError("nothing to replace: give --sections, --mask or both")
+        cluster.check()
+        check_output(out, source, save.overwrite, save.resume)
+        runtime = common.runtime(screen)
+        volume = common.open(source, screen)
+        started = time.monotonic()
+        result = task(
+            volume,
+            None if sections is None else parse_sections(sections, volume.shape[0]),
+            mask=None if mask is None else read(mask),
+            insert=insert,
+            method=method,
+            weights=weights,
+            params=values,
+            runtime=runtime,
+        )
+        with cluster.compute(result) as placed:
+            write(placed, out, overwrite=save.overwrite, resume=save.resume, progress=runtime.progress)
+        summary = summarise(result, volume, runtime, out, time.monotonic() - started, screen.notes)
+        screen.answer(summary, describe(summary))
+
+
+def summarise(
+    result: Result, volume: Volume, runtime: Runtime, out: Path, seconds: float, notes: list[str]
+) -> dict[str, Any]:
+    """Return the JSON object of a finished run."""
+    from napari_emsynth.tiling.device import bare_name
+
+    record = result.provenance
+    sections = record["sections"]
+    _, height, width = volume.shape
+    return {
+        "task": "interpolate",
+        "method": record["method"],
+        "weights": record["weights"],
+        "params": record["params"],
+        "out": str(out),
+        "shape": list(result.volume.shape),
+        "sections": [entry["section"] for entry in sections],
+        "treatment": [{k: v for k, v in entry.items() if k != "selfcheck"} for entry in sections],
+        "selfcheck": [
+            {"section": entry["section"], **entry["selfcheck"]} for entry in sections if entry["selfcheck"]
+        ],
+        "seconds": round(seconds, 3),
+        "voxels_per_second": round(len(sections) * height * width / seconds, 1),
+        "device": bare_name(runtime.device),
+        "notices": [*record["notices"], *notes],
+    }
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """Return the same for a person: one row a section, then what must be known."""
+    checks = {check["section"]: check for check in summary["selfcheck"]}
+    rows = [_row(entry, checks.get(entry["section"])) for entry in summary["treatment"]]
+    spent = f"{summary['seconds']:.1f} s on {summary['device']}"
+    lines = [
+        f"{summary['method']}: {len(rows)} section(s) in {spent} -> {summary['out']}",
+        table(("section", "treatment", "from", "self-check dB", "nearest", "linear", "blurred linear"), rows),
+        *summary["notices"],
+    ]
+    return "\n".join(lines)
+
+
+def _row(entry: dict[str, Any], check: dict[str, Any] | None) -> tuple[str, ...]:
+    known = [str(entry[side]) for side in ("below", "above") if entry[side] is not None]
+    names = ("psnr", "nearest", "linear", "blurred_linear")
+    scores = [f"{check[name]:.2f}" if check and check.get(name) is not None else "-" for name in names]
+    return (str(entry["section"]), entry["treatment"], " and ".join(known), *scores)

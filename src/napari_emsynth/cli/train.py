@@ -1,0 +1,112 @@
+"""``emsynth train``: fine-tune a method on the very volume it will mend."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_emsynth.cli.groups import Common, Source
+from napari_emsynth.cli.parse import parse_roi
+from napari_emsynth.cli.screen import Screen
+from napari_emsynth.errors import InputError
+
+# A line a minute is enough for a log; a person watches the bar.
+SECONDS_BETWEEN_LINES = 60.0
+
+
+def train(
+    name: Annotated[str, typer.Argument(metavar="TASK/ID", help="Such as interpolate/emsynth.")],
+    source: Source,
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The .safetensors file to write.")],
+    minutes: Annotated[float | None, typer.Option(metavar="F", help="How long to train.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="How many steps to train, instead of --minutes.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="NAME|FILE", help="Weights to start from; by default the bundled ones."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint of a killed run.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+    roi: Annotated[
+        str | None,
+        typer.Option(metavar="Z0:Z1,Y0:Y1,X0:X1", help="Learn from this part only; sections and px."),
+    ] = None,
+    common: Common,
+) -> None:
+    """Fine-tune a method on the volume at hand; held-out sections of it are the judge."""
+    from napari_emsynth.training import train as task
+
+    with Screen(as_json=common.json) as screen:
+        if minutes is not None and steps is not None:
+            raise InputError(
+                f"give --minutes or --steps, not both (got {minutes:g} minutes and {steps} steps)"
+            )
+        check_weights_file(out, source, overwrite=overwrite, resume=resume)
+        runtime = common.runtime(screen)
+        volume = common.open(source, screen)
+        started = time.monotonic()
+        record = task(
+            name,
+            volume,
+            out,
+            minutes=minutes,
+            steps=steps,
+            start=start,
+            resume=resume,
+            roi=parse_roi(roi, volume.shape),
+            runtime=runtime,
+            on_step=reporter(screen),
+        )
+        answer = {"task": name.partition("/")[0], "method": name, "out": str(out), **record}
+        answer |= {"seconds": round(time.monotonic() - started, 3), "notices": screen.notes}
+        screen.answer(answer, describe(answer))
+
+
+def check_weights_file(out: Path, source: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse a file of weights that could not be written at the end, before any work.
+
+    Raises:
+        InputError: wrong suffix, no such folder, an existing file, or IN itself.
+    """
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out {out} does not end in .safetensors")
+    if out.resolve() == source.resolve():
+        raise InputError(f"--out {out} is IN itself")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"the folder of --out {out} does not exist")
+    if out.exists() and not (overwrite or resume):
+        raise InputError(f"{out} exists; give --overwrite to replace it or --resume to train it further")
+
+
+def reporter(screen: Screen) -> Callable[[dict[str, float]], None]:
+    """Return what is called after every step: it moves the bar, tells validations and at times the loss."""
+    last = time.monotonic()
+
+    def step(terms: dict[str, float]) -> None:
+        nonlocal last
+        screen.progress(int(1000 * terms["progress"]), 1000, "training (per mille)")
+        scores = {name: value for name, value in terms.items() if name.startswith("val_")}
+        if scores or time.monotonic() - last > SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            told = scores or {"loss": terms["loss"]}
+            text = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
+            screen.say(f"step {terms['step']:.0f}, {terms['seconds']:.0f} s: {text}")
+
+    return step
+
+
+def describe(answer: dict[str, Any]) -> str:
+    """Return the outcome for a person."""
+    scores = answer.get("validation") or {}
+    told = "".join(f"\n{name}: {value:.2f}" for name, value in scores.items() if isinstance(value, float))
+    return f"trained {answer['method']} for {answer['seconds']:.0f} s -> {answer['out']}{told}"

@@ -1,0 +1,65 @@
+"""Laws of the whole package: what importing it loads, what it offers, which part may know which."""
+
+import importlib
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+import napari_emsynth as es
+
+HEAVY = {"torch", "napari", "qtpy", "PyQt6", "PySide6", "numpy", "zarr", "dask", "scipy", "skimage", "matplotlib"}
+
+
+def loaded_by(code):
+    program = f"{code}\nimport json, sys\nprint(json.dumps([m.partition('.')[0] for m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return set(json.loads(done.stdout))
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_by("import napari_emsynth") & HEAVY == set()
+
+
+def test_the_command_line_answers_without_torch_or_a_window():
+    assert loaded_by("import napari_emsynth.cli") & (HEAVY - {"numpy"}) == set()
+
+
+@pytest.mark.parametrize("name", es.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(es, name) is not None
+
+
+def test_dir_lists_the_public_names_and_no_other():
+    assert set(dir(es)) == set(es.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="restore"):
+        es.restore
+
+
+def test_methods_is_a_function_even_after_its_package_was_imported():
+    importlib.import_module("napari_emsynth.methods.interpolate")
+    assert [spec.id for spec in es.methods("interpolate")][0] == "emsynth"
+    assert len(es.methods()) >= 3
+
+
+def test_the_runtime_is_given_whole_or_in_parts_never_both():
+    from napari_emsynth import _runtime
+
+    keywords = {"device": "auto", "precision": "auto", "tile": None, "seed": 0, "progress": None}
+    whole = es.Runtime(device="cpu", seed=3)
+    assert _runtime(whole, **keywords) is whole
+    parts = _runtime(None, **{**keywords, "device": "cpu", "seed": 3})
+    assert (parts.device, parts.seed) == ("cpu", 3)
+    with pytest.raises(es.InputError, match="either runtime or its parts"):
+        _runtime(whole, **{**keywords, "seed": 1})
+
+
+def test_the_console_script_and_the_manifest_are_registered():
+    (script,) = entry_points(group="console_scripts", name="emsynth")
+    assert script.value == "napari_emsynth.cli:main"
+    assert any(p.value.startswith("napari_emsynth:") for p in entry_points(group="napari.manifest"))
