@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.volume import Array, Float
 
 Slices = tuple[slice, ...]
+Faces = Literal["reflect", "inside"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def plan(
     *,
     overlap: Sequence[int] | None = None,
     multiple: Sequence[int] | None = None,
+    faces: Faces = "reflect",
 ) -> list[Tile]:
     """Cut a volume into equal tiles, in raster order (the first axis slowest).
 
@@ -91,6 +94,7 @@ def plan(
         halo: voxels read on both sides of the core.
         overlap: voxels that neighbouring ``out`` blocks share at least, to be blended; 0 when left out.
         multiple: the input's size is a multiple of this; 1 when left out.
+        faces: what a tile at the volume's face sees beyond it: a reflection, or nothing.
 
     Raises:
         InputError: an empty axis, a tile below 1 voxel, a negative halo or overlap, lengths that differ.
@@ -99,7 +103,8 @@ def plan(
     overlap = (0,) * axes if overlap is None else overlap
     multiple = (1,) * axes if multiple is None else multiple
     _check(shape=shape, tile=tile, halo=halo, overlap=overlap, multiple=multiple)
-    spans = [_axis(*numbers) for numbers in zip(shape, tile, halo, overlap, multiple, strict=True)]
+    inside = faces == "inside"
+    spans = [_axis(*numbers, inside) for numbers in zip(shape, tile, halo, overlap, multiple, strict=True)]
     return [
         Tile(
             out=tuple(s.out for s in cell),
@@ -121,20 +126,26 @@ class _Span:
     keep: slice
 
 
-def _axis(length: int, tile: int, halo: int, overlap: int, multiple: int) -> list[_Span]:
+def _axis(length: int, tile: int, halo: int, overlap: int, multiple: int, inside: bool) -> list[_Span]:
     # Everything is counted in units of `multiple`, so that cores start on its grid.
     units, shared = -(-length // multiple), -(-overlap // multiple)
-    largest = max(tile // multiple, shared + 1)
+    largest = units if tile >= length else max(tile // multiple, shared + 1)
     count = 1 if units <= largest else -(-(units - shared) // (largest - shared))
     core = -(-(units + (count - 1) * shared) // count)
     starts = [i * (units - core) // max(1, count - 1) * multiple for i in range(count)]
+    if inside:
+        halo = -(-halo // multiple) * multiple  # inputs start on the grid, wherever they are moved
     size = -(-(core * multiple + 2 * halo) // multiple) * multiple
+    last = units * multiple - size
+    if inside and last < 0:
+        size, last = units * multiple, 0
     spans: list[_Span] = []
     for start in starts:
         # Equal cores may overlap by rounding; without blending the first that has a voxel writes it.
         first = start if overlap or not spans else spans[-1].out.stop
         out = slice(first, min(start + core * multiple, length))
-        spans.append(_span(out, start - halo, size, length))
+        begin = min(max(0, start - halo), last) if inside else start - halo
+        spans.append(_span(out, begin, size, length))
     return spans
 
 

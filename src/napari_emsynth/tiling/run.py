@@ -24,7 +24,7 @@ from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.blend import Accumulator
 from napari_emsynth.tiling.device import resolve, resolve_precision
 from napari_emsynth.tiling.ladder import Rung, is_out_of_memory, next_rung
-from napari_emsynth.tiling.plan import Slices, Tile, plan
+from napari_emsynth.tiling.plan import Faces, Slices, Tile, plan
 from napari_emsynth.tiling.size import choose_batch, choose_tile, per_axis
 from napari_emsynth.tiling.stage import Stage, Ticket, memory_format, stage_for
 from napari_emsynth.volume import Float
@@ -65,6 +65,7 @@ def run(
     overlap: int | Sequence[int] = 0,
     batch: int | None = None,
     out_channels: int | None = None,
+    faces: Faces = "reflect",
 ) -> Any:
     """Compute ``fn`` over a volume of any size, tile by tile.
 
@@ -81,6 +82,7 @@ def run(
         overlap: voxels that neighbouring tiles share and blend.
         batch: tiles computed together; None lets the engine choose.
         out_channels: c', checked when given.
+        faces: "inside" for networks that pad by themselves: nothing is computed beyond the volume's faces.
 
     Returns:
         ``out``, or the array made for it.
@@ -99,6 +101,7 @@ def run(
         per_axis(halo, axes, "halo"),
         per_axis(overlap, axes, "overlap"),
         per_axis(multiple, axes, "multiple"),
+        faces,
     )
     wanted = choose_tile(shape, runtime, device, tile)
     tiles = layout.tiles(wanted)
@@ -134,9 +137,12 @@ class _Layout:
     halo: tuple[int, ...]
     overlap: tuple[int, ...]
     multiple: tuple[int, ...]
+    faces: Faces
 
     def tiles(self, tile: Sequence[int]) -> list[Tile]:
-        return plan(self.shape, tile, self.halo, overlap=self.overlap, multiple=self.multiple)
+        return plan(
+            self.shape, tile, self.halo, overlap=self.overlap, multiple=self.multiple, faces=self.faces
+        )
 
 
 class _Sink:

@@ -1,0 +1,1 @@
+"""Interpolation: missing and damaged sections, synthesised from their neighbours."""

@@ -1,0 +1,264 @@
+"""One interpolation job: reads windows of neighbours, runs the method, checks itself, renders sections.
+
+Conventions: a block is a window of one output section; it is read with the method's halo, clipped to the section and
+starting at a multiple of :data:`ALIGN` px, so that a network with strides sees the same phase in every block. Law: a
+job can be pickled and sent to another process; the built method is made anew there, once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from napari_emsynth.methods import get
+from napari_emsynth.methods.interpolate.gap import Gap, Interpolator, Synthesis
+from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window
+from napari_emsynth.methods.interpolate.seams import harmonise
+from napari_emsynth.normalisation import Normalisation
+from napari_emsynth.params import Params
+from napari_emsynth.spec import CancelToken, Runtime, no_progress
+from napari_emsynth.trust.selfcheck import Sample, SelfCheck, check, intensity_range
+from napari_emsynth.volume import Array, Float, Volume
+
+# Blocks start at multiples of this.
+ALIGN = 64
+# Larger sections are rendered in blocks of this edge, so that memory does not grow with the section.
+BLOCK = 2048
+# A self-check looks at a window of at most this edge, around the middle of the repair: 0.3 s a sample on two cores.
+CHECK_EDGE = 512
+# Hidden sections a self-check uses.
+CHECK_COUNT = 2
+# How far from the repair hidden sections are looked for.
+CHECK_REACH = 64
+
+
+@lru_cache(maxsize=4)
+def built(id_: str, params: str, weights: str | None, device: str) -> Interpolator:
+    """Build a method once a process; ``params`` is JSON."""
+    spec = get("interpolate", id_)
+    runtime = Runtime(device=device)
+    method: Interpolator = spec.build(spec.params.from_json(json.loads(params)), runtime, weights)
+    return method
+
+
+@dataclass
+class Job:
+    """Renders repairs of one volume by one method.
+
+    Args:
+        volume: the input.
+        mask: same shape, non-zero = replace; None when only whole sections are repaired.
+        marks: what is marked, and what may serve as a neighbour.
+        method: id of the method.
+        params: of the method.
+        weights: name or file, None for the default.
+        runtime: how to compute.
+    """
+
+    volume: Volume
+    mask: Volume | None
+    marks: Marks
+    method: str
+    params: Params
+    weights: str | None
+    runtime: Runtime
+    _norms: dict[int, Normalisation] = field(default_factory=dict)
+    _samples: dict[tuple[int, ...], Sample] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave behind what belongs to this process: callbacks, the cancel token, caches."""
+        quiet = replace(self.runtime, progress=no_progress, cancel=CancelToken(), note=_ignore)
+        return self.__dict__ | {"runtime": quiet, "_samples": {}}
+
+    def built(self) -> Interpolator:
+        """Return the built method."""
+        return built(self.method, json.dumps(self.params.to_json()), self.weights, self.runtime.device)
+
+    def norm(self, z: int) -> Normalisation:
+        """Return (and remember) the statistics of an input section."""
+        if z not in self._norms:
+            self._norms[z] = Normalisation.of_section(self.volume.section(z))
+        return self._norms[z]
+
+    def render(
+        self, repair: Repair, window: Window, factor: float | None, runtime: Runtime
+    ) -> tuple[Array, Float, Array]:
+        """Synthesise a window of a repair.
+
+        Args:
+            repair: which neighbours serve.
+            window: rows and columns inside ``repair.window``.
+            factor: from scale to half width; None takes the method's own.
+            runtime: how to compute this block.
+
+        Returns:
+            values [y, x] in the source's dtype, half width [y, x] float32 in source units, synthetic [y, x] uint8.
+        """
+        method = self.built()
+        read = grown(window, method.halo, self.volume.shape[1:])
+        inner = inside(window, read)
+        missing = self._missing(repair, read)
+        synthesis, norm = self._synthesise(method, repair, read, missing, runtime)
+        mean, scale = synthesis.mean[inner], _scale_of(synthesis)[inner]
+        half = scale * np.float32((method.factor if factor is None else factor) * norm.std)
+        values = norm.inverse(mean)
+        synthetic = np.ones(values.shape, np.uint8) if missing is None else missing[inner].astype(np.uint8)
+        if missing is not None and repair.source is not None:
+            acquired = self.volume.section(repair.source, *window)
+            values = np.where(synthetic > 0, values, acquired)
+            half = half * synthetic
+        return values, half.astype(np.float32), synthetic
+
+    def _missing(self, repair: Repair, read: Window) -> Array | None:
+        if repair.treatment != "masked" or self.mask is None or repair.source is None:
+            return None
+        return self.mask.section(repair.source, *read) != 0  # type: ignore[no-any-return]
+
+    def _synthesise(
+        self, method: Interpolator, repair: Repair, read: Window, missing: Array | None, runtime: Runtime
+    ) -> tuple[Synthesis, Normalisation]:
+        low = repair.below if repair.below is not None else repair.above
+        high = repair.above if repair.above is not None else repair.below
+        assert low is not None
+        assert high is not None
+        gap, norm = self.gap(low, high, repair.t, repair.span, read)
+        if missing is None or missing.all() or repair.source is None:
+            return method(gap, runtime), norm
+        keep = 1.0 - missing.astype(np.float32)
+        own = norm.forward(self.volume.section(repair.source, *read))
+        # Brightness differs between sections: the damaged one is put on the scale of its neighbours.
+        partial = _matched(own, (1 - gap.t) * gap.below + gap.t * gap.above, keep)
+        synthesis = method(replace(gap, partial=partial, keep=keep), runtime)
+        return Synthesis(harmonise(synthesis.mean, own, keep), synthesis.scale), norm
+
+    def gap(self, low: int, high: int, t: float, span: float, read: Window) -> tuple[Gap, Normalisation]:
+        """Read and normalise two input sections; also return the statistics expected between them."""
+        norms = self.norm(low), self.norm(high)
+        below, above = (
+            n.forward(self.volume.section(z, *read)) for n, z in zip(norms, (low, high), strict=True)
+        )
+        return Gap(below=below, above=above, t=t, span=float(span)), Normalisation.between(*norms, t)
+
+    def check(self, repair: Repair) -> SelfCheck | None:
+        """Repeat the repair on the nearest intact sections; None when there are none."""
+        samples = [self._sample(k, repair) for k in self._hidden(repair)]
+        return check(samples) if samples else None
+
+    def _hidden(self, repair: Repair) -> list[int]:
+        """Return input sections, nearest first, that are intact at the same distances."""
+        down, up = repair.distances
+        window = check_window(repair.window)
+        start = repair.source if repair.source is not None else max(0, repair.section)
+        found: list[int] = []
+        for k in _outwards(start, self.volume.shape[0], CHECK_REACH):
+            needed = [k, *([k - down] if down is not None else []), *([k + up] if up is not None else [])]
+            if all(self.marks.intact(z, window) for z in needed):
+                found.append(k)
+            if len(found) == CHECK_COUNT:
+                break
+        return found
+
+    def _sample(self, k: int, repair: Repair) -> Sample:
+        down, up = repair.distances
+        window = check_window(repair.window)
+        key = (k, down or 0, up or 0, *(n for s in window for n in (s.start, s.stop)))
+        if key not in self._samples:
+            low = k - down if down is not None else k + (up or 0)
+            high = k + up if up is not None else low
+            self._samples[key] = self.sample(k, low, high, repair.t, repair.span, window)
+        return self._samples[key]
+
+    def sample(self, k: int, low: int, high: int, t: float, span: float, window: Window) -> Sample:
+        """Hide section ``k`` and synthesise a window of it from sections ``low`` and ``high``."""
+        method = self.built()
+        read = grown(window, method.halo, self.volume.shape[1:])
+        inner = inside(window, read)
+        gap, norm = self.gap(low, high, t, span, read)
+        synthesis = method(gap, self.runtime)
+        truth = self.volume.section(k, *window)
+        return Sample(
+            truth=norm.forward(truth),
+            mean=synthesis.mean[inner],
+            scale=_scale_of(synthesis)[inner],
+            below=gap.below[inner],
+            above=gap.above[inner],
+            t=t,
+            peak=intensity_range(truth) / norm.std,
+        )
+
+
+def _ignore(line: str) -> None:
+    """Drop a note."""
+
+
+def _scale_of(synthesis: Synthesis) -> Float:
+    """Return the method's scale; a constant for methods without an opinion (the self-check sizes it)."""
+    if synthesis.scale is not None:
+        return synthesis.scale
+    return np.ones_like(synthesis.mean)
+
+
+def _matched(partial: Float, like: Float, keep: Float) -> Float:
+    """Give the intact part of ``partial`` the mean and deviation that ``like`` has there."""
+    known = keep > 0.5
+    if known.sum() < 64:
+        return partial
+    a, b = partial[known], like[known]
+    # Interpolated sections are smoother: compare deviations after the same smoothing.
+    gain = float(
+        np.clip(
+            gaussian_filter(like, 2.0)[known].std() / max(gaussian_filter(partial, 2.0)[known].std(), 1e-3),
+            0.5,
+            2,
+        )
+    )
+    return np.asarray((partial - a.mean()) * gain + b.mean(), dtype=np.float32)
+
+
+def _outwards(start: int, count: int, reach: int) -> Iterator[int]:
+    """Yield start, start - 1, start + 1, start - 2, ... inside [0, count)."""
+    for d in range(reach + 1):
+        for z in (start - d, start + d) if d else (start,):
+            if 0 <= z < count:
+                yield z
+
+
+def grown(window: Window, halo: int, shape: Sequence[int]) -> Window:
+    """Grow a window by the halo, clipped to the section, starting at multiples of :data:`ALIGN`."""
+    y, x = (
+        slice(max(0, (s.start - halo) // ALIGN * ALIGN), min(n, s.stop + halo))
+        for s, n in zip(window, shape, strict=True)
+    )
+    return y, x
+
+
+def inside(window: Window, read: Window) -> Window:
+    """Return where ``window`` lies inside ``read``."""
+    y, x = (slice(w.start - r.start, w.stop - r.start) for w, r in zip(window, read, strict=True))
+    return y, x
+
+
+def check_window(window: Window) -> Window:
+    """Return the middle of a window, at most :data:`CHECK_EDGE` px, at least 64 px where the section allows."""
+    y, x = (
+        slice(s.start, s.stop)
+        if s.stop - s.start <= CHECK_EDGE
+        else slice((s.start + s.stop - CHECK_EDGE) // 2, (s.start + s.stop + CHECK_EDGE) // 2)
+        for s in window
+    )
+    return y, x
+
+
+def blocks(window: Window, edge: int = BLOCK) -> list[Window]:
+    """Cut a window into blocks whose borders lie on multiples of ``edge`` of the section."""
+    cuts = []
+    for s in window:
+        first = s.start // edge * edge
+        starts = [max(s.start, b) for b in range(first, s.stop, edge)]
+        cuts.append([slice(a, b) for a, b in zip(starts, [*starts[1:], s.stop], strict=True)])
+    return [(y, x) for y in cuts[0] for x in cuts[1]]

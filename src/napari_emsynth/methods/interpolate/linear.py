@@ -1,0 +1,38 @@
+"""Linear interpolation between two sections: the floor every network has to beat.
+
+``mean = (1 - t) below + t above``   (1)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
+from napari_emsynth.spec import MethodSpec, Runtime
+
+
+class Linear:
+    """Equation (1)."""
+
+    halo = 0
+    factor = 1.0
+
+    def __call__(self, gap: Gap, runtime: Runtime) -> Synthesis:
+        """Mix the two sections."""
+        runtime.cancel.check()
+        return Synthesis((1 - gap.t) * gap.below + gap.t * gap.above)  # (1)
+
+
+def build(params: Any, runtime: Runtime, weights: str | None) -> Linear:  # noqa: ARG001 - the common signature
+    """Return the method; it has nothing to load."""
+    return Linear()
+
+
+SPEC = MethodSpec(
+    task="interpolate",
+    id="linear",
+    title="Linear",
+    summary="Mixes the two neighbouring sections. Fast and safe; doubles what moves between them.",
+    build=build,
+    has_uncertainty=True,
+)

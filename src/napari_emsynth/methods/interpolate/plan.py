@@ -1,0 +1,208 @@
+"""Which acquired sections serve which missing one.
+
+Conventions: ``section`` counts in the output, ``below`` and ``above`` in the input. An output section is acquired,
+replaced, inserted, or masked (part of it replaced). Law: a neighbour is never itself marked, inside the window that
+it serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import binary_dilation, find_objects, label
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.spec import CancelToken
+from napari_emsynth.volume import Array, Volume
+
+Treatment = Literal["replaced", "inserted", "masked"]
+Window = tuple[slice, slice]
+
+# Damaged regions closer than this are repaired together: they share their surroundings.
+MERGE_PX = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """One window of one section to be synthesised.
+
+    Args:
+        section: index in the output.
+        treatment: whole section replaced or inserted, or a masked part of it.
+        window: rows and columns.
+        source: index in the input of the section itself; None when inserted.
+        below: index in the input of the nearest usable section below; None when there is none.
+        above: the same above. At least one of the two is known.
+        t: position between them, in (0, 1); 0.5 when one-sided.
+        span: sections of the output from below to above; twice the distance when one-sided.
+    """
+
+    section: int
+    treatment: Treatment
+    window: Window
+    source: int | None
+    below: int | None
+    above: int | None
+    t: float
+    span: int
+
+    @property
+    def distances(self) -> tuple[int | None, int | None]:
+        """Sections to the neighbour below and above, None on an unknown side."""
+        if self.below is None or self.above is None:
+            d = self.span // 2
+            return (d, None) if self.above is None else (None, d)
+        below = round(self.t * self.span)
+        return below, self.span - below
+
+
+def check_sections(sections: Sequence[int], count: int, *, insert: bool) -> list[int]:
+    """Return the section indices, sorted; duplicates mean several sections when inserting.
+
+    Raises:
+        InputError: an index outside the stack, or not a whole number.
+    """
+    for z in sections:
+        if isinstance(z, bool) or not isinstance(z, int | np.integer):
+            raise InputError(f"section {z!r} is not a whole number")
+        if not 0 <= z < count:
+            raise InputError(f"section {z} is outside the stack, which has sections 0 to {count - 1}")
+    return sorted(int(z) for z in (sections if insert else set(sections)))
+
+
+def regions(mask: Array) -> list[Window]:
+    """Return the windows [y, x] of the separate damaged regions of one section's mask (merged when close)."""
+    near = binary_dilation(mask, iterations=MERGE_PX // 2) if mask.any() else mask
+    labels, count = label(near)
+    windows = []
+    for window in find_objects(labels, count):
+        rows, columns = np.nonzero(mask[window])
+        y, x = window[0].start, window[1].start
+        windows.append(
+            (slice(y + rows.min(), y + rows.max() + 1), slice(x + columns.min(), x + columns.max() + 1))
+        )
+    return windows
+
+
+def masked_regions(mask: Volume, cancel: CancelToken) -> dict[int, list[Window]]:
+    """Return the damaged regions of every section that has any, reading one section at a time."""
+    found = {}
+    for z in range(mask.shape[0]):
+        cancel.check()
+        windows = regions(mask.section(z) != 0)
+        if windows:
+            found[z] = windows
+    return found
+
+
+def overlap(a: Window, b: Window) -> bool:
+    """True when two windows share a pixel."""
+    return all(p.start < q.stop and q.start < p.stop for p, q in zip(a, b, strict=True))
+
+
+class Marks:
+    """What of the input is marked, and which sections may serve as neighbours.
+
+    Args:
+        shape: of the input.
+        replaced: sections wholly marked.
+        regions: marked windows of other sections.
+        usable: asked once a section whether its values can serve at all.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        replaced: set[int],
+        regions: dict[int, list[Window]],
+        usable: Callable[[int], bool] = lambda z: True,  # noqa: ARG005
+    ) -> None:
+        self.shape, self.replaced, self.regions, self._usable = shape, replaced, regions, usable
+        self._asked: dict[int, bool] = {}
+
+    def intact(self, z: int, window: Window) -> bool:
+        """True when section ``z`` exists, is unmarked inside the window, and is usable."""
+        if not 0 <= z < self.shape[0] or z in self.replaced:
+            return False
+        if any(overlap(window, other) for other in self.regions.get(z, ())):
+            return False
+        if z not in self._asked:
+            self._asked[z] = self._usable(z)
+        return self._asked[z]
+
+    def nearest(self, start: int, step: int, window: Window) -> int | None:
+        """Return the first intact section from ``start`` on, going by ``step``; None when there is none."""
+        z = start
+        while 0 <= z < self.shape[0]:
+            if self.intact(z, window):
+                return z
+            z += step
+        return None
+
+
+def output_order(count: int, inserted: Sequence[int]) -> list[int | None]:
+    """Return for every output section its input index, or None where a section is inserted before an input one."""
+    order: list[int | None] = []
+    for z in range(count):
+        order += [None] * inserted.count(z)
+        order.append(z)
+    return order
+
+
+def plan_repairs(marks: Marks, order: Sequence[int | None]) -> list[Repair]:
+    """Return every repair, in output order.
+
+    Args:
+        marks: what is marked and what may serve.
+        order: for every output section its input index, or None (see :func:`output_order`).
+
+    Raises:
+        InputError: nothing is marked, or no intact section is left to repair one from.
+    """
+    place = {z: k for k, z in enumerate(order) if z is not None}
+    whole: Window = (slice(0, marks.shape[1]), slice(0, marks.shape[2]))
+    repairs = []
+    for k, z in enumerate(order):
+        if z is None:
+            repairs.append(_repair(marks, place, order, k, "inserted", whole))
+        elif z in marks.replaced:
+            repairs.append(_repair(marks, place, order, k, "replaced", whole))
+        else:
+            repairs += [_repair(marks, place, order, k, "masked", w) for w in marks.regions.get(z, ())]
+    if not repairs:
+        raise InputError("nothing is marked: name at least 1 section, or give a mask with a non-zero voxel")
+    return repairs
+
+
+def _repair(
+    marks: Marks,
+    place: dict[int, int],
+    order: Sequence[int | None],
+    k: int,
+    treatment: Treatment,
+    window: Window,
+) -> Repair:
+    source = order[k]
+    first_above = next((z for z in order[k + 1 :] if z is not None), marks.shape[0])
+    last_below = next((z for z in reversed(order[:k]) if z is not None), -1)
+    below = marks.nearest(last_below, -1, window)
+    above = marks.nearest(first_above, 1, window)
+    t = 0.5
+    if below is not None and above is not None:
+        span = place[above] - place[below]
+        t = (k - place[below]) / span
+    elif below is not None:
+        span = 2 * (k - place[below])
+    elif above is not None:
+        span = 2 * (place[above] - k)
+    else:
+        raise InputError(
+            f"section {k} cannot be repaired: all {marks.shape[0]} sections are marked or unusable there, "
+            "at least 1 intact section is needed"
+        )
+    return Repair(
+        section=k, treatment=treatment, window=window, source=source, below=below, above=above, t=t, span=span
+    )

@@ -1,0 +1,282 @@
+"""Interpolation as a user asks for it: marked sections in, a result with its error estimate out.
+
+Laws: the input is never modified; every voxel outside the marked sections and mask is bit-identical; numpy in gives
+numpy out, and dask or zarr in gives dask arrays that compute only what is read; both agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.methods import get
+from napari_emsynth.methods.interpolate import render
+from napari_emsynth.methods.interpolate.job import Job
+from napari_emsynth.methods.interpolate.plan import (
+    Marks,
+    Repair,
+    check_sections,
+    masked_regions,
+    output_order,
+    plan_repairs,
+)
+from napari_emsynth.params import Params
+from napari_emsynth.spec import MethodSpec, Result, Runtime
+from napari_emsynth.trust import provenance
+from napari_emsynth.trust.selfcheck import SelfCheck
+from napari_emsynth.volume import Array, Volume
+
+# A section counts as constant when its central values spread less than this share of its mean.
+CONSTANT = 1e-6
+
+
+def interpolate(
+    volume: Volume | Array,
+    sections: Sequence[int] | None = None,
+    *,
+    mask: Volume | Array | None = None,
+    insert: bool = False,
+    method: str = "emsynth",
+    weights: str | None = None,
+    params: Mapping[str, Any] | Params | None = None,
+    voxel_nm: Sequence[float] | None = None,
+    runtime: Runtime = Runtime(),
+    selfcheck: bool = True,
+) -> Result:
+    """Synthesise missing or damaged sections, or damaged parts of sections.
+
+    Args:
+        volume: [z, y, x] Volume or array; numpy, memmap, dask or zarr, any real dtype.
+        sections: indices into the input. Replaced; or, with ``insert``, a new section goes before each (an index
+            given twice inserts two).
+        mask: [z, y, x] of the input's shape, non-zero = replace; together with ``sections`` both are replaced.
+        insert: insert new sections instead of replacing.
+        method: id, see ``methods("interpolate")``.
+        weights: name or file; None takes the method's default.
+        params: of the method.
+        voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
+        runtime: device, precision, tile, seed, progress, cancel.
+        selfcheck: repeat each repair on nearby intact sections, report the error beside the floors, and calibrate
+            the uncertainty there.
+
+    Returns:
+        volume, synthetic mask (uint8), uncertainty (float32, half width of the 90 % interval in source units), and
+        provenance. For dask or zarr input these are lazy.
+
+    Raises:
+        InputError: bad sections, mask, parameters or weights; nothing marked; nothing intact left.
+        Cancelled: after ``runtime.cancel``.
+    """
+    volume = Volume.of(volume, voxel_nm=voxel_nm)
+    spec = get("interpolate", method)
+    notices: list[str] = []
+    runtime = replace(runtime, note=_both(notices.append, runtime.note))
+    marks, mask_volume, order = _marks(volume, sections, mask, insert, runtime, notices)
+    job = Job(volume, mask_volume, marks, method, _params(spec, params), _weights(spec, weights), runtime)
+    repairs = plan_repairs(marks, order)
+    notices += _one_sided(repairs)
+    job.built()
+    checks = _selfchecks(job, repairs) if selfcheck else {}
+    notices += _verdicts(spec, repairs, checks) + _scale_notices(spec, job, volume)
+    draw = render.lazy if volume.is_lazy else render.eager
+    arrays = draw(job, order, repairs, {k: c.factor for k, c in checks.items() if c is not None})
+    grid = replace(volume.grid, shape=(len(order), *volume.shape[1:]))
+    record = _provenance(spec, job, repairs, checks, notices, mask_volume is not None)
+    return Result(
+        volume=Volume(arrays.values, grid, volume.name, volume.metadata),
+        synthetic=Volume(arrays.synthetic, grid, f"{volume.name} synthetic"),
+        uncertainty=Volume(arrays.half_width, grid, f"{volume.name} uncertainty"),
+        provenance=record,
+    )
+
+
+def _both(first: Any, second: Any) -> Any:
+    def note(line: str) -> None:
+        first(line)
+        second(line)
+
+    return note
+
+
+def _params(spec: MethodSpec, params: Mapping[str, Any] | Params | None) -> Params:
+    if isinstance(params, Params):
+        return params
+    return spec.params.from_json(dict(params or {}))
+
+
+def _weights(spec: MethodSpec, weights: str | None) -> str | None:
+    if weights is not None and not spec.weights:
+        raise InputError(f"{spec.name} has no weights to choose, got {weights!r}")
+    return weights or (spec.weights[0] if spec.weights else None)
+
+
+def _marks(
+    volume: Volume,
+    sections: Sequence[int] | None,
+    mask: Volume | Array | None,
+    insert: bool,
+    runtime: Runtime,
+    notices: list[str],
+) -> tuple[Marks, Volume | None, list[int | None]]:
+    """Check what the user marked and bring it in order."""
+    count = volume.shape[0]
+    chosen = check_sections(list(sections or ()), count, insert=insert)
+    if insert and mask is not None:
+        raise InputError(
+            "a mask replaces voxels of existing sections; it cannot be used when sections are inserted"
+        )
+    usable = _Usable(volume, notices)
+    if insert:
+        return Marks(volume.shape, set(), {}, usable), None, output_order(count, chosen)
+    replaced = set(chosen)
+    mask_volume, regions = None, {}
+    if mask is not None:
+        mask_volume = mask if isinstance(mask, Volume) else Volume.of(mask)
+        if mask_volume.shape != volume.shape:
+            raise InputError(
+                f"the mask's shape {mask_volume.shape} differs from the volume's {volume.shape} voxels"
+            )
+        regions = masked_regions(mask_volume, runtime.cancel)
+    if len(replaced) == count:
+        raise InputError(f"all {count} sections are marked; at least 1 intact section is needed")
+    regions = {z: windows for z, windows in regions.items() if z not in replaced}
+    return Marks(volume.shape, replaced, regions, usable), mask_volume, list(range(count))
+
+
+@dataclass
+class _Usable:
+    """Whether a section can serve as a neighbour: not without finite values, not constant among varied ones."""
+
+    volume: Volume
+    notices: list[str]
+
+    def __call__(self, z: int) -> bool:
+        section = self.volume.section(z)
+        finite = section[np.isfinite(section)] if section.dtype.kind == "f" else section
+        if finite.size == 0:
+            self.notices.append(f"section {z} has no finite value; it does not serve as a neighbour")
+            return False
+        if finite.size > 1 and finite.min() == finite.max() and self._varied():
+            self.notices.append(
+                f"section {z} is constant ({finite.flat[0]}); it does not serve as a neighbour"
+            )
+            return False
+        return True
+
+    def _varied(self) -> bool:
+        """A stack whose middle and outer sections are all constant may be constant by nature."""
+        count = self.volume.shape[0]
+        for z in {0, count // 4, count // 2, 3 * count // 4, count - 1}:
+            section = self.volume.section(z)
+            if np.nanmin(section) != np.nanmax(section):
+                return True
+        return False
+
+
+def _one_sided(repairs: Sequence[Repair]) -> list[str]:
+    return [
+        f"section {r.section} has an intact neighbour on one side only; it is extrapolated from "
+        f"section {r.below if r.below is not None else r.above}"
+        for r in repairs
+        if r.below is None or r.above is None
+    ]
+
+
+def _selfchecks(job: Job, repairs: Sequence[Repair]) -> dict[int, SelfCheck | None]:
+    """Check every repair (repairs that share samples share the work); by position in ``repairs``."""
+    checks: dict[int, SelfCheck | None] = {}
+    for k, repair in enumerate(repairs):
+        job.runtime.cancel.check()
+        job.runtime.progress(k, len(repairs), f"self-check for section {repair.section}")
+        checks[k] = job.check(repair)
+    return checks
+
+
+def _verdicts(spec: MethodSpec, repairs: Sequence[Repair], checks: dict[int, SelfCheck | None]) -> list[str]:
+    worse = sorted({repairs[k].section for k, c in checks.items() if c is not None and not c.beats_floors})
+    unchecked = sorted({repairs[k].section for k, c in checks.items() if c is None})
+    lines = []
+    if worse and spec.id != "linear":
+        c = next(c for c in checks.values() if c is not None and not c.beats_floors)
+        best = max(("nearest", "linear", "blurred_linear"), key=lambda name: getattr(c, name))
+        lines.append(
+            f"{spec.title} does not beat the floors on intact sections near {_listed(worse)} "
+            f"({c.psnr:.1f} dB, {best.replace('_', ' ')} {getattr(c, best):.1f} dB); linear is offered instead"
+        )
+    if unchecked:
+        lines.append(
+            f"no intact sections at the same distances near {_listed(unchecked)}: not self-checked, "
+            "and the uncertainty is not calibrated on this volume"
+        )
+    return lines
+
+
+def _listed(sections: Sequence[int]) -> str:
+    shown = ", ".join(str(z) for z in sections[:8]) + (", ..." if len(sections) > 8 else "")
+    return f"section{'s' if len(sections) > 1 else ''} {shown}"
+
+
+def _scale_notices(spec: MethodSpec, job: Job, volume: Volume) -> list[str]:
+    """Warn when the pixel size is outside what the weights were trained for."""
+    if job.weights is None or volume.grid.voxel_nm is None:
+        return []
+    from napari_emsynth.weights.store import read_card
+
+    low, high = read_card(spec.name, job.weights).voxel_nm
+    return [
+        f"voxel size {v:g} nm along {axis} is outside the {low:g} to {high:g} nm these weights were trained for"
+        for axis, v in zip("yx", volume.grid.voxel_nm[1:], strict=True)
+        if not low * 0.9 <= v <= high * 1.15
+    ][:1]
+
+
+def _provenance(
+    spec: MethodSpec,
+    job: Job,
+    repairs: Sequence[Repair],
+    checks: dict[int, SelfCheck | None],
+    notices: list[str],
+    masked: bool,
+) -> dict[str, Any]:
+    weights = None
+    if job.weights is not None:
+        from napari_emsynth.weights.store import read_card
+
+        card = read_card(spec.name, job.weights)
+        weights = {"id": card.id, "sha256": card.sha256}
+    return provenance.record(
+        task="interpolate",
+        method=spec.id,
+        weights=weights,
+        params=job.params.to_json(),
+        seed=job.runtime.seed,
+        source={
+            "name": job.volume.name,
+            "shape": list(job.volume.shape),
+            "dtype": str(job.volume.dtype),
+            "voxel_nm": list(job.volume.grid.voxel_nm) if job.volume.grid.voxel_nm else None,
+            "mask": masked,
+        },
+        sections=[_section_record(r, checks.get(k)) for k, r in enumerate(repairs)],
+        notices=notices,
+        device=job.runtime.device,
+    )
+
+
+def _section_record(repair: Repair, check: SelfCheck | None) -> dict[str, Any]:
+    one_sided = repair.below is None or repair.above is None
+    return {
+        "section": repair.section,
+        "treatment": repair.treatment,
+        "window": [[s.start, s.stop] for s in repair.window],
+        "below": repair.below,
+        "above": repair.above,
+        "t": repair.t,
+        "span": repair.span,
+        "note": "extrapolated from one side" if one_sided else "",
+        "selfcheck": check.to_json() if check is not None else None,
+    }

@@ -1,0 +1,1 @@
+"""Architectures: one a file, a frozen Config and an ``nn.Module`` each."""

@@ -1,0 +1,1 @@
+"""Building blocks shared by architectures: convolutions, residual units, warps, pyramids."""

@@ -1,0 +1,1 @@
+"""Self-supervised training: samples, the loop, checkpoints."""
