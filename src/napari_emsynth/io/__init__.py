@@ -124,8 +124,9 @@ def write(
     path = Path(path)
     content = Content.of(source)
     known = content.volume.metadata.get("path")
-    check_output(path, None if known is None else Path(known), overwrite, resume)
+    check_output(path, known, overwrite, resume)
     with working(path) as work:
+        check_output(path, known, overwrite, resume)  # again: now nobody else can write it
         if _kind(path) == "tiff":
             from napari_emsynth.io.tiff import write_tiff
 
@@ -135,7 +136,6 @@ def write(
 
             write_zarr(content, work, progress, cancel, resume=resume)
         work.publish()
-        work.journal = None
     return path
 
 

@@ -99,12 +99,10 @@ class Work:
     Args:
         target: what the job makes.
         folder: where it works.
-        journal: set by jobs that can resume.
     """
 
     target: Path
     folder: Path
-    journal: Journal | None = None
 
     @property
     def data(self) -> Path:
@@ -117,19 +115,26 @@ class Work:
         return self.folder / "old"
 
     @property
+    def journal(self) -> Path:
+        """The file in which a job that can resume notes its finished blocks."""
+        return self.folder / "journal"
+
+    @property
     def resumable(self) -> bool:
         """True when finished blocks are worth keeping."""
-        return self.journal is not None and bool(self.journal.done)
+        return self.journal.exists() and self.journal.read_bytes().count(b"\n") > 1
 
     def clear(self) -> None:
         """Forget what a dead job left."""
-        for path in (self.data, self.old, self.folder / "journal"):
-            remove(path)
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                remove(path)
 
     def recover(self) -> None:
-        """Put the previous target back if a job died between the two renames of :meth:`publish`."""
+        """Finish what a job began that died between the two renames of :meth:`publish`."""
         if self.old.exists() and not self.target.exists():
-            self.old.replace(self.target)
+            (self.data if self.data.exists() else self.old).replace(self.target)
+            self.clear()
 
     def publish(self) -> None:
         """Rename ``data`` to the target; the previous target goes only after that."""
@@ -152,22 +157,21 @@ def working(target: Path) -> Iterator[Work]:
     """
     work = Work(target, work_folder(target))
     lock: IO[bytes] | None = None
-    keep = True  # another job's folder stays
+    keep = False
     try:
         lock = _claim(work)
-        keep = False
         work.recover()
         yield work
     except OSError as error:
         raise InputError(why_not_written(error, target)) from error
     except BaseException:
-        keep = keep or work.resumable
+        keep = work.resumable
         raise
     finally:
-        if lock is not None:
+        if lock is not None:  # without the lock the folder is another job's
             lock.close()
-        if not keep:
-            shutil.rmtree(work.folder, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(work.folder, ignore_errors=True)
 
 
 def _claim(work: Work) -> IO[bytes]:

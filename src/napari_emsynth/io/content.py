@@ -49,13 +49,14 @@ class Content:
 
         Raises:
             InputError: a mask or an uncertainty of another shape than the volume's.
+            TypeError: a record that is not JSON.
         """
         if isinstance(source, Volume):
-            return cls(source, provenance=source.metadata.get("emsynth"))
+            return cls(source, provenance=_plain(source.metadata.get("emsynth")))
         for name, part in (("synthetic mask", source.synthetic), ("uncertainty", source.uncertainty)):
             if part is not None and part.shape != source.volume.shape:
                 raise InputError(f"the {name} has shape {part.shape}, the volume {source.volume.shape}")
-        return cls(source.volume, source.synthetic, source.uncertainty, source.provenance)
+        return cls(source.volume, source.synthetic, source.uncertainty, _plain(source.provenance))
 
     @property
     def parts(self) -> dict[str, Volume]:
@@ -72,6 +73,11 @@ class Content:
     def voxel_bytes(self) -> int:
         """Bytes of one voxel over all parts."""
         return sum(self.dtype(name).itemsize for name in self.parts)
+
+    @property
+    def is_computed(self) -> bool:
+        """True when reading a block may mean work (dask), not only copying."""
+        return any(hasattr(part.data, "compute") for part in self.parts.values())
 
     def read(self, block: Block) -> dict[str, Array]:
         """Compute one block of every part, together, in native byte order."""
@@ -146,6 +152,17 @@ def blocks(shape: Shape, edge: Shape) -> list[Block]:
     """Cut a shape into blocks of ``edge``, in z, y, x order; the last ones are smaller."""
     cuts = [[slice(i, min(i + e, n)) for i in range(0, n, e)] for n, e in zip(shape, edge, strict=True)]
     return [(z, y, x) for z in cuts[0] for y in cuts[1] for x in cuts[2]]
+
+
+def _plain(record: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return a copy of a record in strict JSON: NaN and infinities, which JSON has not, become null."""
+    copy: dict[str, Any] | None = json.loads(json.dumps(record), parse_constant=lambda _: None)
+    return copy
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without its suffix, .ome. included."""
+    return path.name.removesuffix(path.suffix).removesuffix(".ome")
 
 
 def _stable(value: Any) -> Any:

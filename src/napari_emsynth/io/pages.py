@@ -60,6 +60,8 @@ class Pages:
     def _window(self, section: int, top: int, bottom: int, left: int, right: int) -> Array:
         """Return rows top to bottom and columns left to right of one page."""
         page = self._open()[section]
+        if page is None:  # a page the file names and does not hold
+            return np.zeros((bottom - top, right - left), self.dtype)
         frame = page.keyframe
         rows, columns = frame.tile if frame.is_tiled else (frame.rowsperstrip, frame.imagewidth)
         across = -(-frame.imagewidth // columns)

@@ -10,8 +10,10 @@ unknown; writing holds one slab of sections.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import struct
 import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Iterator, Mapping
@@ -24,7 +26,7 @@ import tifffile
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Shape, Triple
 from napari_emsynth.io.atomic import Work
-from napari_emsynth.io.content import Content, slabs
+from napari_emsynth.io.content import Content, slabs, stem
 from napari_emsynth.io.pages import Pages
 from napari_emsynth.io.units import nm_per, plausible
 from napari_emsynth.spec import CancelToken, Progress
@@ -66,24 +68,33 @@ def read_tiff_record(path: Path) -> dict[str, Any] | None:
         return _record(tif)
 
 
-def _opened(path: Path) -> Any:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a TIFF; what is wrong with it becomes one line."""
     try:
-        return tifffile.TiffFile(path)
-    except (tifffile.TiffFileError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as TIFF: {error}") from error
+        with tifffile.TiffFile(path) as tif:
+            yield tif
+    except InputError:
+        raise
+    except (OSError, ValueError, IndexError, struct.error) as error:
+        raise InputError(f"{path} cannot be read as TIFF: {error or 'no image in it'}") from error
 
 
 def _volume(tif: Any, path: Path, index: int) -> Volume:
     """Return one series as a volume, its voxels not yet read."""
     series = tif.series[index]
     alone = index == 0 and _one_section_each(tif)
-    shape = _shape(series, path, alone, ours=_record(tif) is not None)
+    shape = _shape(series, path, alone, ours=NAMESPACE in (tif.ome_metadata or ""))
     voxel_nm, origin_nm = _size_nm(tif, index)
     data = _mapped(series, path, shape) if not alone else None
     if data is None:
+        if not alone and len(series.pages) != shape[0]:
+            raise InputError(
+                f"{path} keeps {shape[0]} sections in {len(series.pages)} pages; save one section a page"
+            )
         data = _lazy(Pages(path, None if alone else index, shape, np.dtype(series.dtype)))
-    name = path.name.split(".")[0]
-    return Volume(data, Grid(shape=shape, voxel_nm=voxel_nm, origin_nm=origin_nm), name, {"path": str(path)})
+    grid = Grid(shape=shape, voxel_nm=voxel_nm, origin_nm=origin_nm)
+    return Volume(data, grid, stem(path), {"path": str(path)})
 
 
 def _one_section_each(tif: Any) -> bool:
@@ -285,7 +296,7 @@ def _options(content: Content, name: str) -> dict[str, Any]:
         }
     if any(grid.origin_nm):
         said["Plane"] = _positions(grid)
-    if content.provenance is not None and name == "volume":
+    if name == "volume":  # null marks a file of ours that has no record: one section of it is still a volume
         said["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": json.dumps(content.provenance)}
     return options
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Triple
+from napari_emsynth.io.content import stem
 from napari_emsynth.io.units import nm_per, plausible
 from napari_emsynth.volume import Volume
 
@@ -97,7 +98,7 @@ def _checked(path: Path, data: Any, voxel_nm: Triple | None, origin_nm: Triple) 
     if np.dtype(data.dtype).kind not in "buif":
         raise InputError(f"{path} holds voxels of type {data.dtype}, needs integers or floats")
     grid = Grid(shape=tuple(data.shape), voxel_nm=voxel_nm, origin_nm=origin_nm)
-    return Volume(data, grid, path.name.split(".")[0], {"path": str(path)})
+    return Volume(data, grid, stem(path), {"path": str(path)})
 
 
 def _multiscale(path: Path, group: Any, image: dict[str, Any]) -> Volume:

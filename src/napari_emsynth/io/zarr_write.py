@@ -48,15 +48,13 @@ def write_zarr(
     chunk = chunk_shape(content)
     plan = blocks(content.volume.shape, block_shape(content, chunk))
     job = content.fingerprint(chunk=chunk, blocks=len(plan))
-    path = work.folder / "journal"
-    journal = Journal.resume(path, job, work.target) if resume else None
+    journal = Journal.resume(work.journal, job, work.target) if resume else None
     if journal is None:
         work.clear()
         root = zarr.create_group(store=str(work.data), zarr_format=3)
         for name in content.parts:
             _create(root, _place(name), content.volume.shape, chunk, content.dtype(name), name)
-        journal = Journal.start(path, job)
-    work.journal = journal
+        journal = Journal.start(work.journal, job)
     root = zarr.open_group(store=str(work.data), mode="r+")
     arrays = {name: root[f"{_place(name)}0"] for name in content.parts}
     for number, block in enumerate(plan):
@@ -119,7 +117,8 @@ def block_shape(content: Content, chunk: Shape) -> Shape:
     for cuts in content.source_chunks():
         for axis, sizes in enumerate(cuts):
             edge[axis] = max(edge[axis], _covering(sizes, chunk[axis], shape[axis], whole=axis > 0))
-    for axis in (2, 1, 0):
+    # Copies go in larger blocks; work stays in small ones, which a cancel or a kill loses less of.
+    for axis in () if content.is_computed else (2, 1, 0):
         while edge[axis] < shape[axis] and 2 * math.prod(edge) * content.voxel_bytes <= BLOCK_BYTES:
             edge[axis] *= 2
     return (edge[0], edge[1], edge[2])
@@ -209,7 +208,8 @@ def _reduced(finer: Array, steps: Shape, block: Block, *, any_is_one: bool) -> A
     cells = full.reshape(z, steps[0], y, steps[1], x, steps[2])
     if any_is_one:
         return np.asarray(cells.max(axis=(1, 3, 5)))
-    return to_dtype(cells.mean(axis=(1, 3, 5), dtype=np.float64), finer.dtype)
+    with np.errstate(all="ignore"):  # infinities of opposite sign make NaN
+        return to_dtype(cells.mean(axis=(1, 3, 5), dtype=np.float64), finer.dtype)
 
 
 def _multiscale(name: str, grid: Grid) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Why a result can be believed: what is damaged, what was made up, and how well the tool does on this very volume."""
+"""Why a result can be believed: what is damaged, what was made up, how well the tool does on this volume."""

@@ -5,7 +5,7 @@ after a round trip; it names no machine and no user. Keys of a record:
 
 * ``software``, ``version``: this package; ``created``: UTC, ISO 8601;
 * ``task``, ``method``: what was asked for, and by which method;
-* ``weights``: ``{"id", "sha256"}`` or null; ``params``: the method's parameters; ``seed``: of every random number;
+* ``weights``: ``{"id", "sha256"}`` or null; ``params``: the method's parameters; ``seed``: of random numbers;
 * ``source``: see :class:`Source`; ``sections``: see :class:`SectionRecord`, one entry a treated section;
 * ``notices``: lines the user was told.
 """
@@ -179,7 +179,9 @@ def package_version() -> str:
 
 
 def jsonable(value: Any, where: str = "value") -> Any:
-    """Return ``value`` in JSON's types: numpy numbers, tuples, paths and dataclasses are turned; NaN becomes null.
+    """Return ``value`` in JSON's types: numpy numbers, tuples, paths and dataclasses are turned.
+
+    Numbers that are not finite become null: JSON has no NaN.
 
     Raises:
         TypeError: JSON cannot hold it; the message says ``where``.
