@@ -54,6 +54,8 @@ def read(path: str | os.PathLike[str], voxel_nm: tuple[float, float, float] | No
     path = Path(path)
     kind = _existing(path)
     volume = _reader(kind)(path)
+    if volume.dtype.kind not in "buif":
+        raise InputError(f"{path} holds voxels of type {volume.dtype}, needs integers or floats")
     return volume if size is None else replace(volume, grid=replace(volume.grid, voxel_nm=size))
 
 

@@ -37,8 +37,6 @@ def read_mrc(path: Path) -> Volume:
         raise InputError(f"{path} cannot be read as MRC: {error}") from error
     if len(shape) != 3:
         raise InputError(f"{path} has shape {tuple(shape)}, needs 3 axes z, y, x")
-    if dtype.kind not in "iuf":
-        raise InputError(f"{path} holds voxels of type {dtype}, needs integers or floats")
     offset = HEADER_BYTES + int(header.nsymbt)
     if offset + math.prod(shape) * dtype.itemsize > path.stat().st_size:
         raise InputError(f"{path} is cut short: it holds less than the {tuple(shape)} voxels it states")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import struct
 import xml.etree.ElementTree as ET
@@ -71,13 +72,26 @@ def read_tiff_record(path: Path) -> dict[str, Any] | None:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a TIFF; what is wrong with it becomes one line."""
+    said: list[str] = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        said.append(record.getMessage())
+        return False
+
+    log = logging.getLogger("tifffile")
+    log.addFilter(collect)
     try:
         with tifffile.TiffFile(path) as tif:
             yield tif
+        # The library only logs that pages are missing and goes on with those it found.
+        if any("invalid page offset" in line for line in said):
+            raise InputError(f"{path} is cut short: pages are missing from its end")
     except InputError:
         raise
     except (OSError, ValueError, IndexError, struct.error) as error:
         raise InputError(f"{path} cannot be read as TIFF: {error or 'no image in it'}") from error
+    finally:
+        log.removeFilter(collect)
 
 
 def _volume(tif: Any, path: Path, index: int) -> Volume:
@@ -88,6 +102,7 @@ def _volume(tif: Any, path: Path, index: int) -> Volume:
     voxel_nm, origin_nm = _size_nm(tif, index)
     data = _mapped(series, path, shape) if not alone else None
     if data is None:
+        _check_end(tif.pages if alone else series.pages, path)
         if not alone and len(series.pages) != shape[0]:
             raise InputError(
                 f"{path} keeps {shape[0]} sections in {len(series.pages)} pages; save one section a page"
@@ -140,6 +155,18 @@ def _mapped(series: Any, path: Path, shape: Shape) -> Array | None:
     if series.dataoffset + math.prod(shape) * dtype.itemsize > path.stat().st_size:
         raise InputError(f"{path} is cut short: it holds less than the {shape} voxels it states")
     return np.memmap(path, dtype, "r", series.dataoffset, shape)
+
+
+def _check_end(pages: Any, path: Path) -> None:
+    """Refuse a file that ends before its last page does."""
+    last = pages[-1]
+    ends = (
+        [o + n for o, n in zip(last.dataoffsets, last.databytecounts, strict=True)]
+        if last is not None
+        else []
+    )
+    if max(ends, default=0) > path.stat().st_size:
+        raise InputError(f"{path} is cut short: its last section is incomplete")
 
 
 def _lazy(pages: Pages) -> Any:

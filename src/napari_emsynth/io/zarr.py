@@ -9,8 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Triple
 from napari_emsynth.io.content import stem
@@ -91,12 +89,10 @@ def _array(path: Path, array: Any) -> Volume:
     """
     if array.ndim != 3:
         raise InputError(f"{path} has shape {tuple(array.shape)}, needs 3 axes z, y, x")
-    return _checked(path, array, None, (0.0, 0.0, 0.0))
+    return _volume(path, array, None, (0.0, 0.0, 0.0))
 
 
-def _checked(path: Path, data: Any, voxel_nm: Triple | None, origin_nm: Triple) -> Volume:
-    if np.dtype(data.dtype).kind not in "buif":
-        raise InputError(f"{path} holds voxels of type {data.dtype}, needs integers or floats")
+def _volume(path: Path, data: Any, voxel_nm: Triple | None, origin_nm: Triple) -> Volume:
     grid = Grid(shape=tuple(data.shape), voxel_nm=voxel_nm, origin_nm=origin_nm)
     return Volume(data, grid, stem(path), {"path": str(path)})
 
@@ -124,7 +120,7 @@ def _multiscale(path: Path, group: Any, image: dict[str, Any]) -> Volume:
     order = [names.index(a) for a in "zyx"]
     voxel_nm = plausible([u * scale[i] if (u := units[i]) else None for i in order])
     origin = [u * shift[i] if (u := units[i]) and voxel_nm else 0.0 for i in order]
-    return _checked(path, _zyx(array, names), voxel_nm, (origin[0], origin[1], origin[2]))
+    return _volume(path, _zyx(array, names), voxel_nm, (origin[0], origin[1], origin[2]))
 
 
 def _unnamed(ndim: int) -> str:
