@@ -119,9 +119,8 @@ def run(
                 raise
             step = next_rung(rung, start)
             if step is None:
-                raise MemoryError(
-                    f"out of memory on {rung.device}, even with tiles of {rung.tile} px"
-                ) from error
+                edges = " x ".join(str(n) for n in rung.tile)
+                raise MemoryError(f"out of memory on {rung.device}, even with tiles of {edges} px") from error
         finished = job.blend.finished
         rung, line = step
         runtime.note(line)
