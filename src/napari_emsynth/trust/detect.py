@@ -1,0 +1,289 @@
+"""Which sections are damaged: each section against its own neighbours.
+
+Conventions: sections are 0-based. A section is suspected of one kind at most, the first that holds of blank,
+duplicate, saturated, half-missing, blurred, displaced. Scores run from 0.5 (just at the limit) to 1.
+Laws: brightness or contrast that jumps from section to section is no damage; a fault that the whole stack
+shares (a black border, a soft focus, a steady drift) is none either, as limits are set by the neighbours'
+median and scatter (1.48 median absolute deviations). One pass reads each section once, see
+:mod:`napari_emsynth.trust.features`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.spec import CancelToken, Progress, no_progress
+from napari_emsynth.trust.features import THUMB_PX, Features, stream
+from napari_emsynth.volume import Volume
+
+Kind = Literal["blank", "saturated", "blurred", "half-missing", "displaced", "duplicate"]
+
+# Contrast of a blank section, as a share of a typical section's.
+BLANK_CONTRAST = 0.1
+# Texture of an empty block, as a share of its neighbours'; resin with camera noise is at about 0.05.
+EMPTY_TEXTURE = 0.12
+# Share of a section that must be missing, or clipped, beyond what its neighbours are.
+MISSING_SHARE = 0.25
+CLIPPED_SHARE = 0.2
+# A section emptier than this, and emptier than the stack by 0.3, is lost even where its neighbours are too.
+LOST_SHARE = 0.6
+# Mid-band power of a blurred section: a third of its neighbours'. Real stacks scatter by a factor of 1.5.
+BLUR_LOG_DROP = math.log(3)
+# Displacement that no careful alignment leaves behind, in px and in px of the thumbnail that is matched.
+DISPLACED_PX = 6.0
+DISPLACED_THUMB_PX = 3.0
+# A correlation peak this much above the next one is no chance; two unrelated sections reach 1.2.
+RELIABLE = 1.25
+# Limits are at least this many deviations from the neighbours' median.
+DEVIATIONS = 6.0
+# Neighbours looked at on each side.
+SIDE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspect:
+    """A section that looks damaged.
+
+    Args:
+        section: 0-based index.
+        kind: what seems to be wrong.
+        score: 0.5 at the limit, towards 1 beyond any doubt.
+        detail: one line with the figure that decided.
+    """
+
+    section: int
+    kind: Kind
+    score: float
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return asdict(self)
+
+
+# What a rule finds: how many times over the limit, and why.
+Finding = tuple[float, str]
+Rule = Callable[["_Stack", int], Finding | None]
+
+
+class _Stack:
+    """All sections' features, and which of them still serve as a reference."""
+
+    def __init__(self, features: list[Features]) -> None:
+        self.features = features
+        self.usable = np.ones(len(features), bool)
+        contrasts = np.array([f.contrast for f in features])
+        # The upper quartile: half a stack of blank sections must not make blank typical.
+        self.contrast = float(np.percentile(contrasts, 75))
+        self.texture = np.stack([f.texture for f in features])
+        filled = self.texture[self.texture > 0]
+        self.typical_texture = float(np.median(filled)) if filled.size else 0.0
+        self.empty = (self.texture <= EMPTY_TEXTURE * self.typical_texture).mean(axis=(1, 2))
+        self.sharpness = np.stack([f.sharpness for f in features])
+        self.first = {f.digest: f.section for f in reversed(features)}
+        self.thumb_factor = 1
+        self._scatter: dict[str, float] = {}
+
+    def near(self, z: int) -> NDArray[np.intp]:
+        """Return the nearest usable sections, up to 8 on each side."""
+        usable = np.flatnonzero(self.usable)
+        return np.concatenate([usable[usable < z][-SIDE:], usable[usable > z][:SIDE]])
+
+    def scatter(self, name: str, measure: Callable[[int], float | None]) -> float:
+        """Return the robust deviation of a measure over the usable sections; computed once a name."""
+        if name not in self._scatter:
+            values = [value for z in np.flatnonzero(self.usable) if (value := measure(int(z))) is not None]
+            self._scatter[name] = 1.4826 * float(np.median(np.abs(values))) if values else 0.0
+        return self._scatter[name]
+
+
+def _blank(stack: _Stack, z: int) -> Finding | None:
+    contrast, limit = stack.features[z].contrast, BLANK_CONTRAST * stack.contrast
+    if contrast == 0:
+        return math.inf, "constant"
+    share = contrast / stack.contrast if stack.contrast else 1.0
+    return limit / contrast, f"structures have {share:.0%} of the usual contrast"
+
+
+def _duplicate(stack: _Stack, z: int) -> Finding | None:
+    first = stack.first[stack.features[z].digest]
+    return (math.inf, f"bit-identical to section {first}") if first < z else None
+
+
+def _saturated(stack: _Stack, z: int) -> Finding | None:
+    near = stack.near(z)
+    own = stack.features[z]
+    findings = []
+    for end, share in (("brightest", own.clipped), ("darkest", own.clipped_dark)):
+        others = [stack.features[n] for n in near]
+        usual = np.median([o.clipped if end == "brightest" else o.clipped_dark for o in others] or [0.0])
+        detail = f"{share:.0%} of the pixels are clipped at the {end} value; neighbours have {usual:.0%}"
+        findings.append((float(share - usual) / CLIPPED_SHARE, detail))
+    return max(findings)
+
+
+def _blur(stack: _Stack, z: int) -> float | None:
+    """Return the log of mid-band power over the neighbours', median of the patches; None when unknown."""
+    near = stack.near(z)
+    if not near.size:
+        return None
+    known = np.isfinite(stack.sharpness[z]) & np.isfinite(stack.sharpness[near]).any(axis=0)
+    if not known.any():
+        return None
+    usual = np.nanmedian(stack.sharpness[near][:, known], axis=0)
+    return float(np.median(stack.sharpness[z][known] - usual))
+
+
+def _blurred(stack: _Stack, z: int) -> Finding | None:
+    drop = _blur(stack, z)
+    if drop is None or drop >= 0:
+        return None
+    limit = max(BLUR_LOG_DROP, DEVIATIONS * stack.scatter("blur", lambda n: _blur(stack, n)))
+    return -drop / limit, f"fine detail has {math.exp(drop):.0%} of the neighbours' power"
+
+
+def _half_missing(stack: _Stack, z: int) -> Finding | None:
+    near = stack.near(z)
+    if not near.size:
+        return None
+    usual = np.median(stack.texture[near], axis=0)
+    full = usual > EMPTY_TEXTURE * stack.typical_texture
+    gone = full & (stack.texture[z] <= EMPTY_TEXTURE * usual)
+    rest = full & ~gone
+    blurred = _blurred(stack, z)
+    # A strong blur empties smooth blocks too, but what is left of a cut section is as crisp as ever.
+    faded = rest.any() and np.median(stack.texture[z][rest] / usual[rest]) < 0.5
+    if faded and blurred is not None and blurred[0] >= 1:
+        return None
+    lost = float(gone.mean())
+    found = (lost / MISSING_SHARE, f"{lost:.0%} of the section is empty where its neighbours are not")
+    empty, others = float(stack.empty[z]), float(np.median(stack.empty))
+    # Fades out over many sections: no neighbour shows it, the stack as a whole does.
+    if empty > others + 0.3 and empty / LOST_SHARE > found[0]:
+        return (
+            empty / LOST_SHARE,
+            f"{empty:.0%} of the section is empty; half of the stack has {others:.0%} or less",
+        )
+    return found
+
+
+def _reliable(stack: _Stack, z: int) -> list[tuple[float, float, int]]:
+    """Return (dy, dx, step) of section z against each usable neighbour that it certainly matches."""
+    features, found = stack.features, []
+    for match in features[z].matches:
+        if stack.usable[z - match.step] and match.quality >= RELIABLE:
+            found.append((match.dy, match.dx, match.step))
+    for later in features[z + 1 : z + 4]:
+        match = later.matches[later.section - z - 1]
+        if stack.usable[later.section] and match.quality >= RELIABLE:
+            found.append((-match.dy, -match.dx, -match.step))
+    return found
+
+
+def _drift(stack: _Stack, z: int) -> NDArray[np.float64]:
+    """Return the steady drift around a section, (dy, dx) px a section."""
+    steps = [
+        (m.dy, m.dx)
+        for n in [*stack.near(z), z]
+        for m in stack.features[n].matches[:1]
+        if m.quality >= RELIABLE and stack.usable[n - 1]
+    ]
+    return np.median(steps, axis=0) if steps else np.zeros(2)
+
+
+def _slip(stack: _Stack, z: int) -> float | None:
+    """Return how far a section lies off its neighbours in px; None when fewer than two match it.
+
+    The lower third of the distances, so that a good section is not blamed for displaced neighbours.
+    """
+    matches = _reliable(stack, z)
+    if len(matches) < 2:
+        return None
+    drift = _drift(stack, z)
+    lengths = sorted(math.hypot(dy - step * drift[0], dx - step * drift[1]) for dy, dx, step in matches)
+    return lengths[(len(lengths) - 1) // 3]
+
+
+def _displaced(stack: _Stack, z: int) -> Finding | None:
+    slip = _slip(stack, z)
+    if slip is None:
+        return _stranger(stack, z)
+    scatter = stack.scatter("slip", lambda n: _slip(stack, n))
+    limit = max(DISPLACED_PX, DISPLACED_THUMB_PX * stack.thumb_factor, DEVIATIONS * scatter)
+    return slip / limit, f"lies {slip:.0f} px off its neighbours"
+
+
+def _stranger(stack: _Stack, z: int) -> Finding | None:
+    """A section between two that match each other, which itself matches neither."""
+    if not 0 < z < len(stack.features) - 1 or not stack.usable[[z - 1, z + 1]].all():
+        return None
+    own, later = stack.features[z].matches[0], stack.features[z + 1].matches
+    across = later[1].quality
+    best = max(own.quality, later[0].quality)
+    if best >= RELIABLE or across < 1.5 * RELIABLE:
+        return None
+    return across / (1.5 * RELIABLE), "matches neither neighbour, though they match each other"
+
+
+RULES: tuple[tuple[Kind, Rule], ...] = (
+    ("blank", _blank),
+    ("duplicate", _duplicate),
+    ("saturated", _saturated),
+    ("half-missing", _half_missing),
+    ("blurred", _blurred),
+    ("displaced", _displaced),
+)
+# These still show the tissue where it is, and serve for matching.
+STILL_A_REFERENCE: frozenset[Kind] = frozenset({"blurred", "displaced"})
+
+
+def _apply(
+    stack: _Stack, kind: Kind, rule: Rule, open_sections: Iterable[int], sensitivity: float
+) -> list[Suspect]:
+    found = []
+    for z in open_sections:
+        finding = rule(stack, z)
+        if finding is not None and (strength := finding[0] * sensitivity) >= 1:
+            found.append(Suspect(section=z, kind=kind, score=1 - 0.5 / strength, detail=finding[1]))
+    return found
+
+
+def detect(
+    volume: Volume,
+    *,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+    sensitivity: float = 1.0,
+) -> list[Suspect]:
+    """Return the sections that look damaged, in order, one entry a section.
+
+    Args:
+        volume: [z, y, x] any real dtype, lazy or in memory; NaN counts as nothing there.
+        progress: called after every section.
+        cancel: asked before every section.
+        sensitivity: 1 is balanced; 2 halves every limit, 0.5 doubles it.
+
+    Raises:
+        InputError: the sensitivity is not between 0.01 and 100.
+        Cancelled: the token was cancelled.
+    """
+    if not 0.01 <= sensitivity <= 100:
+        raise InputError(f"sensitivity {sensitivity:g} is outside 0.01 to 100")
+    stack = _Stack(list(stream(volume, progress, cancel)))
+    stack.thumb_factor = max(1, -(-min(volume.shape[1:]) // THUMB_PX))
+    suspects: dict[int, Suspect] = {}
+    for kind, rule in RULES:
+        found = _apply(
+            stack, kind, rule, [z for z in range(volume.shape[0]) if z not in suspects], sensitivity
+        )
+        suspects.update({suspect.section: suspect for suspect in found})
+        if kind not in STILL_A_REFERENCE:
+            stack.usable[[suspect.section for suspect in found]] = False
+    return [suspects[z] for z in sorted(suspects)]

@@ -1,0 +1,200 @@
+"""What one pass over a volume measures of every section, one section in memory at a time.
+
+Conventions: sections are [y, x] of any real dtype; NaN counts as "nothing there"; a match says how far the
+section's structures lie from those of an earlier section, (dy, dx) px.
+Laws: brightness and contrast leave ``sharpness`` and ``matches`` unchanged; the thumbnails of the last three
+sections are all that is kept of the images, so memory grows by a few kilobytes a section.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from scipy.ndimage import gaussian_filter
+
+from napari_emsynth.metrics.image import bin2
+from napari_emsynth.metrics.spectrum import MID_BAND, radial_power
+from napari_emsynth.spec import CancelToken, Progress
+from napari_emsynth.volume import Array, Float, Volume
+
+Float64 = NDArray[np.float64]
+
+GRID = 16
+"""Blocks along each edge for local texture and clipping."""
+THUMB_PX = 256
+"""Shorter edge of the thumbnails that are matched, at most twice this."""
+PATCH_PX = 256
+"""Edge of the full-resolution patches whose sharpness is measured; three along each edge at most."""
+LOW_BAND = (0.02, 0.1)
+"""Coarse structure in cycles/px: what the sharpness is measured against."""
+REACH = 3
+"""A section is matched with this many earlier ones."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """How one section lies on an earlier one.
+
+    Args:
+        step: how many sections earlier.
+        dy, dx: displacement in px of the full-resolution section.
+        quality: correlation peak over the next best one elsewhere; 1 = chance.
+    """
+
+    step: int
+    dy: float
+    dx: float
+    quality: float
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is measured of one section.
+
+    Args:
+        section: 0-based index.
+        digest: equal for bit-identical sections only.
+        contrast: standard deviation of structures (of 2 to 16 thumbnail px), in intensity units.
+        texture: [gy, gx] standard deviation within blocks, pixel noise averaged out; 0 where nothing is.
+        clipped: share of pixels at the section's brightest value, in blocks that are not entirely so; 0 to 1.
+        clipped_dark: the same at the darkest value.
+        brightest: the brightest value.
+        sharpness: [p] log of mid-band over low-band power of each patch; NaN where a patch is empty.
+        matches: with up to three earlier sections, nearest first.
+    """
+
+    section: int
+    digest: bytes
+    contrast: float
+    texture: Float
+    clipped: float
+    clipped_dark: float
+    brightest: float
+    sharpness: Float
+    matches: tuple[Match, ...]
+
+
+def _blocks(image: Float64, count: int) -> Float64:
+    """Return an image cut into about ``count`` x ``count`` blocks, [gy, gx, pixels]; the rest is dropped."""
+    sizes = [max(1, n // count) for n in image.shape]
+    gy, gx = image.shape[0] // sizes[0], image.shape[1] // sizes[1]
+    cut = image[: gy * sizes[0], : gx * sizes[1]].reshape(gy, sizes[0], gx, sizes[1])
+    return cut.transpose(0, 2, 1, 3).reshape(gy, gx, -1)
+
+
+def _clipped(equal: NDArray[np.bool_]) -> float:
+    """Return the share of pixels that are ``equal``, in blocks that are not entirely so.
+
+    An empty half is equal too, but block by block; overexposure leaves islands of structure everywhere.
+    """
+    shares = _blocks(equal.astype(np.float64), 2 * GRID).mean(axis=-1)
+    mixed = shares < 0.98
+    return float(shares[mixed].mean()) if mixed.any() else 0.0
+
+
+def _patch_starts(n: int) -> list[int]:
+    """Return where up to three patches begin along an edge of ``n`` px, evenly spread."""
+    count = min(3, max(1, n // PATCH_PX))
+    return [round(k * (n - min(n, PATCH_PX)) / max(1, count - 1)) for k in range(count)]
+
+
+def _mid_over_low(patch: Float64) -> float:
+    """Return the log ratio of mid-band to low-band power; NaN where there is no structure or no such band."""
+    frequency, power = radial_power(patch)
+    bands = []
+    for low, high in (MID_BAND, LOW_BAND):
+        inside = power[(frequency >= low) & (frequency <= high) & np.isfinite(power)]
+        bands.append(float(inside.mean()) if inside.size else 0.0)
+    return math.log(bands[0] / bands[1]) if min(bands) > 0 else math.nan
+
+
+def _sharpness(image: Float64) -> Float:
+    """Return the log ratio of mid to low band of each patch [p]."""
+    corners = [(y, x) for y in _patch_starts(image.shape[0]) for x in _patch_starts(image.shape[1])]
+    patches = (image[y : y + PATCH_PX, x : x + PATCH_PX] for y, x in corners)
+    return np.array([_mid_over_low(patch) for patch in patches], dtype=np.float32)
+
+
+class _Thumb:
+    """The Fourier transform of a small, high-passed, windowed copy of a section, ready to be matched."""
+
+    def __init__(self, image: Float64) -> None:
+        self.factor = max(1, -(-min(image.shape) // THUMB_PX))
+        small = bin2(image, self.factor)
+        detail = gaussian_filter(small, 1.0) - gaussian_filter(small, 8.0)
+        self.shape = detail.shape
+        self.contrast = float(detail.std())
+        # Dirt and borders may not outweigh tissue.
+        limited = np.clip(detail / (self.contrast or 1.0), -3, 3)
+        window = [np.sin(np.pi * (np.arange(n) + 0.5) / n) for n in detail.shape]
+        self.spectrum = fft.rfft2((limited * np.outer(*window)).astype(np.float32))
+
+    def match(self, earlier: _Thumb, step: int) -> Match:
+        """Correlate with an earlier thumbnail.
+
+        The cross-power is divided by the root of its modulus: full whitening (phase correlation) locks on
+        noise and fixed patterns, none at all blurs the peak.
+        """
+        cross = self.spectrum * np.conj(earlier.spectrum)
+        surface = fft.irfft2(cross / np.sqrt(np.abs(cross) + 1e-12), s=self.shape)
+        peak = np.unravel_index(int(surface.argmax()), self.shape)
+        best = float(surface[peak])
+        near = np.ix_(*[(np.arange(-4, 5) + p) % n for p, n in zip(peak, self.shape, strict=True)])
+        surface[near] = 0
+        rest = float(surface.max())
+        dy, dx = ((int(p) + n // 2) % n - n // 2 for p, n in zip(peak, self.shape, strict=True))
+        quality = best / rest if rest > 0 else 1.0
+        return Match(step, float(dy * self.factor), float(dx * self.factor), quality)
+
+
+def _measure(section: Array, z: int, earlier: deque[_Thumb]) -> tuple[Features, _Thumb]:
+    known = np.isfinite(section)
+    digest = hashlib.blake2b(np.ascontiguousarray(section).data, digest_size=16).digest()
+    middle = float(np.median(section[known])) if known.any() else 0.0
+    image = np.where(known, section, middle).astype(np.float64)
+    thumb = _Thumb(image)
+    # 2 x 2 bins: camera noise alone must not pass for texture.
+    binned = bin2(image, 2 if min(image.shape) >= 4 else 1)
+    top, bottom = float(image.max()), float(image.min())
+    features = Features(
+        section=z,
+        digest=digest,
+        contrast=thumb.contrast,
+        texture=_blocks(binned, GRID).std(axis=-1).astype(np.float32),
+        clipped=_clipped(image == top) if top > bottom else 0.0,
+        clipped_dark=_clipped(image == bottom) if top > bottom else 0.0,
+        brightest=top,
+        sharpness=_sharpness(image),
+        matches=tuple(thumb.match(other, step) for step, other in enumerate(earlier, start=1)),
+    )
+    return features, thumb
+
+
+def stream(volume: Volume, progress: Progress, cancel: CancelToken | None) -> Iterator[Features]:
+    """Yield the features of every section, in order, reading each section once.
+
+    Args:
+        volume: [z, y, x] any real dtype, lazy or in memory.
+        progress: called after every section.
+        cancel: asked before every section.
+
+    Raises:
+        Cancelled: the token was cancelled.
+    """
+    earlier: deque[Any] = deque(maxlen=REACH)
+    depth = volume.shape[0]
+    for z in range(depth):
+        if cancel is not None:
+            cancel.check()
+        features, thumb = _measure(volume.section(z), z, earlier)
+        earlier.appendleft(thumb)
+        progress(z + 1, depth, "sections")
+        yield features
