@@ -1,7 +1,7 @@
 """Flags made from dataclasses: a group of common options, or a method's parameters.
 
-A command declares a keyword (``common``, ``values``) for each group; :func:`spread` replaces it by the group's
-flags and hands the command one value again. So a flag is declared once, and a method's flags not at all.
+A command declares a keyword (``common``, ``values``) for each group; :func:`spread` replaces it by the flags
+of the group and hands the command one value again. So a flag is declared once, and a method's not at all.
 """
 
 from __future__ import annotations

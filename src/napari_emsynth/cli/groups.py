@@ -12,6 +12,7 @@ import typer
 
 from napari_emsynth.cli.parse import parse_voxel_nm
 from napari_emsynth.cli.screen import Screen
+from napari_emsynth.cli.source import streamed
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import Result, Runtime
 
@@ -74,7 +75,7 @@ class Common:
         """
         from napari_emsynth.io import read
 
-        volume = read(path, parse_voxel_nm(self.voxel_size))
+        volume = streamed(read(path, parse_voxel_nm(self.voxel_size)))
         if volume.grid.voxel_nm is None:
             screen.say(
                 f"the voxel size of {path} is unknown: only what needs it is refused; "

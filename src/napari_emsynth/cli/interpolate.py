@@ -15,7 +15,6 @@ from napari_emsynth.errors import InputError
 
 if TYPE_CHECKING:
     from napari_emsynth.spec import Result, Runtime
-    from napari_emsynth.volume import Volume
 
 
 def interpolate(
@@ -70,19 +69,19 @@ def interpolate(
         )
         with cluster.compute(result) as placed:
             write(placed, out, overwrite=save.overwrite, resume=save.resume, progress=runtime.progress)
-        summary = summarise(result, volume, runtime, out, time.monotonic() - started, screen.notes)
+        summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
         screen.answer(summary, describe(summary))
 
 
 def summarise(
-    result: Result, volume: Volume, runtime: Runtime, out: Path, seconds: float, notes: list[str]
+    result: Result, runtime: Runtime, out: Path, seconds: float, notes: list[str]
 ) -> dict[str, Any]:
     """Return the JSON object of a finished run."""
     from napari_emsynth.tiling.device import bare_name
 
     record = result.provenance
     sections = record["sections"]
-    _, height, width = volume.shape
+    made = sum((y1 - y0) * (x1 - x0) for (y0, y1), (x0, x1) in (entry["window"] for entry in sections))
     return {
         "task": "interpolate",
         "method": record["method"],
@@ -90,15 +89,15 @@ def summarise(
         "params": record["params"],
         "out": str(out),
         "shape": list(result.volume.shape),
-        "sections": [entry["section"] for entry in sections],
+        "sections": sorted({entry["section"] for entry in sections}),
         "treatment": [{k: v for k, v in entry.items() if k != "selfcheck"} for entry in sections],
         "selfcheck": [
             {"section": entry["section"], **entry["selfcheck"]} for entry in sections if entry["selfcheck"]
         ],
         "seconds": round(seconds, 3),
-        "voxels_per_second": round(len(sections) * height * width / seconds, 1),
+        "voxels_per_second": round(made / seconds, 1),
         "device": bare_name(runtime.device),
-        "notices": [*record["notices"], *notes],
+        "notices": list(dict.fromkeys([*record["notices"], *notes])),
     }
 
 
