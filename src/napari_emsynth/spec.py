@@ -23,10 +23,13 @@ Progress = Callable[[int, int, str], None]
 
 
 class CancelToken:
-    """Asked between tiles; set from any thread."""
+    """Asked between tiles; set from any thread. Sent to another process it arrives as a new one, not cancelled."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
+
+    def __reduce__(self) -> tuple[type[CancelToken], tuple[()]]:
+        return (CancelToken, ())
 
     def cancel(self) -> None:
         """Ask the job to stop at the next tile."""
@@ -67,7 +70,7 @@ class Runtime:
     seed: int = 0
     progress: Progress = no_progress
     cancel: CancelToken = field(default_factory=CancelToken)
-    note: Callable[[str], None] = lambda line: None  # noqa: E731
+    note: Callable[[str], None] = lambda line: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,8 @@ class MethodSpec:
         weights: names of bundled weights, the default first; empty for methods without a network.
         keeps_acquired: True when every acquired voxel outside the request is bit-identical in the result.
         has_uncertainty: True when results carry a per-voxel uncertainty.
-        recipe: () -> training recipe (see :mod:`napari_emsynth.training`), or None when it cannot be trained.
+        recipe: (data, starting tensors, configuration) -> training recipe (see :mod:`napari_emsynth.training.loop`);
+            None when there is nothing to train.
     """
 
     task: Task
@@ -98,7 +102,7 @@ class MethodSpec:
     weights: tuple[str, ...] = ()
     keeps_acquired: bool = True
     has_uncertainty: bool = False
-    recipe: Callable[[], Any] | None = None
+    recipe: Callable[..., Any] | None = None
 
     @property
     def name(self) -> str:
