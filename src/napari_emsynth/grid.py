@@ -65,9 +65,13 @@ class Grid:
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3:
-            raise InputError(f"a volume has 3 axes z, y, x, not {len(self.shape)} (shape {tuple(self.shape)})")
+            raise InputError(
+                f"a volume has 3 axes z, y, x, not {len(self.shape)} (shape {tuple(self.shape)})"
+            )
         if min(self.shape) < 1:
-            raise InputError(f"shape {tuple(self.shape)} has an empty axis; every axis needs at least 1 voxel")
+            raise InputError(
+                f"shape {tuple(self.shape)} has an empty axis; every axis needs at least 1 voxel"
+            )
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         object.__setattr__(self, "voxel_nm", check_voxel_nm(self.voxel_nm))
         object.__setattr__(self, "origin_nm", tuple(float(o) for o in self.origin_nm))
@@ -92,7 +96,9 @@ class Grid:
         z, y, x = self.shape
         # 1e-9: (Z - 1) k must not lose a section to rounding when the factor is fractional.
         return replace(
-            self, shape=(math.floor((z - 1) * factor + 1e-9) + 1, y, x), voxel_nm=self._divided((factor, 1, 1))
+            self,
+            shape=(math.floor((z - 1) * factor + 1e-9) + 1, y, x),
+            voxel_nm=self._divided((factor, 1, 1)),
         )
 
     def upsample_slab(self, factor: int) -> Grid:
@@ -113,7 +119,9 @@ class Grid:
         shape = (self.shape[0] * factors[0], self.shape[1] * factors[1], self.shape[2] * factors[2])
         if self.voxel_nm is None:
             return replace(self, shape=shape)
-        shift = [o - v / 2 + v / (2 * f) for o, v, f in zip(self.origin_nm, self.voxel_nm, factors, strict=True)]
+        shift = [
+            o - v / 2 + v / (2 * f) for o, v, f in zip(self.origin_nm, self.voxel_nm, factors, strict=True)
+        ]
         return Grid(
             shape=shape,
             voxel_nm=self._divided((float(factors[0]), float(factors[1]), float(factors[2]))),

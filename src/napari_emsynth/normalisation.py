@@ -42,7 +42,7 @@ def to_dtype(values: Float, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "f":
         return values.astype(dtype)
     if dtype.kind == "b":
-        return values > 0.5  # type: ignore[no-any-return]
+        return values > 0.5
     info = np.iinfo(dtype)
     return np.clip(np.rint(values.astype(np.float64)), info.min, info.max).astype(dtype)
 
@@ -70,7 +70,10 @@ class Normalisation:
     @classmethod
     def of(cls, volume: Volume, sections: Iterable[int] | None = None) -> Normalisation:
         """Measure a whole volume, one section at a time: the mean of section means and of section variances."""
-        stats = [robust_mean_std(volume.section(z)) for z in (range(volume.shape[0]) if sections is None else sections)]
+        stats = [
+            robust_mean_std(volume.section(z))
+            for z in (range(volume.shape[0]) if sections is None else sections)
+        ]
         means, stds = np.array(stats).T
         return cls(float(means.mean()), float(np.sqrt((stds**2).mean() + means.var())), volume.dtype)
 

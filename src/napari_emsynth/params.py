@@ -47,14 +47,18 @@ class ParamField:
             raise InputError(f"{self.name} = {value!r} is not a value of type {self.kind.__name__}")
         if self.choices and value not in self.choices:
             raise InputError(f"{self.name} = {value!r} is not one of {', '.join(self.choices)}")
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, int | float):
+            self._check_range(value)
+        return value
+
+    def _check_range(self, value: float) -> None:
+        if not math.isfinite(value):
             raise InputError(f"{self.name} = {value} is not a finite number")
         unit = f" {self.unit}" if self.unit else ""
         if self.low is not None and value < self.low:
             raise InputError(f"{self.name} = {value}{unit} is below the limit of {self.low:g}{unit}")
         if self.high is not None and value > self.high:
             raise InputError(f"{self.name} = {value}{unit} is above the limit of {self.high:g}{unit}")
-        return value  # type: ignore[no-any-return]
 
 
 def param(
@@ -72,7 +76,8 @@ def param(
     return dataclasses.field(
         default=default,
         metadata={
-            "help": help, "unit": unit, "low": low, "high": high, "step": step, "choices": choices, "advanced": advanced,
+            "help": help, "unit": unit, "low": low, "high": high, "step": step,
+            "choices": choices, "advanced": advanced,
         },
     )  # fmt: skip
 

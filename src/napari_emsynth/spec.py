@@ -50,6 +50,10 @@ def no_progress(done: int, total: int, message: str) -> None:
     """Report to nobody."""
 
 
+def no_note(line: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """How to compute, as the user asked; resolved by :mod:`napari_emsynth.tiling`.
@@ -70,7 +74,7 @@ class Runtime:
     seed: int = 0
     progress: Progress = no_progress
     cancel: CancelToken = field(default_factory=CancelToken)
-    note: Callable[[str], None] = lambda line: None
+    note: Callable[[str], None] = no_note
 
 
 @dataclass(frozen=True, kw_only=True)

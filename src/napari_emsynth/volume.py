@@ -74,7 +74,8 @@ class Volume:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The voxels' type, in native byte order."""
-        return np.dtype(self.data.dtype).newbyteorder("=")
+        native: np.dtype[Any] = np.dtype(self.data.dtype).newbyteorder("=")
+        return native
 
     @property
     def is_lazy(self) -> bool:
@@ -91,4 +92,5 @@ class Volume:
 
     def section(self, z: int, y: slice = slice(None), x: slice = slice(None)) -> Array:
         """Return one section [y, x] (or a window of it) in native byte order."""
-        return self.read(slice(z, z + 1), y, x)[0]
+        section: Array = self.read(slice(z, z + 1), y, x)[0]
+        return section

@@ -18,6 +18,8 @@ normalised units (zero mean, unit deviation); displacements are (dy, dx) px, pul
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +46,12 @@ class Config:
     context: int = 2
     max_displacement: float = 32.0
     span_scale: float = 8.0
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Config:
+        """Build from a JSON object (lists become tuples); absent names take their default."""
+        typed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**typed)
 
     @property
     def multiple(self) -> int:
@@ -77,7 +85,7 @@ class Encoder(nn.Module):
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = conv(UNSHUFFLE**2, widths[0])
-        self.down = nn.ModuleList(conv(a, b, 2) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(conv(a, b, 2) for a, b in pairwise(widths))
         self.refine = nn.ModuleList(conv(w, w) for w in widths)
 
     def forward(self, section: Tensor) -> list[Tensor]:
@@ -168,6 +176,20 @@ def partner_of(x: Tensor) -> Tensor:
     return torch.roll(x, x.shape[0] // 2, dims=0)
 
 
+class Answer(NamedTuple):
+    """What the network says.
+
+    Args:
+        mean: [b, 1, y, x] normalised.
+        log_scale: [b, 1, y, x] log of the Laplace scale of the error, normalised.
+        flows: displacement of each side, coarse to fine, [2b, 2, y / 2^k, x / 2^k] in px of that level.
+    """
+
+    mean: Tensor
+    log_scale: Tensor
+    flows: list[Tensor]
+
+
 class InterpolationUNet(nn.Module):
     """Synthesise the section at ``t`` between two others, with its error estimate (see the module's figure)."""
 
@@ -207,24 +229,36 @@ class InterpolationUNet(nn.Module):
         Returns:
             mean [b, 1, y, x] and log of the Laplace scale [b, 1, y, x], normalised units.
         """
+        answer = self.explain(below, above, t, span, partial, keep)
+        return answer.mean, answer.log_scale
+
+    def explain(
+        self,
+        below: Tensor,
+        above: Tensor,
+        t: Tensor,
+        span: Tensor,
+        partial: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Answer:
+        """Like :meth:`forward`, with the flow hints of all levels: training looks at them."""
         sides = torch.cat((below, above))  # [2b, 1, y, x]
         t_side = torch.cat((t, 1 - t)).to(sides.dtype)  # distance from the own section, in spans
-        when = torch.stack(
-            (t_side, torch.cat((span, span)).to(sides.dtype) / self.config.span_scale), dim=1
-        )  # [2b, 2]
+        when = torch.stack((t_side, torch.cat((span, span)).to(sides.dtype) / self.config.span_scale), dim=1)
         features = self.encoder(sides)
-        context: list[Tensor] | None = (
-            None if partial is None or keep is None else self.context(partial, keep)
-        )
-        state, flow = self._decode(features, when, context)
-        return self._render(sides, state, flow, t_side)
+        context: list[Tensor] | None = None
+        if partial is not None and keep is not None:
+            context = self.context(partial, keep)
+        state, flows = self._decode(features, when, context)
+        return Answer(*self._render(sides, state, flows[-1], t_side), flows)
 
     def _decode(
         self, features: list[Tensor], when: Tensor, context: list[Tensor] | None
-    ) -> tuple[Tensor, Tensor]:
-        """Coarse to fine; returns the finest state [2b, w0, y/2, x/2] and displacement [2b, 2, y/2, x/2]."""
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Coarse to fine; returns the finest state [2b, w0, y/2, x/2] and every level's displacement."""
         state: Tensor | None = None
         flow: Tensor | None = None
+        flows = []
         for level in range(len(features) - 1, -1, -1):
             own = features[level]
             if flow is not None:
@@ -233,23 +267,22 @@ class InterpolationUNet(nn.Module):
             extra = context[level] if context is not None and level < len(context) else None
             state, step = self.decoder[level](own, state, when, extra)
             flow = self._bounded(step if flow is None else flow + step, level)
+            flows.append(flow)
         assert state is not None
-        assert flow is not None
-        return state, flow
+        return state, flows
 
     def _bounded(self, flow: Tensor, level: int) -> Tensor:
         limit = self.config.max_displacement / (UNSHUFFLE * 2**level)
-        return limit * torch.tanh(flow / limit)
+        bounded: Tensor = limit * torch.tanh(flow / limit)
+        return bounded
 
     def _render(self, sides: Tensor, state: Tensor, flow: Tensor, t_side: Tensor) -> tuple[Tensor, Tensor]:
-        logit, residual, log_scale = F.pixel_shuffle(self.head(F.leaky_relu(state, 0.1)), UNSHUFFLE).split(
-            1, dim=1
-        )  # each [2b, 1, y, x]
+        full = F.pixel_shuffle(self.head(F.leaky_relu(state, 0.1)), UNSHUFFLE)  # [2b, 3, y, x]
+        logit, residual, log_scale = full.chunk(3, dim=1)
         warped = warp(sides, upsample_flow(flow, (sides.shape[-2], sides.shape[-1])))
-        prior = torch.log((1 - t_side).clamp(1e-3, 1.0))[
-            :, None, None, None
-        ]  # logit 0 = linear interpolation
-        weight = torch.sigmoid(logit + prior - partner_of(logit + prior))
+        # With logits of 0 this prior makes the weights those of linear interpolation.
+        prior = torch.log((1 - t_side).clamp(1e-3, 1.0)).view(-1, 1, 1, 1)
+        weight: Tensor = torch.sigmoid(logit + prior - partner_of(logit + prior))
         contribution = weight * warped + 0.5 * residual
         b = sides.shape[0] // 2
         mean = contribution[:b] + contribution[b:]

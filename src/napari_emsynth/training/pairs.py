@@ -44,15 +44,15 @@ class Augmentation:
         centred: share taken half way between the neighbours, at an even span.
     """
 
-    rescale: float = 0.35
+    rescale: float = 0.25
     rescale_range: tuple[float, float] = (0.5, 2.5)
-    jitter: float = 0.25
+    jitter: float = 0.12
     jitter_px: float = 1.5
     contrast: float = 0.5
-    noise: float = 0.3
+    noise: float = 0.2
     noise_max: float = 0.8
-    spoiled: float = 0.06
-    partial: float = 0.25
+    spoiled: float = 0.05
+    partial: float = 0.2
     one_sided: float = 0.03
     centred: float = 0.6
 
@@ -232,13 +232,14 @@ class SectionTriples:
     def _defects(self, rng: Generator, images: Float) -> Float:
         a = self.augmentation
         if rng.random() < a.contrast:
-            images = np.where(images > 0, images * rng.uniform(0.8, 1.25), images * rng.uniform(0.8, 1.25))
+            bright, dark = rng.uniform(0.8, 1.25, 2)
+            images = np.where(images > 0, images * np.float32(bright), images * np.float32(dark))
             gain, offset = rng.uniform(0.92, 1.08, (3, 1, 1)), rng.normal(0, 0.08, (3, 1, 1))
             gain[1], offset[1] = 0.5 * (gain[0] + gain[2]), 0.5 * (offset[0] + offset[2])
-            images = images * gain + offset
+            images = np.asarray(images * gain + offset, dtype=np.float32)
         if rng.random() < a.noise:
-            images = images + rng.uniform(0, a.noise_max) * rng.standard_normal(images.shape)
-        images = np.asarray(images, dtype=np.float32)
+            grain = rng.uniform(0, a.noise_max) * rng.standard_normal(images.shape)
+            images = np.asarray(images + grain, dtype=np.float32)
         if rng.random() < a.spoiled:
             side = 2 * int(rng.integers(2))
             images[side] = spoil(rng, images[side])

@@ -147,6 +147,7 @@ def write(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(stored, temporary)
+        temporary.chmod(0o644)  # safetensors makes files that only their owner reads
         card = replace(card, sha256=hashlib.sha256(temporary.read_bytes()).hexdigest())
         card_temporary = card_path.with_name(card_path.name + ".tmp")
         card_temporary.write_text(card.to_toml(), encoding="utf-8")

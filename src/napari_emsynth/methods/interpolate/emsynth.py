@@ -5,7 +5,10 @@ With sections ``a`` (below) and ``b`` (above), ``t`` in (0, 1) and side displace
     w_a = sigmoid(l_a - l_b),  l_s = logit_s + log(1 - t_s),  t_a = t, t_b = 1 - t             (1)
     mean = w_a a(p + u_a) + w_b b(p + u_b) + (r_a + r_b) / 2                                   (2)
     half width of the 90 % interval = k exp(s),  k from held-out sections (ln 10 for a Laplace law)   (3)
-    loss = LapL1(mean, y) + |mean - y|^2 + 0.1 (|mean - y| / e^s + s)                          (4)
+    loss = LapL1(mean, y) + |mean - y|^2 + 0.1 (|mean - y| / e^s + s)
+           + 0.25 mean_k |down_k(side)(p + u_k) - down_k(y)|                                   (4)
+
+where ``u_k`` is the displacement hint at level k: without the last term the hints hardly leave zero.
 
 The heads start at zero, so that training starts at linear interpolation.
 """
@@ -17,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor, nn
 
@@ -24,6 +28,7 @@ from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.models.interpolation_unet import Config, InterpolationUNet
 from napari_emsynth.nn.pyramid import laplacian_l1
+from napari_emsynth.nn.warp import warp
 from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
@@ -46,7 +51,7 @@ class Recipe:
     Args:
         data: blocks to learn from and to be scored on.
         start: weights to start from, or None.
-        config: sizes of the network.
+        config: sizes of the network as JSON, None for the defaults.
         augmentation: what is simulated.
         batch: samples a step.
         size: crop edge in px.
@@ -56,19 +61,14 @@ class Recipe:
         self,
         data: TrainingData,
         start: dict[str, Tensor] | None = None,
+        config: dict[str, Any] | None = None,
         *,
-        config: Config = Config(),
         augmentation: Augmentation = Augmentation(),
-        batch: int = 8,
+        batch: int = 4,
         size: int = 128,
     ) -> None:
-        self.data, self.start, self.config, self.augmentation, self.count = (
-            data,
-            start,
-            config,
-            augmentation,
-            batch,
-        )
+        self.data, self.start, self.count = data, start, batch
+        self.config = Config.from_json(config or {})
         self.samples = SectionTriples(data.blocks, axes=data.axes, size=size, augmentation=augmentation)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -91,7 +91,8 @@ class Recipe:
     ) -> tuple[Tensor, dict[str, float]]:
         """Draw a batch and return (4) with its terms."""
         lesson: Lesson = self.samples.batch(rng, self.count).to(device)
-        mean, log_scale = network(
+        assert isinstance(network, InterpolationUNet)
+        mean, log_scale, flows = network.explain(
             lesson.below, lesson.above, lesson.t, lesson.span, lesson.partial, lesson.keep
         )
         weight = (1 - lesson.keep) + KNOWN_WEIGHT * lesson.keep
@@ -102,8 +103,13 @@ class Recipe:
         likelihood = (
             weight * (error.abs().detach() * torch.exp(-log_scale) + log_scale)
         ).sum() / weight.sum()
-        loss = pyramid + square + 0.1 * likelihood  # (4)
-        return loss, {"l1": float(pyramid.detach()), "mse": float(square.detach())}
+        hint = hint_loss(flows, torch.cat((lesson.below, lesson.above)), lesson.target)
+        loss = pyramid + square + 0.1 * likelihood + 0.25 * hint  # (4)
+        return loss, {
+            "l1": float(pyramid.detach()),
+            "mse": float(square.detach()),
+            "hint": float(hint.detach()),
+        }
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """PSNR over linear interpolation on held-out sections; ``score`` is the mean gain in dB over the gaps."""
@@ -135,6 +141,23 @@ class Recipe:
         return {"config": asdict(self.config), "factor": factor, "voxel_nm": VOXEL_NM}
 
 
+def hint_loss(flows: list[Tensor], sides: Tensor, target: Tensor) -> Tensor:
+    """Last term of (4): each side, warped alone at each level, against the truth.
+
+    Args:
+        flows: [2b, 2, y / 2^k, x / 2^k] px, one a level.
+        sides: [2b, 1, y, x] below and above, normalised.
+        target: [b, 1, y, x] normalised.
+    """
+    total = target.new_zeros(())
+    truth = torch.cat((target, target))
+    for flow in flows:
+        factor = truth.shape[-1] // flow.shape[-1]
+        small = F.avg_pool2d(sides, factor)
+        total = total + (warp(small, flow) - F.avg_pool2d(truth, factor)).abs().mean()
+    return total / len(flows)
+
+
 def quantile_of_scaled_error(errors: Float, scales: Float, share: float = 0.9) -> float:
     """Return the factor by which ``scales`` must grow to cover ``share`` of the absolute ``errors`` (3)."""
     return float(np.quantile(np.abs(errors).ravel() / np.maximum(scales.ravel(), 1e-6), share))
@@ -154,7 +177,9 @@ def held_out_triples(blocks: Any, gap: int, limit: int = 5, edge: int = 256) -> 
         z, h, w = block.shape
         size = [min(edge, n) // 16 * 16 for n in (h, w)]
         y, x = h - size[0], w - size[1]
-        centres = np.unique(np.linspace(gap, z - 1 - gap, limit).round().astype(int)) if z > 2 * gap else []
+        centres: Any = (
+            np.unique(np.linspace(gap, z - 1 - gap, limit).round().astype(int)) if z > 2 * gap else []
+        )
         for k in centres:
             crops = [block[j, y : y + size[0], x : x + size[1]] for j in (k - gap, k, k + gap)]
             a, b, c = (((crop.astype(np.float32) - mean) / std) for crop in crops)
@@ -167,7 +192,6 @@ def predict(
 ) -> tuple[Float, Float]:
     """Run the network on one normalised pair [y, x] (sizes multiples of 16); mean and log scale [y, x]."""
     pair = torch.from_numpy(np.stack((below, above)))[:, None, None].to(device)
-    pair = pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():
         answers = network(
             pair[0], pair[1], torch.tensor([t], device=device), torch.tensor([span], device=device)
@@ -186,7 +210,8 @@ class AtPosition(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[b, 2 or 4, y, x] (below, above, and partial, keep) -> [b, 2, y, x] mean and log scale."""
         t, span = x.new_full((len(x),), self.t), x.new_full((len(x),), self.span)
-        return torch.cat(self.network(x[:, :1], x[:, 1:2], t, span, *x[:, 2:].split(1, dim=1)), dim=1)
+        channels = x.chunk(x.shape[1], dim=1)
+        return torch.cat(self.network(*channels[:2], t, span, *channels[2:]), dim=1)
 
 
 class Emsynth:
@@ -222,9 +247,7 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noq
         InputError: weights that are missing, damaged or of another architecture.
     """
     tensors, card = store.load(SPEC.name, weights or SPEC.weights[0])
-    network = InterpolationUNet(
-        Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in card.config.items()})
-    )
+    network = InterpolationUNet(Config.from_json(card.config))
     store.fill(network, tensors, card)
     return Emsynth(network, card.factor)
 

@@ -21,7 +21,7 @@ from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window
 from napari_emsynth.methods.interpolate.seams import harmonise
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.params import Params
-from napari_emsynth.spec import CancelToken, Runtime, no_progress
+from napari_emsynth.spec import CancelToken, Runtime, no_note, no_progress
 from napari_emsynth.trust.selfcheck import Sample, SelfCheck, check, intensity_range
 from napari_emsynth.volume import Array, Float, Volume
 
@@ -72,7 +72,7 @@ class Job:
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what belongs to this process: callbacks, the cancel token, caches."""
-        quiet = replace(self.runtime, progress=no_progress, cancel=CancelToken(), note=_ignore)
+        quiet = replace(self.runtime, progress=no_progress, cancel=CancelToken(), note=no_note)
         return self.__dict__ | {"runtime": quiet, "_samples": {}}
 
     def built(self) -> Interpolator:
@@ -192,10 +192,6 @@ class Job:
         )
 
 
-def _ignore(line: str) -> None:
-    """Drop a note."""
-
-
 def _scale_of(synthesis: Synthesis) -> Float:
     """Return the method's scale; a constant for methods without an opinion (the self-check sizes it)."""
     if synthesis.scale is not None:
@@ -243,12 +239,12 @@ def inside(window: Window, read: Window) -> Window:
     return y, x
 
 
-def check_window(window: Window) -> Window:
-    """Return the middle of a window, at most :data:`CHECK_EDGE` px, at least 64 px where the section allows."""
+def check_window(window: Window, edge: int = CHECK_EDGE) -> Window:
+    """Return the middle of a window, at most ``edge`` px along each axis."""
     y, x = (
         slice(s.start, s.stop)
-        if s.stop - s.start <= CHECK_EDGE
-        else slice((s.start + s.stop - CHECK_EDGE) // 2, (s.start + s.stop + CHECK_EDGE) // 2)
+        if s.stop - s.start <= edge
+        else slice((s.start + s.stop - edge) // 2, (s.start + s.stop + edge) // 2)
         for s in window
     )
     return y, x

@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from napari_emsynth.nn.pyramid import blur, laplacian, laplacian_l1
+from napari_emsynth.nn.warp import upsample_flow, warp
+
+
+def image(h=12, w=17):
+    return torch.rand(2, 3, h, w, generator=torch.Generator().manual_seed(0))
+
+
+def test_zero_displacement_is_the_identity():
+    torch.testing.assert_close(warp(image(), torch.zeros(2, 2, 12, 17)), image())
+
+
+def test_integer_displacement_is_an_exact_pull():
+    flow = torch.zeros(2, 2, 12, 17)
+    flow[:, 0], flow[:, 1] = 2, -3  # out(y, x) = in(y + 2, x - 3)
+    torch.testing.assert_close(warp(image(), flow)[:, :, :10, 3:], image()[:, :, 2:, :14])
+
+
+def test_beyond_the_border_the_nearest_pixel_is_repeated():
+    flow = torch.zeros(2, 2, 12, 17)
+    flow[:, 0] = 100
+    torch.testing.assert_close(warp(image(), flow), image()[:, :, -1:].expand(2, 3, 12, 17))
+
+
+def test_warping_passes_gradients_to_the_displacement():
+    flow = torch.full((2, 2, 12, 17), 0.3, requires_grad=True)
+    warp(image(), flow).square().sum().backward()
+    assert flow.grad is not None
+    assert float(flow.grad.abs().max()) > 0
+
+
+def test_upsampled_flow_scales_its_vectors():
+    flow = torch.ones(1, 2, 4, 4)
+    out = upsample_flow(flow, (8, 8))
+    assert out.shape == (1, 2, 8, 8)
+    torch.testing.assert_close(out, torch.full_like(out, 2.0))
+
+
+def test_blur_keeps_constants():
+    torch.testing.assert_close(blur(torch.full((1, 2, 5, 7), 3.0)), torch.full((1, 2, 5, 7), 3.0))
+
+
+def test_pyramid_is_linear_and_complete():
+    a, b = image(16, 16), image(16, 16).flip(-1)
+    for x, y, z in zip(laplacian(a, 2), laplacian(b, 2), laplacian(a + 2 * b, 2), strict=True):
+        torch.testing.assert_close(x + 2 * y, z)
+
+
+def test_pyramid_loss_is_zero_only_for_equal_images():
+    a = image(16, 16)[:, :1]
+    assert float(laplacian_l1(a, a)) == 0
+    assert float(laplacian_l1(a, a + 1)) > 0.1
+
+
+def test_pyramid_loss_ignores_pixels_of_weight_zero():
+    a = torch.zeros(1, 1, 32, 32)
+    b, weight = a.clone(), torch.ones_like(a)
+    weight[..., :16] = 0
+    b[..., 4] = 5.0  # far from the border of the weights
+    assert float(laplacian_l1(a, b, weight, levels=1)) == pytest.approx(0, abs=1e-6)
+    assert float(laplacian_l1(a, b)) > 0
