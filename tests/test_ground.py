@@ -55,7 +55,7 @@ def test_inserting_sections_keeps_origin_and_voxel():
         ((0, 1, 1), "0 nm along z"),
         ((10, -4, 4), "-4 nm along y"),
         ((10, 4, math.nan), "nan nm along x"),
-        ((1e9, 4, 4), "1e\\+09 nm along z"),
+        ((1e9, 4, 4), r"1e\+09 nm along z"),
         ((10, 4), "2 numbers, needs 3"),
         (("a", 4, 4), "not three numbers"),
     ],

@@ -1,5 +1,7 @@
 """Laws of the interpolation U-Net, and its size computed by hand."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -31,9 +33,9 @@ def test_parameter_count_by_hand():
     # context: 8->16->24->40, 3x3 without bias, and 1x1 16->32, 24->48, 40->80.
     w = (32, 48, 80, 96)
     encoder = 9 * 4 * 32 + 32 + sum(9 * c * c + c for c in w)
-    encoder += sum(9 * a * b + b for a, b in zip(w, w[1:], strict=False))
+    encoder += sum(9 * a * b + b for a, b in pairwise(w))
     decoder = sum(9 * c * c * 2 + c + 2 * c + 9 * c * 2 + 2 for c in w)
-    decoder += sum(a * b for a, b in zip(w, w[1:], strict=False))
+    decoder += sum(a * b for a, b in pairwise(w))
     decoder += sum((1 if i == 0 else 2) * (9 * c * c + c) for i, c in enumerate(w))
     head = 9 * 32 * 12 + 12
     context = 9 * (8 * 16 + 16 * 24 + 24 * 40) + 16 * 32 + 24 * 48 + 40 * 80
