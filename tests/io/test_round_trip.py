@@ -139,16 +139,16 @@ def test_large_tiff_is_bigtiff(tmp_path, monkeypatch):
     """Above 4 GiB; the file is not made, only what it would be opened as."""
     seen = {}
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def writer(path, **kwargs):
         seen.update(kwargs)
-        raise Stop
+        raise StopError
 
     monkeypatch.setattr(tifffile, "TiffWriter", writer)
     for sections, big in ((3900, False), (4200, True)):
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             io.write(
                 Volume.of(da.zeros((sections, 1024, 1024), chunks=(1, 1024, 1024), dtype="u1")),
                 tmp_path / "o.tif",
@@ -174,7 +174,7 @@ def test_zarr_is_valid_ome_zarr(tmp_path):
 
 
 def test_pyramid_keeps_edges_means_and_marks(tmp_path):
-    """Voxels 8 x 4 x 4: z joins at the third level. Every level covers the same extent; 'some is synthetic' persists."""
+    """Voxels 8 x 4 x 4: z joins at the third level; all levels cover one extent; a mark persists."""
     data = voxels("float32", (6, 1025, 520), seed=3)
     data[~np.isfinite(data)] = 0
     synthetic = np.zeros(data.shape, "u1")
@@ -193,7 +193,8 @@ def test_pyramid_keeps_edges_means_and_marks(tmp_path):
     ]
     for s in sets:
         scale, shift = (
-            step[k] for step, k in zip(s["coordinateTransformations"], ("scale", "translation"), strict=True)
+            s["coordinateTransformations"][0]["scale"],
+            s["coordinateTransformations"][1]["translation"],
         )
         # The near edge of the first voxel stays where it was: -v/2 of level 0.
         np.testing.assert_allclose(np.array(shift) - np.array(scale) / 2, [-4, -2, -2])

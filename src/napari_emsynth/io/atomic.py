@@ -49,6 +49,21 @@ def why_not_written(error: OSError, target: Path) -> str:
     return f"cannot write {target}: {error.strerror or error}{where}"
 
 
+def check_room(target: Path, needed: int) -> None:
+    """Refuse to begin a file that cannot fit.
+
+    Args:
+        target: what is to be written.
+        needed: bytes that it takes at least.
+
+    Raises:
+        InputError: less is free.
+    """
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise InputError(f"disk full: {target} takes {needed / 1e6:.3g} MB, {free / 1e6:.3g} MB free")
+
+
 @dataclass
 class Journal:
     """The finished blocks of one job, appended as they finish.

@@ -26,7 +26,7 @@ import tifffile
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Shape, Triple
-from napari_emsynth.io.atomic import Work
+from napari_emsynth.io.atomic import Work, check_room
 from napari_emsynth.io.content import Content, slabs, stem
 from napari_emsynth.io.pages import Pages
 from napari_emsynth.io.units import nm_per, plausible
@@ -253,7 +253,7 @@ def write_tiff(content: Content, work: Work, progress: Progress, cancel: CancelT
     waits, compressed, beside the file.
 
     Raises:
-        InputError: a voxel type that OME-TIFF cannot hold.
+        InputError: a voxel type that OME-TIFF cannot hold, or no room on the disk.
         Cancelled: asked for between slabs.
     """
     if content.volume.dtype.name not in OME_DTYPES:
@@ -261,13 +261,16 @@ def write_tiff(content: Content, work: Work, progress: Progress, cancel: CancelT
             f"voxels of type {content.volume.dtype} do not fit OME-TIFF; write .ome.zarr instead"
         )
     work.clear()
+    check_room(work.target, math.prod(content.volume.shape) * content.volume.dtype.itemsize)
     size = math.prod(content.volume.shape) * content.voxel_bytes
     later = [name for name in content.parts if name != "volume"]
     spools = {name: (work.folder / name).open("w+b") for name in later}
     try:
         # Classic TIFF ends at 4 GiB; 1 % and 16 MiB are room for page headers and for masks that do not
         # compress.
-        with tifffile.TiffWriter(work.data, bigtiff=size * 1.01 + (1 << 24) > 1 << 32, ome=True) as tiff:
+        # The file is ours, so that it is closed even when the writer fails to finish.
+        big = size * 1.01 + (1 << 24) > 1 << 32
+        with work.data.open("w+b") as file, tifffile.TiffWriter(file, bigtiff=big, ome=True) as tiff:
             sections = _sections(content, spools, progress, cancel)
             tiff.write(sections, **_options(content, "volume"))
             for name in later:
