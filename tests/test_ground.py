@@ -73,7 +73,7 @@ def test_unknown_voxel_size_is_refused_only_where_needed():
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 2, 3, 4), (0, 4, 4)])
 def test_shapes_that_are_no_volume(shape):
-    with pytest.raises(InputError, match="axis|axes"):
+    with pytest.raises(InputError, match=r"axis|axes"):
         Volume.of(np.zeros(shape, np.uint8))
 
 

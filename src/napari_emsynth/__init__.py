@@ -235,7 +235,7 @@ def train(
     Raises:
         InputError: an unknown method, one that cannot be trained, a volume too small.
     """
-    from napari_emsynth.training import train as task
+    from napari_emsynth.methods.train import train as task
     from napari_emsynth.volume import Volume
 
     return task(

@@ -44,7 +44,7 @@ def train(
     common: Common,
 ) -> None:
     """Fine-tune a method on the volume at hand; held-out sections of it are the judge."""
-    from napari_emsynth.training import train as task
+    from napari_emsynth.methods.train import train as task
 
     with Screen(as_json=common.json) as screen:
         if minutes is not None and steps is not None:

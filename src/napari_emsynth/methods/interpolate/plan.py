@@ -103,6 +103,11 @@ def overlap(a: Window, b: Window) -> bool:
     return all(p.start < q.stop and q.start < p.stop for p, q in zip(a, b, strict=True))
 
 
+def always(z: int) -> bool:  # noqa: ARG001 - asked once a section
+    """Every section may serve."""
+    return True
+
+
 class Marks:
     """What of the input is marked, and which sections may serve as neighbours.
 
@@ -118,7 +123,7 @@ class Marks:
         shape: tuple[int, int, int],
         replaced: set[int],
         regions: dict[int, list[Window]],
-        usable: Callable[[int], bool] = lambda z: True,  # noqa: ARG005
+        usable: Callable[[int], bool] = always,
     ) -> None:
         self.shape, self.replaced, self.regions, self._usable = shape, replaced, regions, usable
         self._asked: dict[int, bool] = {}

@@ -46,6 +46,8 @@ def eager(
     for done, (k, window) in enumerate(work):
         at = (repairs[k].section, *window)
         runtime = _part(job.runtime, done, len(work), f"section {repairs[k].section}")
+        runtime.cancel.check()
+        runtime.progress(0, 1, "")
         drawn, width, made_up = job.render(repairs[k], window, factors.get(k), runtime)
         chosen = made_up > 0
         values[at][chosen] = drawn[chosen]

@@ -1,0 +1,128 @@
+"""Which sections serve which, worked out by hand."""
+
+import numpy as np
+import pytest
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.methods.interpolate.plan import (
+    Marks,
+    check_sections,
+    masked_regions,
+    output_order,
+    overlap,
+    plan_repairs,
+    regions,
+)
+from napari_emsynth.spec import CancelToken
+from napari_emsynth.volume import Volume
+
+SHAPE = (10, 100, 120)
+
+
+def replaced(*sections, usable=lambda z: True):
+    return plan_repairs(Marks(SHAPE, set(sections), {}, usable), list(range(SHAPE[0])))
+
+
+def brief(repairs):
+    return [(r.section, r.below, r.above, r.t, r.span) for r in repairs]
+
+
+def test_a_single_section():
+    assert brief(replaced(4)) == [(4, 3, 5, 0.5, 2)]
+
+
+def test_a_run_is_spread_between_its_ends():
+    assert brief(replaced(4, 5, 6)) == [(4, 3, 7, 0.25, 4), (5, 3, 7, 0.5, 4), (6, 3, 7, 0.75, 4)]
+
+
+def test_two_damaged_with_one_good_between():
+    assert brief(replaced(4, 6)) == [(4, 3, 5, 0.5, 2), (6, 5, 7, 0.5, 2)]
+
+
+def test_first_and_last_are_one_sided():
+    first, last = replaced(0, 9)
+    assert (first.below, first.above, first.t, first.span) == (None, 1, 0.5, 2)
+    assert (last.below, last.above, last.t, last.span) == (8, None, 0.5, 2)
+    assert first.distances == (None, 1)
+    assert last.distances == (1, None)
+
+
+def test_distances_of_a_two_sided_repair():
+    assert [r.distances for r in replaced(4, 5, 6)] == [(1, 3), (2, 2), (3, 1)]
+
+
+def test_unusable_neighbours_are_passed_over():
+    assert brief(replaced(4, usable=lambda z: z != 5)) == [(4, 3, 6, 1 / 3, 3)]
+
+
+def test_inserted_sections_lie_between_their_neighbours():
+    order = output_order(4, [2, 2, 3])
+    assert order == [0, 1, None, None, 2, None, 3]
+    repairs = plan_repairs(Marks((4, 9, 9), set(), {}), order)
+    assert brief(repairs) == [(2, 1, 2, 1 / 3, 3), (3, 1, 2, 2 / 3, 3), (5, 2, 3, 0.5, 2)]
+    assert all(r.treatment == "inserted" for r in repairs)
+    assert all(r.source is None for r in repairs)
+
+
+def test_all_marked_cannot_be_repaired():
+    with pytest.raises(InputError, match="at least 1 intact section is needed"):
+        replaced(*range(10))
+
+
+def test_nothing_marked_is_said():
+    with pytest.raises(InputError, match="nothing is marked"):
+        replaced()
+
+
+def test_damaged_regions_avoid_each_other():
+    here, there = (slice(0, 20), slice(0, 20)), (slice(50, 60), slice(50, 60))
+    marks = Marks(SHAPE, {7}, {4: [here], 5: [here], 3: [there]})
+    repairs = plan_repairs(marks, list(range(10)))
+    found = {(r.section, r.treatment): (r.below, r.above) for r in repairs}
+    assert found[4, "masked"] == (3, 6)  # 5 is damaged at the same place, 3 elsewhere
+    assert found[5, "masked"] == (3, 6)
+    assert found[3, "masked"] == (2, 4)
+    assert found[7, "replaced"] == (6, 8)
+
+
+def test_regions_of_a_mask_are_tight_and_separate():
+    mask = np.zeros((100, 120), bool)
+    mask[10:20, 30:40] = True
+    mask[24:30, 30:35] = True  # nearer than the merging distance
+    mask[80, 100] = True
+    assert sorted(regions(mask), key=lambda w: w[0].start) == [
+        (slice(10, 30), slice(30, 40)),
+        (slice(80, 81), slice(100, 101)),
+    ]
+    assert regions(np.zeros((5, 5), bool)) == []
+
+
+def test_masked_regions_name_their_sections():
+    mask = np.zeros((4, 50, 50), np.uint8)
+    mask[2, 3:5, 7:9] = 255
+    assert masked_regions(Volume.of(mask), CancelToken()) == {2: [(slice(3, 5), slice(7, 9))]}
+
+
+def test_windows_overlap_when_they_share_a_pixel():
+    a = (slice(0, 5), slice(0, 5))
+    assert overlap(a, (slice(4, 9), slice(4, 9)))
+    assert not overlap(a, (slice(5, 9), slice(0, 5)))
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ([10], "section 10 is outside the stack, which has sections 0 to 9"),
+        ([-1], "section -1"),
+        ([1.5], "1.5"),
+        ([True], "True"),
+    ],
+)
+def test_bad_sections_are_named(sections, words):
+    with pytest.raises(InputError, match=words):
+        check_sections(sections, 10, insert=False)
+
+
+def test_duplicates_count_only_when_inserting():
+    assert check_sections([3, 1, 3], 10, insert=False) == [1, 3]
+    assert check_sections([3, 1, 3], 10, insert=True) == [1, 3, 3]
