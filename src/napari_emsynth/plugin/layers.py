@@ -1,0 +1,218 @@
+"""Between napari layers and volumes: what is read, and what a result layer keeps.
+
+Conventions: the last three axes of a layer are z, y, x; a fourth, leading axis is a channel or a time, and
+the caller says which. Laws: a layer's voxels are never copied here, lazy ones stay lazy; a result layer lies
+exactly on its source; layers are told apart by ``unique_id``, never by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.grid import SMALLEST_VOXEL_NM, Triple
+from napari_emsynth.volume import Array, Volume
+
+# Where layers keep what the plugin must not forget.
+PROVENANCE_KEY = "emsynth"
+
+
+def is_image(layer: Any) -> bool:
+    """True for image layers; labels are images of another kind to napari, not to us."""
+    return type_of(layer) == "image"
+
+
+def type_of(layer: Any) -> str:
+    """Return "image", "labels", "shapes" ... of a layer or of napari's proxy of one."""
+    return layer.__class__.__name__.lower()
+
+
+def check_layer(layer: Any) -> None:
+    """Refuse what cannot be restored.
+
+    Raises:
+        InputError: no layer, not an image, RGB, fewer than 3 or more than 4 axes.
+    """
+    if layer is None:
+        raise InputError("no layer is chosen; needs a 3-D image layer (z, y, x)")
+    if not is_image(layer):
+        raise InputError(
+            f"layer {layer.name!r} is a {type_of(layer)} layer; needs a 3-D image layer (z, y, x)"
+        )
+    if layer.rgb:
+        raise InputError(f"layer {layer.name!r} is RGB; needs one grey channel (Layers > Split RGB)")
+    if layer.ndim not in (3, 4):
+        raise InputError(
+            f"layer {layer.name!r} has {layer.ndim} axes; needs 3: z, y, x (or 4 with a leading channel)"
+        )
+
+
+def full_data(layer: Any) -> Any:
+    """Return the array of a layer, at full resolution, as it is stored."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def volume_of(layer: Any, channel: int | None = None) -> Volume:
+    """Return a layer's voxels with their grid; nothing is read.
+
+    Args:
+        layer: an image layer with 3 axes, or 4 of which the first is a channel or a time.
+        channel: index along the leading axis of a 4-D layer.
+
+    Raises:
+        InputError: see :func:`check_layer`; a 4-D layer without a channel, or one outside the layer.
+    """
+    check_layer(layer)
+    data = full_data(layer)
+    if layer.ndim == 4:
+        count = data.shape[0]
+        if channel is None:
+            raise InputError(
+                f"layer {layer.name!r} has 4 axes; choose a channel or time from 0 to {count - 1}"
+            )
+        if not 0 <= channel < count:
+            raise InputError(f"channel {channel} is outside 0 to {count - 1} of layer {layer.name!r}")
+        data = leading(data, channel)
+    return Volume.of(data, voxel_nm=voxel_nm_of(layer), name=layer.name)
+
+
+def leading(data: Any, index: int) -> Any:
+    """Return ``data[index]`` without reading a stored array."""
+    if isinstance(data, np.ndarray) or hasattr(data, "dask"):
+        return data[index]
+    import dask.array as da
+
+    return da.from_array(data)[index]
+
+
+def voxel_nm_of(layer: Any) -> Triple | None:
+    """Return the voxel size (z, y, x) in nm, None when the layer's units are not lengths."""
+    sizes = []
+    for scale, unit in zip(layer.scale[-3:], layer.units[-3:], strict=True):
+        if not unit.is_compatible_with("nanometer"):
+            return None
+        sizes.append(float(abs(scale) * (1 * unit).to("nanometer").magnitude))
+    if min(sizes) < SMALLEST_VOXEL_NM:
+        return None
+    return (sizes[0], sizes[1], sizes[2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a layer lies and how it looks, so that another can be put exactly upon it.
+
+    Args:
+        space: keyword arguments of any layer: scale, translate, rotate, shear, affine, units, axis labels.
+        look: keyword arguments of an image layer: colormap, contrast limits, gamma, blending, opacity,
+            interpolation.
+    """
+
+    space: dict[str, Any]
+    look: dict[str, Any]
+
+    @classmethod
+    def of(cls, layer: Any) -> Placement:
+        """Take both from an image layer; of a 4-D layer, its last three axes."""
+        limits = [float(v) for v in layer.contrast_limits]
+        return cls(
+            space={
+                "scale": tuple(layer.scale[-3:]),
+                "translate": tuple(layer.translate[-3:]),
+                "rotate": np.array(layer.rotate)[-3:, -3:],
+                "shear": _last_shear(np.array(layer.shear)),
+                "affine": _last_affine(np.array(layer.affine.affine_matrix)),
+                "units": tuple(layer.units[-3:]),
+                "axis_labels": tuple(layer.axis_labels[-3:]),
+            },
+            look={
+                "colormap": unwrap(layer.colormap),
+                # Always given: napari would scan a lazy array for them.
+                "contrast_limits": limits,
+                "gamma": layer.gamma,
+                "blending": str(layer.blending),
+                "opacity": layer.opacity,
+                "interpolation2d": str(layer.interpolation2d),
+            },
+        )
+
+
+def unwrap(proxied: Any) -> Any:
+    """Return the object behind napari's public-only proxy, or the object itself."""
+    return getattr(proxied, "__wrapped__", proxied)
+
+
+def _last_shear(shear: Array) -> Array:
+    """Return the part of a shear (upper triangle as a vector, or a matrix) for the last three axes."""
+    return shear[-3:, -3:] if shear.ndim == 2 else shear[-3:]
+
+
+def _last_affine(matrix: Array) -> Array:
+    """Return the 4 x 4 part [z, y, x, 1] of a homogeneous matrix."""
+    return matrix[-4:, -4:]
+
+
+def section_at(layer: Any, position: Sequence[float]) -> int | None:
+    """Return the section under a point of the world, None when the point is outside the stack."""
+    z = round(float(layer.world_to_data(tuple(position))[-3]))
+    return z if 0 <= z < full_data(layer).shape[-3] else None
+
+
+def current_section(viewer: Any, layer: Any) -> int:
+    """Return the layer's section that the viewer's sliders are at, clipped to the stack."""
+    z = round(float(layer.world_to_data(tuple(viewer.dims.point))[-3]))
+    return int(np.clip(z, 0, full_data(layer).shape[-3] - 1))
+
+
+def show_section(viewer: Any, layer: Any, section: int) -> None:
+    """Move the viewer's slider to a section of a layer."""
+    middle = [0.0] * (layer.ndim - 3) + [float(section), *(n / 2 for n in full_data(layer).shape[-2:])]
+    # The axis of the world that carries z: layers are aligned to the last axes.
+    axis = viewer.dims.ndim - 3
+    viewer.dims.set_point(axis, float(layer.data_to_world(middle)[-3]))
+
+
+def unique_name(viewer: Any, wanted: str) -> str:
+    """Return ``wanted``, or ``wanted [n]`` with the first free n."""
+    taken = {layer.name for layer in viewer.layers}
+    name, n = wanted, 0
+    while name in taken:
+        n += 1
+        name = f"{wanted} [{n}]"
+    return name
+
+
+def find_layer(viewer: Any, unique_id: Any) -> Any | None:
+    """Return the viewer's layer with this id, None when it is gone."""
+    return next((layer for layer in viewer.layers if layer.unique_id == unique_id), None)
+
+
+def image_layers(viewer: Any) -> list[Any]:
+    """Return the image layers, the topmost first."""
+    return [layer for layer in reversed(list(viewer.layers)) if is_image(layer)]
+
+
+def mask_layers(viewer: Any) -> list[Any]:
+    """Return the labels and shapes layers that can mark damage, the topmost first."""
+    return [layer for layer in reversed(list(viewer.layers)) if type_of(layer) in ("labels", "shapes")]
+
+
+def section_translate(layer: Any, section: int) -> Array:
+    """Return the ``translate`` of a one-section layer that shows at ``section`` of a 3-D layer."""
+    world = layer.data_to_world((float(section), 0.0, 0.0))
+    matrix = np.array(layer.affine.affine_matrix)
+    return np.linalg.solve(matrix, np.append(np.asarray(world, float), 1.0))[:3]
+
+
+def spans(sections: Iterable[int]) -> str:
+    """Write section numbers as the command line takes them: ``12,40-42``."""
+    parts: list[list[int]] = []
+    for z in sorted(sections):
+        if parts and z == parts[-1][1] + 1:
+            parts[-1][1] = z
+        else:
+            parts.append([z, z])
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)

@@ -1,0 +1,196 @@
+"""Put an outcome into a viewer: as new layers upon the source, or in its place; and compare with the
+original.
+
+Laws: no layer is overwritten, hidden or deleted by a result; a result lies exactly on its source and right
+above it; ``layer.metadata["emsynth"]`` is the provenance record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from napari.layers import Image, Labels
+from qtpy.QtCore import QTimer
+
+from napari_emsynth.plugin.history import AddedLayers, ReplacedData, Step, put_data
+from napari_emsynth.plugin.layers import PROVENANCE_KEY, Placement, find_layer, full_data, unique_name
+from napari_emsynth.plugin.request import Outcome
+from napari_emsynth.spec import Result
+
+# A thin frame: the mask must show that a section is synthetic without hiding it.
+MASK_CONTOUR = 3
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A result in the viewer.
+
+    Args:
+        outcome: what was computed.
+        layer_id: of the layer that shows it.
+        source_id: of the layer it was made from; the same one when in place.
+        source_name: what the user called it then.
+        step: in the history.
+    """
+
+    outcome: Outcome
+    layer_id: Any
+    source_id: Any
+    source_name: str
+    step: Step
+
+    @property
+    def result(self) -> Result:
+        """The result itself."""
+        return self.outcome.result
+
+
+def show_in_place(layer: Any, outcome: Outcome) -> Shown:
+    """Exchange the layer's data for the result's."""
+    before = (layer.data, dict(layer.metadata))
+    after = (outcome.result.volume.data, {**before[1], PROVENANCE_KEY: outcome.result.provenance})
+    step = ReplacedData(f"{outcome.request.title()} in place", layer, before, after)
+    step.redo(None)
+    return Shown(outcome, layer.unique_id, layer.unique_id, layer.name, step)
+
+
+def show_as_layer(
+    viewer: Any,
+    source: tuple[Any, str, Placement],
+    outcome: Outcome,
+    then: Callable[[], None] = lambda: None,
+) -> Shown:
+    """Add the result above its source; mask and uncertainty follow, one a turn of the event loop.
+
+    Args:
+        viewer: where.
+        source: unique id, name and placement of the source layer (which may be gone by now).
+        outcome: what to show.
+        then: called when the last layer was added.
+    """
+    source_id, name, placement = source
+    result = outcome.result
+    layer = Image(
+        result.volume.data,
+        name=unique_name(viewer, f"{name} restored"),
+        metadata={PROVENANCE_KEY: result.provenance},
+        **placement.space,
+        **placement.look,
+    )
+    step = AddedLayers(outcome.request.title(), [layer])
+    insert_above(viewer, layer, source_id)
+    viewer.layers.selection.active = layer
+    settings = outcome.request.settings
+    later: list[Callable[[], Any]] = []
+    if settings.with_mask:
+        later.append(lambda: mask_layer(viewer, layer.name, result, placement))
+    if settings.with_uncertainty and result.uncertainty is not None:
+        later.append(lambda: uncertainty_layer(viewer, layer.name, result, placement))
+    _add_later(viewer, layer, step, later, then)
+    return Shown(outcome, layer.unique_id, source_id, name, step)
+
+
+def _add_later(
+    viewer: Any, layer: Any, step: AddedLayers, later: list[Callable[[], Any]], then: Callable[[], None]
+) -> None:
+    """Add companions one a turn: three layers at once would hold the window for too long."""
+    if not later:
+        then()
+        return
+
+    def turn() -> None:
+        if find_layer(viewer, layer.unique_id) is None:
+            # Undone, or removed, while we waited.
+            then()
+            return
+        companion = later.pop(0)()
+        insert_above(viewer, companion, step.layers[-1].unique_id)
+        step.layers.append(companion)
+        viewer.layers.selection.active = layer
+        _add_later(viewer, layer, step, later, then)
+
+    QTimer.singleShot(0, turn)
+
+
+def insert_above(viewer: Any, layer: Any, below_id: Any) -> None:
+    """Insert a layer right above another one, on top when that is gone."""
+    below = find_layer(viewer, below_id)
+    ids = [other.unique_id for other in viewer.layers]
+    viewer.layers.insert(len(ids) if below is None else ids.index(below_id) + 1, layer)
+
+
+def mask_layer(viewer: Any, name: str, result: Result, placement: Placement) -> Any:
+    """Return the synthetic mask as a labels layer: a frame around what was made up."""
+    layer = Labels(result.synthetic.data, name=unique_name(viewer, f"{name} synthetic"), **placement.space)
+    layer.contour = MASK_CONTOUR
+    return layer
+
+
+def uncertainty_layer(viewer: Any, name: str, result: Result, placement: Placement) -> Any:
+    """Return the half width of the 90 % interval as a hidden image layer; a quarter of the range is white."""
+    low, high = placement.look["contrast_limits"]
+    assert result.uncertainty is not None
+    return Image(
+        result.uncertainty.data,
+        name=unique_name(viewer, f"{name} uncertainty"),
+        colormap="inferno",
+        contrast_limits=(0.0, max(high - low, 1e-6) / 4),
+        visible=False,
+        **placement.space,
+    )
+
+
+class Comparison:
+    """Shows the original while it is held, and what was there when it is let go."""
+
+    def __init__(self) -> None:
+        self._put_back: list[Callable[[], None]] = []
+
+    @property
+    def is_on(self) -> bool:
+        """True while the original is shown."""
+        return bool(self._put_back)
+
+    def start(self, viewer: Any, shown: list[Shown], covers: list[Any]) -> bool:
+        """Show originals instead of results; return False when there is nothing to compare.
+
+        Args:
+            viewer: the viewer.
+            shown: results, the newest last.
+            covers: unique ids of other layers that cover originals (the preview).
+        """
+        if self.is_on:
+            return True
+        for record in reversed(shown):
+            layer = find_layer(viewer, record.layer_id)
+            if layer is None or not layer.visible:
+                continue
+            if isinstance(record.step, ReplacedData):
+                self._swap(record.step)
+                break
+            self._set_visible(layer, False)
+            self._set_visible(find_layer(viewer, record.source_id), True)
+        for unique_id in covers:
+            self._set_visible(find_layer(viewer, unique_id), False)
+        return self.is_on
+
+    def stop(self) -> None:
+        """Put everything back."""
+        for put_back in reversed(self._put_back):
+            put_back()
+        self._put_back = []
+
+    def _set_visible(self, layer: Any, visible: bool) -> None:
+        if layer is not None and layer.visible != visible:
+            layer.visible = visible
+            self._put_back.append(lambda: setattr(layer, "visible", not visible))
+
+    def _swap(self, step: ReplacedData) -> None:
+        """Exchange data in place, where both have the same sections and nobody exchanged them since."""
+        now = full_data(step.layer)
+        if now is not step.after[0] or step.before[0].shape != step.after[0].shape:
+            return
+        put_data(step.layer, *step.before)
+        self._put_back.append(lambda: put_data(step.layer, *step.after))

@@ -1,0 +1,66 @@
+"""Run that becomes Cancel, a progress bar, and one line with what is going on."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_emsynth.plugin.jobs import JobQueue
+
+STEPS = 1000
+
+
+class JobBar(QWidget):
+    """Shows a queue.
+
+    Signals:
+        run_asked: Run was pressed.
+    """
+
+    run_asked = Signal()
+
+    def __init__(self, queue: JobQueue, run: str = "Run") -> None:
+        super().__init__()
+        self._queue, self._run = queue, run
+        self.button = QPushButton(run)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(8)
+        self.line = QLabel(" ")
+        self.line.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        for widget in (self.button, self.bar, self.line):
+            layout.addWidget(widget)
+        self.button.clicked.connect(self._pressed)
+        queue.changed.connect(self.refresh)
+        self.refresh()
+
+    @property
+    def is_running(self) -> bool:
+        """True while the button cancels."""
+        return bool(self._queue.visible_jobs)
+
+    def refresh(self) -> None:
+        """Show the queue as it is."""
+        jobs = self._queue.visible_jobs
+        self.button.setText("Cancel" if jobs else self._run)
+        if not jobs:
+            self.bar.setRange(0, STEPS)
+            self.bar.setValue(0)
+            self.line.setText(" ")
+            return
+        done, total, _ = jobs[0].progress
+        # A bar without a range moves to and fro: something goes on, nobody knows how long.
+        self.bar.setRange(0, STEPS if total else 0)
+        if total:
+            self.bar.setValue(STEPS * done // total)
+        waiting = f" (+{len(jobs) - 1} waiting)" if len(jobs) > 1 else ""
+        self.line.setText(jobs[0].describe() + waiting)
+
+    def _pressed(self) -> None:
+        if self.is_running:
+            self._queue.cancel_all()
+        else:
+            self.run_asked.emit()

@@ -1,0 +1,74 @@
+"""Choose a layer: a combo box that follows the viewer's layer list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QSizePolicy
+
+from napari_emsynth.plugin.layers import find_layer, image_layers
+from napari_emsynth.plugin.preview import is_preview
+from napari_emsynth.plugin.session import Session
+
+
+def sources(viewer: Any) -> list[Any]:
+    """Return the layers that can be restored or exported."""
+    return [layer for layer in image_layers(viewer) if not is_preview(layer)]
+
+
+class LayerBox(QComboBox):
+    """Speaks a layer's ``unique_id``.
+
+    Signals:
+        layer_changed: another layer was chosen, by the user or because the old one is gone.
+    """
+
+    layer_changed = Signal()
+
+    def __init__(self, session: Session, choose: Callable[[Any], list[Any]] = sources) -> None:
+        super().__init__()
+        self._session, self._choose = session, choose
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setMinimumContentsLength(8)
+        events = session.viewer.layers.events
+        self._events = (events.inserted, events.removed, events.reordered, events.renamed)
+        for event in self._events:
+            event.connect(self.refresh)
+        self.refresh()
+        active = session.viewer.layers.selection.active
+        if active is not None:
+            self.choose(active.unique_id)
+        self.currentIndexChanged.connect(lambda _index: self.layer_changed.emit())
+
+    def release(self) -> None:
+        """Stop following the viewer."""
+        for event in self._events:
+            event.disconnect(self.refresh)
+        self._events = ()
+
+    def layer(self) -> Any | None:
+        """Return the chosen layer."""
+        return find_layer(self._session.viewer, self.currentData())
+
+    def choose(self, unique_id: Any) -> None:
+        """Choose a layer by its id, when it is offered."""
+        ids = [self.itemData(i) for i in range(self.count())]
+        if unique_id in ids:
+            self.setCurrentIndex(ids.index(unique_id))
+
+    def refresh(self, event: Any = None) -> None:  # noqa: ARG002 - napari hands its event over
+        """List the layers anew; the chosen one stays chosen."""
+        wanted = [(layer.name, layer.unique_id) for layer in self._choose(self._session.viewer)]
+        if wanted == [(self.itemText(i), self.itemData(i)) for i in range(self.count())]:
+            return
+        chosen = self.currentData()
+        self.blockSignals(True)
+        self.clear()
+        for name, unique_id in wanted:
+            self.addItem(name, unique_id)
+        self.choose(chosen)
+        self.blockSignals(False)
+        if self.currentData() != chosen:
+            self.layer_changed.emit()
