@@ -172,6 +172,19 @@ def test_shaped_tiff_with_words(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("said", "voxel_nm"),
+    [([45, 4.6, 4.6], (45, 4.6, 4.6)), ([4, 4], None), ("4", None), ([0, 4, 4], None), (["a", 4, 4], None)],
+)
+def test_size_in_free_metadata(tmp_path, said, voxel_nm):
+    tifffile.imwrite(
+        tmp_path / "in.tif", STACK, compression="zlib", metadata={"axes": "ZYX", "voxel_nm": said}
+    )
+    assert io.read(tmp_path / "in.tif").grid.voxel_nm == voxel_nm
+    zarr.create_array(tmp_path / "in.zarr", data=STACK, attributes={"voxel_nm": said})
+    assert io.read(tmp_path / "in.zarr").grid.voxel_nm == voxel_nm
+
+
+@pytest.mark.parametrize(
     ("unit", "per_unit"), [("nm", 1), ("µm", 1e3), (None, 1e3), ("mm", 1e6), ("Å", 0.1), ("pixel", None)]
 )
 def test_ome_units(tmp_path, unit, per_unit):

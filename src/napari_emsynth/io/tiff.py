@@ -29,7 +29,7 @@ from napari_emsynth.grid import Grid, Shape, Triple
 from napari_emsynth.io.atomic import Work, check_room
 from napari_emsynth.io.content import Content, slabs, stem
 from napari_emsynth.io.pages import Pages
-from napari_emsynth.io.units import nm_per, plausible
+from napari_emsynth.io.units import nm_per, plausible, stated_nm
 from napari_emsynth.spec import CancelToken, Progress
 from napari_emsynth.volume import Array, Volume
 
@@ -189,7 +189,9 @@ def _size_nm(tif: Any, index: int) -> tuple[Triple | None, Triple]:
     if tif.is_imagej:
         return _imagej_size(tif, tif.imagej_metadata), (0.0, 0.0, 0.0)
     shaped = tif.shaped_metadata
-    return (_imagej_size(tif, shaped[0]) if shaped else None), (0.0, 0.0, 0.0)
+    if not shaped:
+        return None, (0.0, 0.0, 0.0)
+    return stated_nm(shaped[0]) or _imagej_size(tif, shaped[0]), (0.0, 0.0, 0.0)
 
 
 def _imagej_size(tif: Any, said: dict[str, Any] | None) -> Triple | None:

@@ -7,7 +7,8 @@ never wrong.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from napari_emsynth.grid import LARGEST_VOXEL_NM, SMALLEST_VOXEL_NM, Triple
 
@@ -45,3 +46,11 @@ def plausible(sizes_nm: Sequence[float | None]) -> Triple | None:
     if len(known) != 3 or min(known) < SMALLEST_VOXEL_NM or max(known) > LARGEST_VOXEL_NM:
         return None
     return (known[0], known[1], known[2])
+
+
+def stated_nm(said: Mapping[str, Any]) -> Triple | None:
+    """Return the size a file states in free metadata as ``voxel_nm`` = z, y, x: the name holds the unit."""
+    sizes = said.get("voxel_nm")
+    if not isinstance(sizes, (list, tuple)) or not all(isinstance(s, (int, float)) for s in sizes):
+        return None
+    return plausible(sizes)

@@ -12,7 +12,7 @@ from typing import Any
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Triple
 from napari_emsynth.io.content import stem
-from napari_emsynth.io.units import nm_per, plausible
+from napari_emsynth.io.units import nm_per, plausible, stated_nm
 from napari_emsynth.volume import Volume
 
 METADATA_NAMES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -82,14 +82,14 @@ def _group(path: Path, group: Any) -> Volume:
 
 
 def _array(path: Path, array: Any) -> Volume:
-    """Return a plain array as a volume of unknown size.
+    """Return a plain array as a volume, of unknown size unless an attribute ``voxel_nm`` states it.
 
     Raises:
         InputError: not three axes.
     """
     if array.ndim != 3:
         raise InputError(f"{path} has shape {tuple(array.shape)}, needs 3 axes z, y, x")
-    return _volume(path, array, None, (0.0, 0.0, 0.0))
+    return _volume(path, array, stated_nm(array.attrs), (0.0, 0.0, 0.0))
 
 
 def _volume(path: Path, data: Any, voxel_nm: Triple | None, origin_nm: Triple) -> Volume:
