@@ -110,11 +110,13 @@ class Accumulator:
     def _next_row(self, row: tuple[int, int], channels: int) -> None:
         self._flush(row[0])
         if self._blends:
-            band = np.zeros((channels, row[1] - row[0], *self._shape[1:]), dtype=np.float32)
-            shared = self._row[1] - row[0]
-            if self._band is not None and shared > 0:
-                band[:, :shared] = self._band[:, -shared:]
-            self._band = band
+            height, shared, old = row[1] - row[0], max(0, self._row[1] - row[0]), self._band
+            if old is None or old.shape[1] != height:
+                self._band = np.empty((channels, height, *self._shape[1:]), dtype=np.float32)
+            assert self._band is not None
+            if old is not None:
+                self._band[:, :shared] = old[:, old.shape[1] - shared :]
+            self._band[:, shared:] = 0
         self._row = row
 
     def _flush(self, until: int) -> None:
