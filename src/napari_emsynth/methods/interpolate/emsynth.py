@@ -224,6 +224,9 @@ class Emsynth:
 
     def __call__(self, gap: Gap, runtime: Runtime) -> Synthesis:
         """Synthesise one section, tile by tile."""
+        if not (gap.below.any() or gap.above.any()):
+            # Both sections are constant: nothing moves, and nothing may be invented.
+            return Synthesis(np.zeros_like(gap.below))
         channels = [gap.below, gap.above]
         if gap.partial is not None and gap.keep is not None:
             channels += [gap.partial * gap.keep, gap.keep]
