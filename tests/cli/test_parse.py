@@ -54,7 +54,9 @@ def test_voxel_size():
     assert parse_voxel_nm("28,11.24,11.24") == (28.0, 11.24, 11.24)
 
 
-@pytest.mark.parametrize("text", ["", "4", "4,4", "a,b,c", "0,4,4", "-1,4,4", "nan,4,4", "inf,4,4", "4,4,4,4", "1e9,4,4"])
+@pytest.mark.parametrize(
+    "text", ["", "4", "4,4", "a,b,c", "0,4,4", "-1,4,4", "nan,4,4", "inf,4,4", "4,4,4,4", "1e9,4,4"]
+)
 def test_a_nonsense_voxel_size_is_refused(text):
     with pytest.raises(InputError, match="voxel size"):
         parse_voxel_nm(text)

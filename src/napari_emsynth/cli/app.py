@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = application(words)(words or ["--help"], standalone_mode=False, prog_name="emsynth")
-        return code if isinstance(code, int) else 0
+        # typer answers Ctrl-C with this code, and says nothing.
+        return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
     except UsageError as error:
         return _fail(_about_use(error, words))
     except InputError as error:
@@ -40,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(_about_file(error))
     except (Cancelled, KeyboardInterrupt, typer.Abort):
-        complain("interrupted; nothing half-done was kept as a result")
-        return INTERRUPTED
+        return _interrupted()
 
 
 def application(words: Sequence[str]) -> typer.Typer:
@@ -97,6 +97,11 @@ def _about_file(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}; free some space and run again (a Zarr goes on with --resume)"
     return f"{error.strerror or error}{where}"
+
+
+def _interrupted() -> int:
+    complain("interrupted; no unfinished result was left")
+    return INTERRUPTED
 
 
 def _fail(line: str) -> int:

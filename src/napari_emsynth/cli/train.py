@@ -11,7 +11,7 @@ import typer
 
 from napari_emsynth.cli.groups import Common, Source
 from napari_emsynth.cli.parse import parse_roi
-from napari_emsynth.cli.screen import Screen
+from napari_emsynth.cli.screen import Screen, table
 from napari_emsynth.errors import InputError
 
 # A line a minute is enough for a log; a person watches the bar.
@@ -106,7 +106,13 @@ def reporter(screen: Screen) -> Callable[[dict[str, float]], None]:
 
 
 def describe(answer: dict[str, Any]) -> str:
-    """Return the outcome for a person."""
-    scores = answer.get("validation") or {}
-    told = "".join(f"\n{name}: {value:.2f}" for name, value in scores.items() if isinstance(value, float))
-    return f"trained {answer['method']} for {answer['seconds']:.0f} s -> {answer['out']}{told}"
+    """Return the outcome for a person: held-out scores before and after."""
+    rows = [
+        (name, f"{value:.3f}", f"{answer['after'][name]:.3f}")
+        for name, value in answer["before"].items()
+        if name in answer["after"] and name not in ("step", "seconds")
+    ]
+    head = (
+        f"trained {answer['method']}, {answer['steps']} steps in {answer['seconds']:.0f} s -> {answer['out']}"
+    )
+    return f"{head}\n{table(('on held-out sections', 'before', 'after'), rows)}"

@@ -1,0 +1,134 @@
+"""``emsynth methods``, ``detect``, ``evaluate``, ``train``, and the program as a whole."""
+
+import numpy as np
+import pytest
+
+import napari_emsynth as es
+from napari_emsynth import samples
+from napari_emsynth.cli.flags import method_flags, options
+from napari_emsynth.cli.groups import Cluster, Common, Save
+
+
+def test_help_lists_the_commands_and_no_other(emsynth):
+    answer = emsynth()
+    assert answer.code == 0
+    for command in ("methods", "interpolate", "train", "detect", "evaluate"):
+        assert command in answer.out
+    assert "align" not in answer.out
+
+
+def test_version(emsynth):
+    assert emsynth("--version").out.strip() == f"emsynth {es.__version__}"
+
+
+@pytest.mark.parametrize(
+    "words", [("restore",), ("align", "a", "b"), ("interpolate",), ("train", "x"), ("--nonsense",)]
+)
+def test_wrong_use_is_one_line(refused, words):
+    assert "see emsynth --help" in refused(*words)
+
+
+def test_no_method_has_a_flag_that_another_option_has():
+    taken = {flag.name for group in (Common, Save, Cluster) for flag in options(group).flags}
+    taken |= {"source", "out", "sections", "insert", "mask", "method", "weights", "help"}
+    for spec in es.methods("interpolate"):
+        assert not taken & {flag.name for flag in method_flags("interpolate", spec.id).flags}, spec.name
+
+
+def test_methods_lists_every_method_with_its_weights(emsynth):
+    entries = {f"{e['task']}/{e['id']}": e for e in emsynth("methods", "--json").json["methods"]}
+    assert {"interpolate/emsynth", "interpolate/linear", "interpolate/optical-flow"} <= entries.keys()
+    (weights,) = [w for w in entries["interpolate/emsynth"]["weights"] if w["name"] == "accurate"]
+    assert len(weights["sha256"]) == 64
+    assert len(weights["voxel_nm"]) == 2
+    assert "interpolate" in emsynth("methods").out
+
+
+def test_detect_finds_the_planted_damage(emsynth):
+    planted = {(plant.section, plant.kind) for plant in samples.planted()}
+    answer = emsynth("detect", samples.path(), "--json").json
+    assert {(s["section"], s["kind"]) for s in answer["suspects"]} == planted
+    assert answer["sections"] == sorted(z for z, _ in planted)
+    assert "displaced" in emsynth("detect", samples.path()).out
+
+
+def test_detect_says_when_there_is_nothing(emsynth, stack):
+    assert "no suspect among 16 sections" in emsynth("detect", stack).out
+
+
+def test_evaluate_scores_a_method_beside_the_floors(emsynth, stack):
+    answer = emsynth("evaluate", "interpolate/linear", stack, "--gap", "2", "--json").json
+    assert answer["gap"] == 2
+    assert {"linear", "nearest", "blurred_linear"} <= answer["scores"].keys()
+    assert "beats_floors" in answer
+    assert "psnr" in emsynth("evaluate", "interpolate/linear", stack).out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("interpolate/magic",), "'magic'"),
+        (("linear",), "TASK/ID"),
+        (("interpolate/linear", "--gap", "0"), "gap"),
+        (("interpolate/linear", "--gap", "9"), "gap"),
+    ],
+)
+def test_evaluate_refuses_in_one_line(refused, stack, words, said):
+    assert said in refused("evaluate", words[0], stack, *words[1:])
+
+
+def test_train_writes_weights_that_interpolate_uses(emsynth, refused, stack, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    run = ("train", "interpolate/emsynth", stack, "--out", out, "--steps", "2")
+    said = emsynth(*run, "--json")
+    assert said.code == 0, said.err
+    assert said.json["steps"] == 2
+    assert out.exists()
+    assert out.with_suffix(".toml").exists()
+    assert "exists" in refused(*run)
+    mended = emsynth("interpolate", stack, tmp_path / "o.tif", "--sections", "5", "--weights", out, "--json")
+    assert mended.json["weights"]["sha256"] == said.json["weights"]["sha256"]
+    assert "before" in emsynth(*run, "--overwrite").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--minutes", "1", "--steps", "2"), "not both"),
+        ((), "minutes or a number of steps"),
+        (("--minutes", "-1"), "limit of 0"),
+        (("--steps", "2", "--roi", "0:4"), "needs 3"),
+        (("--steps", "2", "--roi", "0:99,:,:"), "0:99 px along z"),
+        (("--steps", "2", "--from", "no-such"), "'no-such'"),
+    ],
+)
+def test_train_refuses_in_one_line(refused, stack, tmp_path, words, said):
+    run = ("train", "interpolate/emsynth", stack, "--out", tmp_path / "w.safetensors")
+    assert said in refused(*run, *words)
+
+
+def test_train_refuses_a_bad_output_and_a_method_without_a_network(refused, stack, tmp_path):
+    steps = ("--steps", "2")
+    assert ".safetensors" in refused(
+        "train", "interpolate/emsynth", stack, "--out", tmp_path / "w.pt", *steps
+    )
+    nowhere = tmp_path / "no" / "w.safetensors"
+    assert "does not exist" in refused("train", "interpolate/emsynth", stack, "--out", nowhere, *steps)
+    out = tmp_path / "w.safetensors"
+    assert "nothing to train" in refused("train", "interpolate/linear", stack, "--out", out, *steps)
+
+
+@pytest.mark.parametrize("kind", ["memmap", "compressed", "zarr"])
+def test_every_source_is_streamed_and_equal(stack, tmp_path, crop, kind):
+    import tifffile
+
+    from napari_emsynth.cli.source import streamed
+
+    path = {"memmap": stack, "compressed": tmp_path / "c.tif", "zarr": tmp_path / "z.zarr"}[kind]
+    if kind == "compressed":
+        tifffile.imwrite(path, crop, compression="zlib")
+    elif kind == "zarr":
+        es.write(es.Volume.of(crop), path)
+    volume = streamed(es.read(path))
+    assert volume.is_lazy
+    assert np.array_equal(volume.read(slice(None)), crop)
