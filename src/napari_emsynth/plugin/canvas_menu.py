@@ -45,7 +45,7 @@ def _callback(session: Session) -> Any:
         moved = max(abs(a - b) for a, b in zip(start, event.pos, strict=True))
         if moved < CLICK_PX:
             # Not now: the canvas is still in the middle of its own event.
-            QTimer.singleShot(0, session, lambda: open_menu(session, position))
+            QTimer.singleShot(0, lambda: open_menu(session, position))
 
     right_click.emsynth_menu = True  # type: ignore[attr-defined]
     return right_click
@@ -74,7 +74,8 @@ def open_menu(session: Session, position: tuple[float, ...]) -> QMenu | None:
     if section is None:
         return None
     menu = build_menu(session, layer, section, QApplication.activeWindow())
-    menu.aboutToHide.connect(menu.deleteLater)
+    # Without a parent nothing but us would keep it; the next one takes its place.
+    session.menu = menu
     menu.popup(QCursor.pos())
     return menu
 

@@ -7,6 +7,7 @@ above it; ``layer.metadata["emsynth"]`` is the provenance record.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from napari_emsynth.spec import Result
 
 # A thin frame: the mask must show that a section is synthetic without hiding it.
 MASK_CONTOUR = 3
+RESTORED = r" restored( \[\d+\])?$"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def show_as_layer(
     result = outcome.result
     layer = Image(
         result.volume.data,
-        name=unique_name(viewer, f"{name} restored"),
+        name=unique_name(viewer, restored_name(name)),
         metadata={PROVENANCE_KEY: result.provenance},
         **placement.space,
         **placement.look,
@@ -90,6 +92,11 @@ def show_as_layer(
         later.append(lambda: uncertainty_layer(viewer, layer.name, result, placement))
     _add_later(viewer, layer, step, later, then)
     return Shown(outcome, layer.unique_id, source_id, name, step)
+
+
+def restored_name(name: str) -> str:
+    """Return what a result is called; that of a result is not "restored restored"."""
+    return f"{re.sub(RESTORED, '', name)} restored"
 
 
 def _add_later(

@@ -86,6 +86,7 @@ class Session(QObject):
         self.history = History()
         self.preview = Preview()
         self.comparison = Comparison()
+        self.menu: Any = None
         self.shown: list[Shown] = []
         self.last_request: tuple[Any, Request, int | None] | None = None
         self._activity = ActivityMirror(self.queue)
@@ -123,7 +124,7 @@ class Session(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """See the window close; whether it really does (napari may ask) is known a turn later."""
         if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
-            QTimer.singleShot(0, self, self._close_if_hidden)
+            QTimer.singleShot(0, self._close_if_hidden)
         return False
 
     def _close_if_hidden(self) -> None:
@@ -139,6 +140,7 @@ class Session(QObject):
         self.queue.close()
         self._activity.close()
         self.shown.clear()
+        self.menu = None
         self.history = History()
         raw = self._viewer()
         if raw is not None:
