@@ -79,8 +79,8 @@ class Volume:
 
     @property
     def is_lazy(self) -> bool:
-        """True when voxels come from dask, zarr or another store rather than from memory."""
-        return not isinstance(self.data, np.ndarray)
+        """True when voxels come from a file, dask, zarr or another store rather than from memory."""
+        return not isinstance(self.data, np.ndarray) or isinstance(self.data, np.memmap)
 
     def read(self, z: slice, y: slice = slice(None), x: slice = slice(None)) -> Array:
         """Return a block [z, y, x] in native byte order; reads no more than it must."""
