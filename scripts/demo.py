@@ -2,8 +2,9 @@
 
 Usage: python scripts/demo.py FOLDER [--no-window]
 
-Writes into FOLDER: mended.ome.tif, mended.ome.zarr, synthetic.ome.tif (the mask), demo.png (before, after,
-error), scores.md and scores.json (against the truth, beside the floors). Opens napari with the result when there is a display.
+Writes into FOLDER: mended.ome.tif, mended.ome.zarr, synthetic.ome.tif (the mask), demo.png (before, after, error),
+scores.md and scores.json (against the truth, beside the floors). Opens napari with the result when there is a
+display.
 """
 
 from __future__ import annotations
