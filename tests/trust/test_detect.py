@@ -159,20 +159,29 @@ def test_lazy_arrays_give_the_same(stack):
     assert detect(of(dask_array.from_array(data, chunks=(4, 50, 50)))) == detect(of(data))
 
 
-def test_memory_does_not_hold_the_stack():
-    class Source:
-        shape, dtype = (60, 512, 512), np.dtype("uint8")
-        section = np.random.default_rng(0).integers(0, 255, (1, 512, 512), dtype=np.uint8)
+class Endless:
+    """A stack of any depth that holds one section."""
 
-        def __getitem__(self, key):
-            return np.roll(self.section, key[0].start, axis=2)
+    dtype = np.dtype("uint8")
+    section = np.random.default_rng(0).integers(0, 255, (1, 256, 256), dtype=np.uint8)
 
+    def __init__(self, depth):
+        self.shape = (depth, 256, 256)
+
+    def __getitem__(self, key):
+        return np.roll(self.section, key[0].start, axis=2)
+
+
+def peak_bytes(depth):
     tracemalloc.start()
-    detect(of(Source()))
+    detect(of(Endless(depth)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # A section of floats is 2 MB; the stack of bytes would be 16 MB.
-    assert peak < 14e6
+    return peak
+
+
+def test_memory_does_not_grow_with_depth():
+    assert peak_bytes(24) < 1.15 * peak_bytes(6)
 
 
 def test_progress_and_cancel(stack):

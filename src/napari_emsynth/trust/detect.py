@@ -30,7 +30,7 @@ BLANK_CONTRAST = 0.1
 # Texture of an empty block, as a share of its neighbours'; resin with camera noise is at about 0.05.
 EMPTY_TEXTURE = 0.12
 # Share of a section that must be missing, or clipped, beyond what its neighbours are.
-MISSING_SHARE = 0.25
+MISSING_SHARE = 0.18
 CLIPPED_SHARE = 0.2
 # A section emptier than this, and emptier than the stack by 0.3, is lost even where its neighbours are too.
 LOST_SHARE = 0.6
@@ -42,7 +42,7 @@ DISPLACED_THUMB_PX = 3.0
 # A correlation peak this much above the next one is no chance; two unrelated sections reach 1.2.
 RELIABLE = 1.25
 # Limits are at least this many deviations from the neighbours' median.
-DEVIATIONS = 6.0
+DEVIATIONS = 5.0
 # Neighbours looked at on each side.
 SIDE = 8
 
@@ -89,19 +89,22 @@ class _Stack:
         self.sharpness = np.stack([f.sharpness for f in features])
         self.first = {f.digest: f.section for f in reversed(features)}
         self.thumb_factor = 1
-        self._scatter: dict[str, float] = {}
+        self._natural: dict[str, float] = {}
 
     def near(self, z: int) -> NDArray[np.intp]:
         """Return the nearest usable sections, up to 8 on each side."""
         usable = np.flatnonzero(self.usable)
         return np.concatenate([usable[usable < z][-SIDE:], usable[usable > z][:SIDE]])
 
-    def scatter(self, name: str, measure: Callable[[int], float | None]) -> float:
-        """Return the robust deviation of a measure over the usable sections; computed once a name."""
-        if name not in self._scatter:
-            values = [value for z in np.flatnonzero(self.usable) if (value := measure(int(z))) is not None]
-            self._scatter[name] = 1.4826 * float(np.median(np.abs(values))) if values else 0.0
-        return self._scatter[name]
+    def natural(self, name: str, measure: Callable[[int], float | None]) -> float:
+        """Return how far a measure strays in usable sections: median plus 5 deviations; cached by name."""
+        if name not in self._natural:
+            found = [value for z in np.flatnonzero(self.usable) if (value := measure(int(z))) is not None]
+            values = np.array(found or [0.0])
+            median = float(np.median(values))
+            deviation = 1.4826 * float(np.median(np.abs(values - median)))
+            self._natural[name] = median + DEVIATIONS * deviation
+        return self._natural[name]
 
 
 def _blank(stack: _Stack, z: int) -> Finding | None:
@@ -130,7 +133,7 @@ def _saturated(stack: _Stack, z: int) -> Finding | None:
 
 
 def _blur(stack: _Stack, z: int) -> float | None:
-    """Return the log of mid-band power over the neighbours', median of the patches; None when unknown."""
+    """Return the log of the neighbours' mid-band power over the section's own; None when unknown."""
     near = stack.near(z)
     if not near.size:
         return None
@@ -138,15 +141,15 @@ def _blur(stack: _Stack, z: int) -> float | None:
     if not known.any():
         return None
     usual = np.nanmedian(stack.sharpness[near][:, known], axis=0)
-    return float(np.median(stack.sharpness[z][known] - usual))
+    return float(np.median(usual - stack.sharpness[z][known]))
 
 
 def _blurred(stack: _Stack, z: int) -> Finding | None:
     drop = _blur(stack, z)
-    if drop is None or drop >= 0:
+    if drop is None or drop <= 0:
         return None
-    limit = max(BLUR_LOG_DROP, DEVIATIONS * stack.scatter("blur", lambda n: _blur(stack, n)))
-    return -drop / limit, f"fine detail has {math.exp(drop):.0%} of the neighbours' power"
+    limit = max(BLUR_LOG_DROP, stack.natural("blur", lambda n: _blur(stack, n)))
+    return drop / limit, f"fine detail has {math.exp(-drop):.0%} of the neighbours' power"
 
 
 def _half_missing(stack: _Stack, z: int) -> Finding | None:
@@ -215,8 +218,8 @@ def _displaced(stack: _Stack, z: int) -> Finding | None:
     slip = _slip(stack, z)
     if slip is None:
         return _stranger(stack, z)
-    scatter = stack.scatter("slip", lambda n: _slip(stack, n))
-    limit = max(DISPLACED_PX, DISPLACED_THUMB_PX * stack.thumb_factor, DEVIATIONS * scatter)
+    natural = stack.natural("slip", lambda n: _slip(stack, n))
+    limit = max(DISPLACED_PX, DISPLACED_THUMB_PX * stack.thumb_factor, natural)
     return slip / limit, f"lies {slip:.0f} px off its neighbours"
 
 
