@@ -36,7 +36,8 @@ def streamed(volume: Volume) -> Volume:
     """Return the volume with memory-mapped voxels as a dask array, one section a chunk."""
     data = volume.data
     # A view of a map has another offset than it says: only the whole of one is mapped again.
-    if not isinstance(data, np.memmap) or data.filename is None or not isinstance(data.base, mmap):
+    base: Any = getattr(data, "base", None)
+    if not isinstance(data, np.memmap) or data.filename is None or not isinstance(base, mmap):
         return volume
     import dask.array as da
 
