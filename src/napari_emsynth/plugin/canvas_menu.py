@@ -12,16 +12,17 @@ from typing import Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QCursor
-from qtpy.QtWidgets import QApplication, QMenu, QWidget
+from qtpy.QtWidgets import QDockWidget, QMenu, QWidget
 
 from napari_emsynth.plugin.layers import is_image, section_at
 from napari_emsynth.plugin.preview import is_preview
 from napari_emsynth.plugin.session import Session
-from napari_emsynth.plugin.settings import PLUGIN
 
 RIGHT = 2
 CLICK_PX = 4
 RESTORE = "Restore sections"
+# What napari calls it when it is opened from the menu; under another name there would be two.
+DOCK_NAME = f"{RESTORE} (EMSynth)"
 
 
 def install(viewer: Any) -> Session:
@@ -73,7 +74,7 @@ def open_menu(session: Session, position: tuple[float, ...]) -> QMenu | None:
     section = None if layer is None else section_at(layer, position)
     if section is None:
         return None
-    menu = build_menu(session, layer, section, QApplication.activeWindow())
+    menu = build_menu(session, layer, section, session.window)
     # Without a parent nothing but us would keep it; the next one takes its place.
     session.menu = menu
     menu.popup(QCursor.pos())
@@ -116,6 +117,16 @@ def undo_title(session: Session) -> str:
     return f"Undo: {done[-1].title}" if done else "Undo"
 
 
-def open_dock(session: Session) -> None:
-    """Open the Restore sections dock."""
-    session.viewer.window.add_plugin_dock_widget(PLUGIN, RESTORE)
+def open_dock(session: Session) -> QWidget:
+    """Show the Restore sections dock; the same one as Plugins > EMSynth shows."""
+    dock = session.dock()
+    if dock is None:
+        # Here and not above: the dock imports this module.
+        from napari_emsynth.plugin.widgets.restore import RestoreSections
+
+        dock = RestoreSections(session.viewer)
+        session.viewer.window.add_dock_widget(dock, name=DOCK_NAME, area="right")
+    if isinstance(dock.parent(), QDockWidget):
+        dock.parent().show()
+        dock.parent().raise_()
+    return dock

@@ -126,7 +126,7 @@ class ParamsForm(QWidget):
         if plain:
             layout.addWidget(self._rows(plain))
         if advanced:
-            fold = QCollapsible("More parameters")
+            fold = QCollapsible("More parameters", expandedIcon="▾", collapsedIcon="▸")
             fold.addWidget(self._rows(advanced))
             layout.addWidget(fold)
 

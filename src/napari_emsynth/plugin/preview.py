@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from napari.layers import Image
@@ -25,8 +26,16 @@ class Preview:
         self.layer_id: Any = None
         self.section: int | None = None
 
-    def show(self, viewer: Any, source: Any, section: int, pixels: Array) -> None:
-        """Show ``pixels`` [y, x] at a section of the 3-D layer ``source``, in place of an older preview."""
+    def show(self, viewer: Any, source: Any, section: int, pixels: Array, below: Collection[Any]) -> None:
+        """Show ``pixels`` [y, x] at a section of a 3-D layer, in place of an older preview.
+
+        Args:
+            viewer: where.
+            source: the layer.
+            section: of the layer.
+            pixels: [y, x] in the layer's units.
+            below: ids of the layers it must not lie under.
+        """
         self.hide(viewer)
         placement = Placement.of(source)
         space = {**placement.space, "translate": section_translate(source, section)}
@@ -38,7 +47,7 @@ class Preview:
             **placement.look,
         )
         active = viewer.layers.selection.active
-        insert_above(viewer, layer, source.unique_id)
+        insert_above(viewer, layer, below)
         viewer.layers.selection.active = active
         self.layer_id, self.section = layer.unique_id, section
 

@@ -8,11 +8,12 @@ above it; ``layer.metadata["emsynth"]`` is the provenance record.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from napari.layers import Image, Labels
+from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QTimer
 
 from napari_emsynth.plugin.history import AddedLayers, ReplacedData, Step, put_data
@@ -20,8 +21,8 @@ from napari_emsynth.plugin.layers import PROVENANCE_KEY, Placement, find_layer, 
 from napari_emsynth.plugin.request import Outcome
 from napari_emsynth.spec import Result
 
-# A thin frame: the mask must show that a section is synthetic without hiding it.
-MASK_CONTOUR = 3
+# A faint tint: the mask must show what is synthetic without hiding it.
+MASK_COLOUR, MASK_OPACITY = "gold", 0.12
 RESTORED = r" restored( \[\d+\])?$"
 
 
@@ -62,6 +63,7 @@ def show_as_layer(
     viewer: Any,
     source: tuple[Any, str, Placement],
     outcome: Outcome,
+    below: Collection[Any],
     then: Callable[[], None] = lambda: None,
 ) -> Shown:
     """Add the result above its source; mask and uncertainty follow, one a turn of the event loop.
@@ -70,6 +72,7 @@ def show_as_layer(
         viewer: where.
         source: unique id, name and placement of the source layer (which may be gone by now).
         outcome: what to show.
+        below: ids of the layers it must not lie under, see :func:`family`.
         then: called when the last layer was added.
     """
     source_id, name, placement = source
@@ -82,7 +85,7 @@ def show_as_layer(
         **placement.look,
     )
     step = AddedLayers(outcome.request.title(), [layer])
-    insert_above(viewer, layer, source_id)
+    insert_above(viewer, layer, below)
     viewer.layers.selection.active = layer
     settings = outcome.request.settings
     later: list[Callable[[], Any]] = []
@@ -113,7 +116,7 @@ def _add_later(
             then()
             return
         companion = later.pop(0)()
-        insert_above(viewer, companion, step.layers[-1].unique_id)
+        insert_above(viewer, companion, {step.layers[-1].unique_id})
         step.layers.append(companion)
         viewer.layers.selection.active = layer
         _add_later(viewer, layer, step, later, then)
@@ -121,18 +124,31 @@ def _add_later(
     QTimer.singleShot(0, turn)
 
 
-def insert_above(viewer: Any, layer: Any, below_id: Any) -> None:
-    """Insert a layer right above another one, on top when that is gone."""
-    below = find_layer(viewer, below_id)
-    ids = [other.unique_id for other in viewer.layers]
-    viewer.layers.insert(len(ids) if below is None else ids.index(below_id) + 1, layer)
+def insert_above(viewer: Any, layer: Any, below: Collection[Any]) -> None:
+    """Insert a layer right above the topmost of some (by unique id), on top of all when they are gone."""
+    places = [k for k, other in enumerate(viewer.layers) if other.unique_id in below]
+    viewer.layers.insert(max(places, default=len(viewer.layers) - 1) + 1, layer)
+
+
+def family(source_id: Any, shown: list[Shown]) -> set[Any]:
+    """Return the ids of a layer and of everything that was made from it: a new result lies above them."""
+    ids = {source_id}
+    for record in shown:
+        if record.source_id in ids and isinstance(record.step, AddedLayers):
+            ids |= {layer.unique_id for layer in record.step.layers}
+    return ids
 
 
 def mask_layer(viewer: Any, name: str, result: Result, placement: Placement) -> Any:
-    """Return the synthetic mask as a labels layer: a frame around what was made up."""
-    layer = Labels(result.synthetic.data, name=unique_name(viewer, f"{name} synthetic"), **placement.space)
-    layer.contour = MASK_CONTOUR
-    return layer
+    """Return the synthetic mask as a labels layer that tints what was made up."""
+    colours = {None: "transparent", 0: "transparent", 1: MASK_COLOUR}
+    return Labels(
+        result.synthetic.data,
+        name=unique_name(viewer, f"{name} synthetic"),
+        colormap=DirectLabelColormap(color_dict=colours),
+        opacity=MASK_OPACITY,
+        **placement.space,
+    )
 
 
 def uncertainty_layer(viewer: Any, name: str, result: Result, placement: Placement) -> Any:

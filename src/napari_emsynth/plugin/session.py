@@ -36,7 +36,7 @@ from napari_emsynth.plugin.request import (
     preview_section,
     restore,
 )
-from napari_emsynth.plugin.results import Comparison, Shown, show_as_layer, show_in_place
+from napari_emsynth.plugin.results import Comparison, Shown, family, show_as_layer, show_in_place
 from napari_emsynth.plugin.settings import preferences
 from napari_emsynth.spec import Result
 
@@ -87,6 +87,8 @@ class Session(QObject):
         self.preview = Preview()
         self.comparison = Comparison()
         self.menu: Any = None
+        # The open Restore sections dock; weak, it belongs to the window.
+        self.dock: Callable[[], QWidget | None] = lambda: None
         self.shown: list[Shown] = []
         self.last_request: tuple[Any, Request, int | None] | None = None
         self._activity = ActivityMirror(self.queue)
@@ -110,6 +112,11 @@ class Session(QObject):
     def is_closed(self) -> bool:
         """True once the window is gone."""
         return self._closed
+
+    @property
+    def window(self) -> QWidget | None:
+        """The napari window, as the parent of menus and dialogs."""
+        return self._window()
 
     def _watch(self, window: QWidget | None) -> None:
         """Close with the window: napari has no public signal for it, Qt has."""
@@ -333,7 +340,8 @@ class Session(QObject):
         if outcome.request.settings.place == "in place":
             shown = show_in_place(layer, outcome)
         else:
-            shown = show_as_layer(viewer, source, outcome, self.results_changed.emit)
+            below = family(source[0], self.shown)
+            shown = show_as_layer(viewer, source, outcome, below, self.results_changed.emit)
         self.history.add(shown.step)
         self.shown = [*self.shown, shown][-LONGEST:]
         self._marks[source[0]] = scored(self._marks.get(source[0], ()), outcome.entries)
@@ -386,7 +394,7 @@ class Session(QObject):
 
         def done(pixels: Any) -> None:
             if find_layer(self.viewer, layer.unique_id) is not None:
-                self.preview.show(self.viewer, layer, section, pixels)
+                self.preview.show(self.viewer, layer, section, pixels, family(layer.unique_id, self.shown))
                 self.results_changed.emit()
 
         return self.queue.submit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from qtpy.QtWidgets import (
     QMenu,
     QPushButton,
     QSpinBox,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -45,6 +45,7 @@ class RestoreSections(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         session = self.session
+        session.dock = weakref.ref(self)
         self.layer_box = LayerBox(session)
         self.channel = QSpinBox()
         self.table = MarksTable()
@@ -208,6 +209,7 @@ class RestoreSections(Dock):
 
     def leave(self) -> None:
         """Let go of the viewer."""
+        self.session.dock = lambda: None
         self._preview_timer.stop()
         self.blink.release()
         self.session.end_preview()
@@ -239,10 +241,7 @@ class RestoreSections(Dock):
         self.add_damaged = _button("+ Damaged", "Mark the section on screen as damaged: it is replaced")
         self.add_missing = _button("+ Missing", "A section is missing before the one on screen: insert one")
         self.remove = _button("Remove", "Take the selected marks away; all when none is selected")
-        self.from_ = QToolButton()
-        self.from_.setText("From...")
-        self.from_.setToolTip("Mark what is detected, or what is drawn in a labels or shapes layer")
-        self.from_.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.from_ = _button("From...", "Mark what is detected, or drawn in a labels or shapes layer")
         self.mask_menu = QMenu(self)
         self.from_.setMenu(self.mask_menu)
         return _rows((self.add_damaged, self.add_missing), (self.from_, self.remove))

@@ -178,7 +178,7 @@ class SettingsForm(QWidget):
         top.addWidget(rows)
         self._form_box = top
         top.addWidget(self.params)
-        self.more = QCollapsible("More options")
+        self.more = QCollapsible("More options", expandedIcon="▾", collapsedIcon="▸")
         inside = QWidget()
         form = _form(inside)
         form.addRow("Precision", self.precision)
