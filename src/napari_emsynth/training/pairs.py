@@ -34,9 +34,9 @@ class Augmentation:
         rescale: share resampled in plane to another pixel size.
         rescale_range: smallest and largest magnification.
         jitter: share with independent shifts of the sections.
-        jitter_px: standard deviation of a shift.
+        jitter_px: smallest and largest standard deviation of a shift, drawn log-uniformly.
         contrast: share with a gain and an offset of each section.
-        noise: share with added Gaussian noise.
+        noise: share with added Gaussian noise, half of them correlated over a few px as in magnified sections.
         noise_max: largest standard deviation of it, in units of the volume's deviation.
         spoiled: share with stripes, dirt or a blank part on one of the two neighbours.
         partial: share in which part of the wanted section is known.
@@ -44,13 +44,13 @@ class Augmentation:
         centred: share taken half way between the neighbours, at an even span.
     """
 
-    rescale: float = 0.25
+    rescale: float = 0.3
     rescale_range: tuple[float, float] = (0.5, 2.5)
-    jitter: float = 0.12
-    jitter_px: float = 1.5
+    jitter: float = 0.15
+    jitter_px: tuple[float, float] = (0.5, 5.0)
     contrast: float = 0.5
     noise: float = 0.2
-    noise_max: float = 0.8
+    noise_max: float = 1.2
     spoiled: float = 0.05
     partial: float = 0.2
     one_sided: float = 0.03
@@ -94,6 +94,20 @@ def smooth_noise(rng: Generator, size: int, sigma: float) -> Float:
     coarse = max(2, int(size / sigma) + 2)
     field = zoom(rng.standard_normal((coarse, coarse)), size / coarse, order=3)[:size, :size]
     return np.asarray(field / (field.std() + 1e-6), dtype=np.float32)
+
+
+def log_uniform(rng: Generator, limits: tuple[float, float]) -> float:
+    """Draw a number between two positive limits, every octave alike."""
+    return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def grain(rng: Generator, shape: tuple[int, ...]) -> Float:
+    """Draw noise [section, y, x] of unit deviation; every other time correlated over 0.5 to 1.5 px."""
+    noise = rng.standard_normal(shape)
+    if rng.random() < 0.5:
+        width = rng.uniform(0.5, 1.5)
+        noise = gaussian_filter(noise, (0, width, width))
+    return np.asarray(noise / noise.std(), dtype=np.float32)
 
 
 def random_keep(rng: Generator, size: int) -> Float:
@@ -202,13 +216,12 @@ class SectionTriples:
         a = self.augmentation
         factor = 1.0
         if rng.random() < a.rescale:
-            low, high = a.rescale_range
-            factor = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+            factor = log_uniform(rng, a.rescale_range)
         h, w = stack.shape[1:]
         edge = min(max(8, round(self.size / factor)), h, w)
         shift = np.zeros((3, 2))
         if rng.random() < a.jitter:
-            shift = rng.normal(0, a.jitter_px, (3, 2)) / max(factor, 1.0)
+            shift = rng.normal(0, log_uniform(rng, a.jitter_px), (3, 2)) / max(factor, 1.0)
         y0, x0 = rng.integers(0, h - edge + 1), rng.integers(0, w - edge + 1)
         out = []
         for z, (dy, dx) in zip(zs, shift, strict=True):
@@ -238,8 +251,7 @@ class SectionTriples:
             gain[1], offset[1] = 0.5 * (gain[0] + gain[2]), 0.5 * (offset[0] + offset[2])
             images = np.asarray(images * gain + offset, dtype=np.float32)
         if rng.random() < a.noise:
-            grain = rng.uniform(0, a.noise_max) * rng.standard_normal(images.shape)
-            images = np.asarray(images + grain, dtype=np.float32)
+            images = images + rng.uniform(0, a.noise_max) * grain(rng, images.shape)
         if rng.random() < a.spoiled:
             side = 2 * int(rng.integers(2))
             images[side] = spoil(rng, images[side])
