@@ -226,10 +226,13 @@ def test_interrupted_it_exits_130_and_leaves_nothing(tmp_path, crop):
     marked = ("--sections", "1-14", "--method", "optical-flow")
     run = command("interpolate", tmp_path / "big.tif", tmp_path / "o.tif", *marked)
     process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
-    process.stderr.readline()  # the line on the device: imports are done, work begins
-    time.sleep(1.0)
+    work = tmp_path / ".o.tif.emsynth-part"
+    while not work.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "interrupted" in said
     assert not (tmp_path / "o.tif").exists()
+    assert not work.exists()

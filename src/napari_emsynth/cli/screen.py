@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +17,10 @@ from tqdm import tqdm
 def complain(line: str) -> None:
     """Write one line to standard error, whatever line breaks the text holds."""
     print(f"emsynth: {' '.join(line.split())}", file=sys.stderr, flush=True)
+
+
+# A refusal is one line and comes at once; what is worth knowing of a job waits until it is one.
+SECONDS_UNTIL_A_JOB = 5.0
 
 
 class Screen:
@@ -30,6 +36,8 @@ class Screen:
         self._what = ""
         self._context = contextlib.ExitStack()
         self._answers = sys.stdout
+        self._waiting: list[str] = []
+        self._started = time.monotonic()
         self.notes: list[str] = []
 
     def __enter__(self) -> Self:
@@ -44,9 +52,10 @@ class Screen:
         self._context.close()
 
     def say(self, line: str) -> None:
-        """Tell the user something beside the answer."""
-        self._close_bar()
-        complain(line)
+        """Tell the user something beside the answer: at once to a person, to a log when the job is under way."""
+        self._waiting.append(line)
+        if sys.stderr.isatty():
+            self._tell()
 
     def note(self, line: str) -> None:
         """Tell the user what the engine had to change, and keep it for the answer."""
@@ -55,6 +64,8 @@ class Screen:
 
     def progress(self, done: int, total: int, what: str) -> None:
         """Move the bar; there is one only when a person is looking at standard error."""
+        if self._waiting and time.monotonic() - self._started > SECONDS_UNTIL_A_JOB:
+            self._tell()
         if not sys.stderr.isatty():
             return
         if self._bar is None or what != self._what or total != self._bar.total:
@@ -64,8 +75,14 @@ class Screen:
 
     def answer(self, value: dict[str, Any], text: str) -> None:
         """Write the command's result: ``value`` as one JSON object with ``--json``, else ``text``."""
+        self._tell()
+        print(json.dumps(_plain(value)) if self._json else text, file=self._answers, flush=True)
+
+    def _tell(self) -> None:
         self._close_bar()
-        print(json.dumps(value, default=_plain) if self._json else text, file=self._answers, flush=True)
+        for line in self._waiting:
+            complain(line)
+        self._waiting.clear()
 
     def _close_bar(self) -> None:
         if self._bar is not None:
@@ -74,8 +91,16 @@ class Screen:
 
 
 def _plain(value: Any) -> Any:
-    """Return numpy scalars and arrays as Python's own, and anything else as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    """Return ``value`` as JSON knows it: numpy's scalars and arrays as Python's, what is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
