@@ -65,12 +65,13 @@ def checkpoint_of(runs: Path, name: str) -> Path:
     return runs / (name.replace("/", "-") + ".ckpt.safetensors")
 
 
-def recipe_of(name: str, data: Path, **options: Any) -> Any:
-    """The method's recipe on the training volumes."""
+def recipe_of(name: str, data: Path, start: str = "", **options: Any) -> Any:
+    """The method's recipe on the training volumes; ``start`` names weights to start from, "" for none."""
     spec = get_by_name(name)
     if spec.recipe is None:
         raise typer.BadParameter(f"{name} has nothing to train")
-    return spec.recipe(fib25(data), **options)
+    tensors = store.load(name, start)[0] if start else None
+    return spec.recipe(fib25(data), tensors, **options)
 
 
 @app.command()
@@ -84,6 +85,7 @@ def train(
     size: int = 128,
     lr: float = 1e-3,
     seed: int = 0,
+    start: Annotated[str, typer.Option(help="weights to start from")] = "",
 ) -> None:
     """Train one method; its best weights so far are in the checkpoint in --runs."""
     path = checkpoint_of(runs, name)
@@ -99,7 +101,7 @@ def train(
                 file.write(line + "\n")
 
     plan = Plan(seconds=60 * minutes, lr=lr, validate_every=240.0)
-    recipe = recipe_of(name, data, batch=batch, size=size)
+    recipe = recipe_of(name, data, start, batch=batch, size=size)
     fit(recipe, plan, path, device=torch.device(device), seed=seed, resume=True, on_step=on_step)
 
 
