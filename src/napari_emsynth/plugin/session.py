@@ -36,7 +36,14 @@ from napari_emsynth.plugin.request import (
     preview_section,
     restore,
 )
-from napari_emsynth.plugin.results import Comparison, Shown, family, show_as_layer, show_in_place
+from napari_emsynth.plugin.results import (
+    Comparison,
+    Shown,
+    build_layers,
+    family,
+    show_as_layer,
+    show_in_place,
+)
 from napari_emsynth.plugin.settings import preferences
 from napari_emsynth.spec import Result
 
@@ -304,8 +311,13 @@ class Session(QObject):
                 raise InputError(f"layer {layer.name!r} is 4-D or multiscale; it cannot be changed in place")
             previous, source = self._previous(layer), (layer.unique_id, layer.name, Placement.of(layer))
 
-            def work(job: Job) -> Outcome:
-                return restore(volume, request, job.runtime(**request.settings.runtime_options()), previous)
+            def work(job: Job) -> tuple[Outcome, list[Any]]:
+                outcome = restore(
+                    volume, request, job.runtime(**request.settings.runtime_options()), previous
+                )
+                job.cancel.check()
+                in_place = request.settings.place == "in place"
+                return outcome, [] if in_place else build_layers(outcome, source[2])
 
             job = Job(request.title(), work, on_failed=self.refuse)
             job.on_done = partial(self._show, layer, source, job, jump)
@@ -331,9 +343,15 @@ class Session(QObject):
         return found[-1] if found else None
 
     def _show(
-        self, layer: Any, source: tuple[Any, str, Placement], job: Job, jump: bool, outcome: Outcome
+        self,
+        layer: Any,
+        source: tuple[Any, str, Placement],
+        job: Job,
+        jump: bool,
+        made: tuple[Outcome, list[Any]],
     ) -> None:
         """Bring a finished repair to the screen."""
+        outcome, layers = made
         viewer = self.viewer
         self.comparison.stop()
         self.preview.hide(viewer)
@@ -341,7 +359,7 @@ class Session(QObject):
             shown = show_in_place(layer, outcome)
         else:
             below = family(source[0], self.shown)
-            shown = show_as_layer(viewer, source, outcome, below, self.results_changed.emit)
+            shown = show_as_layer(viewer, source[:2], outcome, layers, below, self.results_changed.emit)
         self.history.add(shown.step)
         self.shown = [*self.shown, shown][-LONGEST:]
         self._marks[source[0]] = scored(self._marks.get(source[0], ()), outcome.entries)

@@ -8,7 +8,7 @@ import pytest
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.interpolate import evaluate
 from napari_emsynth.methods.interpolate.evaluate import METRICS, held_out_coverage, score
-from napari_emsynth.trust.selfcheck import Sample
+from napari_emsynth.trust.selfcheck import Sample, cross_fitted
 
 
 def stack(z=11, edge=48):
@@ -55,11 +55,15 @@ def test_coverage_is_not_measured_on_what_calibrated_it():
     def sample(noise):
         flat = np.zeros((50, 50), np.float32)
         truth = np.random.default_rng(0).normal(0, noise, (50, 50)).astype(np.float32)
-        return Sample(truth=truth, mean=flat, scale=flat + 1, below=flat, above=flat, t=0.5, peak=1.0)
+        return Sample(truth=truth, guesses=(flat,), scale=flat + 1, below=flat, above=flat, t=0.5, peak=1.0)
 
-    assert held_out_coverage([sample(1), sample(1)]) == pytest.approx(0.9, abs=0.02)
-    assert held_out_coverage([sample(1), sample(3)]) < 0.75
-    assert held_out_coverage([sample(1)]) is None
+    def share(*noise):
+        samples = [sample(n) for n in noise]
+        return held_out_coverage(samples, cross_fitted(samples))
+
+    assert share(1, 1) == pytest.approx(0.9, abs=0.02)
+    assert share(1, 3) < 0.75
+    assert share(1) is None
 
 
 @pytest.mark.parametrize(

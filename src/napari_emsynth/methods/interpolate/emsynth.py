@@ -8,7 +8,11 @@ With sections ``a`` (below) and ``b`` (above), ``t`` in (0, 1) and side displace
     loss = LapL1(mean, y) + |mean - y|^2 + 0.1 (|mean - y| / e^s + s)
            + 0.25 mean_k |down_k(side)(p + u_k) - down_k(y)|                                   (4)
 
-where ``u_k`` is the displacement hint at level k: without the last term the hints hardly leave zero.
+where ``u_k`` is the displacement hint at level k: without the last term the hints hardly leave zero. Two cautious
+rivals of the mean are offered to the self-check, which mixes them in as far as the user's own sections ask for it (on
+noisy, badly aligned sections they do)::
+
+    G_2 * mean,   G_1 * ((1 - t) a + t b)                                                      (5)
 
 The heads start at zero, so that training starts at linear interpolation.
 """
@@ -22,6 +26,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.random import Generator
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
@@ -39,6 +44,8 @@ from napari_emsynth.weights import store
 
 # Cores of this edge keep the halo's share of the work small; memory stays under 1 GB.
 TILE = 1024
+# Widths of the rivals' blur in px: of the network's own mean, and of linear interpolation.
+RIVAL_BLUR_PX, FLOOR_BLUR_PX = 2.0, 1.0
 # Pixel sizes the training samples stand for: 10 nm, magnified 0.5 to 2.5 times.
 VOXEL_NM = (4.0, 20.0)
 # Where part of the section is known, its own pixels count this much: they need not be redrawn.
@@ -240,7 +247,9 @@ class Emsynth:
             faces="inside",
             out_channels=2,
         )
-        return Synthesis(mean, np.exp(log_scale))
+        linear = (1 - gap.t) * gap.below + gap.t * gap.above
+        rivals = (gaussian_filter(mean, RIVAL_BLUR_PX), gaussian_filter(linear, FLOOR_BLUR_PX))  # (5)
+        return Synthesis(mean, np.exp(log_scale), rivals)
 
 
 def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noqa: ARG001 - the common signature

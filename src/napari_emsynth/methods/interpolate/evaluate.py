@@ -22,7 +22,7 @@ from napari_emsynth.metrics.image import coverage, psnr, psnr_binned, ssim
 from napari_emsynth.metrics.spectrum import mid_band_ratio
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Runtime
-from napari_emsynth.trust.selfcheck import Sample, calibrate, floors
+from napari_emsynth.trust.selfcheck import Calibration, Sample, cross_fitted, floors, mixed
 from napari_emsynth.volume import Array, Float, Volume
 
 METRICS = ("psnr", "ssim", "mid_band", "psnr_bin2", "psnr_bin4")
@@ -82,6 +82,9 @@ def evaluate(
         limit: most sections to score.
         flow_floor: also score classical optical flow, the slow floor.
 
+    The method is given what it has in use: its mix and its interval are calibrated on the hidden sections next to
+    the one that is scored.
+
     Returns:
         JSON object: scores of the method and of the floors, the share of pixels inside the stated 90 % interval
         (calibrated on *other* hidden sections), and whether the method beats every floor's PSNR.
@@ -101,12 +104,14 @@ def evaluate(
         runtime.progress(done, len(hidden), f"hiding section {k}")
         sample = job.sample(k, k - gap, k + gap, 0.5, 2 * gap, window)
         samples.append(sample)
-        table.add(method, score(sample.mean, sample.truth, sample.peak))
-        for name, answer in floors(sample.below, sample.above, sample.t).items():
-            table.add(name, score(answer, sample.truth, sample.peak))
         if flow is not None:
             moved = flow.sample(k, k - gap, k + gap, 0.5, 2 * gap, window)
-            table.add("optical_flow", score(moved.mean, moved.truth, moved.peak))
+            table.add("optical_flow", score(moved.guesses[0], moved.truth, moved.peak))
+    fits = cross_fitted(samples)
+    for sample, fit in zip(samples, fits, strict=True):
+        table.add(method, score(mixed(sample.guesses, fit.mix), sample.truth, sample.peak))
+        for name, answer in floors(sample.below, sample.above, sample.t).items():
+            table.add(name, score(answer, sample.truth, sample.peak))
     scores = table.means()
     rivals = [s["psnr"] for name, s in scores.items() if name != method]
     return {
@@ -116,20 +121,20 @@ def evaluate(
         "gap": gap,
         "sections": hidden,
         "scores": scores,
-        "coverage90": held_out_coverage(samples),
+        "coverage90": held_out_coverage(samples, fits),
         "beats_floors": scores[method]["psnr"] >= max(rivals),
         "seconds": round(time.monotonic() - started, 3),
     }
 
 
-def held_out_coverage(samples: Sequence[Sample]) -> float | None:
+def held_out_coverage(samples: Sequence[Sample], fits: Sequence[Calibration]) -> float | None:
     """Return the share of pixels inside the 90 % interval, each section calibrated on its neighbours in the list."""
     if len(samples) < 2:
         return None
-    shares = []
-    for k, sample in enumerate(samples):
-        others = [samples[j] for j in (k - 1, k + 1) if 0 <= j < len(samples)]
-        shares.append(coverage(sample.truth, sample.mean, calibrate(others) * sample.scale))
+    shares = [
+        coverage(s.truth, mixed(s.guesses, fit.mix), fit.factor * s.scale)
+        for s, fit in zip(samples, fits, strict=True)
+    ]
     return round(float(np.mean(shares)), 4)
 
 

@@ -42,11 +42,14 @@ class Synthesis:
     Args:
         mean: [y, x] normalised.
         scale: [y, x] expected size of the error, normalised, up to a factor that the self-check calibrates;
-            None when the method has no opinion (then the difference of the neighbours stands in).
+            None when the method has no opinion (then one size stands for all pixels).
+        rivals: more cautious guesses [y, x] of the same section. The self-check finds out on the user's own
+            sections how much of each to mix in; without it they are ignored.
     """
 
     mean: Float
     scale: Float | None = None
+    rivals: tuple[Float, ...] = ()
 
 
 class Interpolator(Protocol):

@@ -22,7 +22,7 @@ from napari_emsynth.methods.interpolate.seams import harmonise
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.params import Params
 from napari_emsynth.spec import CancelToken, Runtime, no_note, no_progress
-from napari_emsynth.trust.selfcheck import Sample, SelfCheck, check, intensity_range
+from napari_emsynth.trust.selfcheck import Calibration, Sample, SelfCheck, check, intensity_range, mixed
 from napari_emsynth.volume import Array, Float, Volume
 
 # Blocks start at multiples of this.
@@ -86,14 +86,14 @@ class Job:
         return self._norms[z]
 
     def render(
-        self, repair: Repair, window: Window, factor: float | None, runtime: Runtime
+        self, repair: Repair, window: Window, calibration: Calibration | None, runtime: Runtime
     ) -> tuple[Array, Float, Array]:
         """Synthesise a window of a repair.
 
         Args:
             repair: which neighbours serve.
             window: rows and columns inside ``repair.window``.
-            factor: from scale to half width; None takes the method's own.
+            calibration: what the self-check found; None takes the method's own factor and no rivals.
             runtime: how to compute this block.
 
         Returns:
@@ -103,9 +103,10 @@ class Job:
         read = grown(window, method.halo, self.volume.shape[1:])
         inner = inside(window, read)
         missing = self._missing(repair, read)
-        synthesis, norm = self._synthesise(method, repair, read, missing, runtime)
+        calibration = calibration or Calibration(factor=method.factor)
+        synthesis, norm = self._synthesise(method, repair, read, missing, calibration.mix, runtime)
         mean, scale = synthesis.mean[inner], _scale_of(synthesis)[inner]
-        half = scale * np.float32((method.factor if factor is None else factor) * norm.std)
+        half = scale * np.float32(calibration.factor * norm.std)
         values = norm.inverse(mean)
         synthetic = np.ones(values.shape, np.uint8) if missing is None else missing[inner].astype(np.uint8)
         if missing is not None and repair.source is not None:
@@ -120,7 +121,13 @@ class Job:
         return self.mask.section(repair.source, *read) != 0  # type: ignore[no-any-return]
 
     def _synthesise(
-        self, method: Interpolator, repair: Repair, read: Window, missing: Array | None, runtime: Runtime
+        self,
+        method: Interpolator,
+        repair: Repair,
+        read: Window,
+        missing: Array | None,
+        mix: Sequence[float],
+        runtime: Runtime,
     ) -> tuple[Synthesis, Normalisation]:
         low = repair.below if repair.below is not None else repair.above
         high = repair.above if repair.above is not None else repair.below
@@ -128,13 +135,13 @@ class Job:
         assert high is not None
         gap, norm = self.gap(low, high, repair.t, repair.span, read)
         if missing is None or missing.all() or repair.source is None:
-            return method(gap, runtime), norm
+            return _mixed(method(gap, runtime), mix), norm
         keep = 1.0 - missing.astype(np.float32)
         own = norm.forward(self.volume.section(repair.source, *read))
         # Brightness differs between sections: the damaged one is put on the scale of its neighbours.
         partial = _matched(own, (1 - gap.t) * gap.below + gap.t * gap.above, keep)
-        synthesis = method(replace(gap, partial=partial, keep=keep), runtime)
-        return Synthesis(harmonise(synthesis.mean, own, keep), synthesis.scale), norm
+        synthesis = _mixed(method(replace(gap, partial=partial, keep=keep), runtime), mix)
+        return replace(synthesis, mean=harmonise(synthesis.mean, own, keep)), norm
 
     def gap(self, low: int, high: int, t: float, span: float, read: Window) -> tuple[Gap, Normalisation]:
         """Read and normalise two input sections; also return the statistics expected between them."""
@@ -183,13 +190,18 @@ class Job:
         truth = self.volume.section(k, *window)
         return Sample(
             truth=norm.forward(truth),
-            mean=synthesis.mean[inner],
+            guesses=tuple(guess[inner] for guess in (synthesis.mean, *synthesis.rivals)),
             scale=_scale_of(synthesis)[inner],
             below=gap.below[inner],
             above=gap.above[inner],
             t=t,
             peak=intensity_range(truth) / norm.std,
         )
+
+
+def _mixed(synthesis: Synthesis, mix: Sequence[float]) -> Synthesis:
+    """Mix the rivals in as the self-check found best."""
+    return Synthesis(mixed((synthesis.mean, *synthesis.rivals), mix), synthesis.scale)
 
 
 def _scale_of(synthesis: Synthesis) -> Float:

@@ -17,6 +17,7 @@ import numpy as np
 from napari_emsynth.methods.interpolate.job import Job, blocks
 from napari_emsynth.methods.interpolate.plan import Repair, Window
 from napari_emsynth.spec import Runtime
+from napari_emsynth.trust.selfcheck import Calibration
 from napari_emsynth.volume import Array
 
 # Progress is reported in this many parts a block, so that tiles inside a block show.
@@ -33,7 +34,7 @@ class Arrays:
 
 
 def eager(
-    job: Job, order: Sequence[int | None], repairs: Sequence[Repair], factors: Mapping[int, float]
+    job: Job, order: Sequence[int | None], repairs: Sequence[Repair], calibrations: Mapping[int, Calibration]
 ) -> Arrays:
     """Draw every repair now, into new arrays in memory."""
     shape = (len(order), *job.volume.shape[1:])
@@ -48,7 +49,7 @@ def eager(
         runtime = _part(job.runtime, done, len(work), f"section {repairs[k].section}")
         runtime.cancel.check()
         runtime.progress(0, 1, "")
-        drawn, width, made_up = job.render(repairs[k], window, factors.get(k), runtime)
+        drawn, width, made_up = job.render(repairs[k], window, calibrations.get(k), runtime)
         chosen = made_up > 0
         values[at][chosen] = drawn[chosen]
         half[at][chosen] = width[chosen]
@@ -67,15 +68,15 @@ def _part(runtime: Runtime, done: int, total: int, what: str) -> Runtime:
 
 
 def lazy(
-    job: Job, order: Sequence[int | None], repairs: Sequence[Repair], factors: Mapping[int, float]
+    job: Job, order: Sequence[int | None], repairs: Sequence[Repair], calibrations: Mapping[int, Calibration]
 ) -> Arrays:
     """Return dask arrays; acquired runs pass through, sections with repairs are computed block by block."""
     import dask.array as da
 
     source = job.volume.data if hasattr(job.volume.data, "dask") else da.from_array(job.volume.data)
-    by_section: dict[int, list[tuple[Repair, float | None]]] = {}
+    by_section: dict[int, list[tuple[Repair, Calibration | None]]] = {}
     for k, repair in enumerate(repairs):
-        by_section.setdefault(repair.section, []).append((repair, factors.get(k)))
+        by_section.setdefault(repair.section, []).append((repair, calibrations.get(k)))
     pieces: list[tuple[Any, Any, Any]] = []
     k = 0
     while k < len(order):
@@ -95,7 +96,7 @@ def lazy(
 
 
 def _section(
-    job: Job, source: int | None, repairs: Sequence[tuple[Repair, float | None]]
+    job: Job, source: int | None, repairs: Sequence[tuple[Repair, Calibration | None]]
 ) -> tuple[Any, Any, Any]:
     """Return one output section as three dask arrays [1, y, x] of equal chunks."""
     import dask
@@ -117,7 +118,7 @@ def _section(
 
 
 def compose(
-    job: Job, source: int | None, repairs: Sequence[tuple[Repair, float | None]], window: Window
+    job: Job, source: int | None, repairs: Sequence[tuple[Repair, Calibration | None]], window: Window
 ) -> tuple[Array, Array, Array]:
     """Draw all repairs of one section that touch a window; each answer is [1, y, x]."""
     size = tuple(s.stop - s.start for s in window)
@@ -125,7 +126,7 @@ def compose(
         np.zeros(size, job.volume.dtype) if source is None else job.volume.section(source, *window).copy()
     )
     half, synthetic = np.zeros(size, np.float32), np.zeros(size, np.uint8)
-    for repair, factor in repairs:
+    for repair, calibration in repairs:
         shared = tuple(
             slice(max(a.start, b.start), min(a.stop, b.stop))
             for a, b in zip(repair.window, window, strict=True)
@@ -133,7 +134,7 @@ def compose(
         if any(s.start >= s.stop for s in shared):
             continue
         at = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(shared, window, strict=True))
-        drawn, width, made_up = job.render(repair, (shared[0], shared[1]), factor, job.runtime)
+        drawn, width, made_up = job.render(repair, (shared[0], shared[1]), calibration, job.runtime)
         chosen = made_up > 0
         values[at][chosen] = drawn[chosen]
         half[at][chosen] = width[chosen]

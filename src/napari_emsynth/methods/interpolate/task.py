@@ -83,7 +83,7 @@ def interpolate(
     checks = _selfchecks(job, repairs) if selfcheck else {}
     notices += _verdicts(spec, repairs, checks) + _scale_notices(spec, job, volume)
     draw = render.lazy if volume.is_lazy else render.eager
-    arrays = draw(job, order, repairs, {k: c.factor for k, c in checks.items() if c is not None})
+    arrays = draw(job, order, repairs, {k: c.calibration for k, c in checks.items() if c is not None})
     grid = replace(volume.grid, shape=(len(order), *volume.shape[1:]))
     record = _provenance(spec, job, repairs, checks, notices, mask_volume is not None)
     return Result(
