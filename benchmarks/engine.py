@@ -1,9 +1,10 @@
 """The tiling engine: how much of a bare network's speed is left, and whether memory grows with the volume.
 
 Efficiency is voxels/s of the whole pipeline (read, pad, copy, compute, blend, write) over voxels/s of the bare
-network fed with the same tiles that already lie in memory; the two take turns and each counts its best round, so that
-other work on the machine disturbs both alike. Memory is the peak resident size minus the baseline (after a first
-tiny run), of one process a size, while the volume grows 8x along z through a lazy source and a streaming sink.
+network fed with the same tiles that already lie in memory; the two take turns and the median of the rounds' ratios
+counts, so that other work on the machine disturbs both alike. Memory is the peak resident size minus the baseline
+(after a first tiny run), of one process a size, while the volume grows 8x along z through a lazy source and a
+streaming sink.
 
     python benchmarks/engine.py [--rounds 5] [--threads N] [--device cpu] [--json FILE]
 """
@@ -67,26 +68,26 @@ def efficiency(
         run(net, source, out, halo=halo, runtime=runtime, tile=tile, overlap=overlap, batch=1)
 
     seconds = alternate([bare, whole], args.rounds, device)
+    bare_s, whole_s = np.median(seconds, axis=0)
     voxels = float(np.prod(shape))
     return {
         "case": name, "tiles": len(tiles), "tile": list(tiles[0].size),
-        "bare_voxels_per_second": voxels / seconds[0], "pipeline_voxels_per_second": voxels / seconds[1],
-        "efficiency": seconds[0] / seconds[1],
+        "bare_voxels_per_second": voxels / bare_s, "pipeline_voxels_per_second": voxels / whole_s,
+        "efficiency": float(np.median(seconds[:, 0] / seconds[:, 1])),
     }  # fmt: skip
 
 
-def alternate(jobs: list[Callable[[], None]], rounds: int, device: torch.device) -> list[float]:
-    """Return each job's best time, s; one round to warm up is not counted."""
-    best = [float("inf")] * len(jobs)
+def alternate(jobs: list[Callable[[], None]], rounds: int, device: torch.device) -> np.ndarray:
+    """Return [round, job] times, s; one round to warm up is not counted."""
+    seconds = np.zeros((rounds + 1, len(jobs)))
     for turn in range(rounds + 1):
         for index, job in enumerate(jobs):
             start = time.perf_counter()
             job()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            if turn:
-                best[index] = min(best[index], time.perf_counter() - start)
-    return best
+            seconds[turn, index] = time.perf_counter() - start
+    return seconds[1:]
 
 
 class Sections:
