@@ -15,6 +15,7 @@ if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     pytest.skip("the window needs a display: run under xvfb-run", allow_module_level=True)
 
 from napari_emsynth.plugin.canvas_menu import install
+from napari_emsynth.plugin.results import BREATH_MS
 from napari_emsynth.plugin.session import Session
 from napari_emsynth.testing.phantoms import Phantom
 
@@ -46,9 +47,8 @@ def finish(qtbot: Any) -> Callable[..., None]:
 
     def wait(session: Session, timeout_ms: int = 60_000) -> None:
         qtbot.waitUntil(lambda: not session.queue.is_busy, timeout=timeout_ms)
-        # Mask and uncertainty follow one a turn of the event loop.
-        for _ in range(4):
-            qtbot.wait(1)
+        # Mask and uncertainty follow, one at a time.
+        qtbot.wait(4 * BREATH_MS)
 
     return wait
 

@@ -74,6 +74,10 @@ def main(method: str, edge: int) -> None:
         answer[f"{name}_working_stall_ms"] = probe.worst()
         settle(0.7)
         answer[f"{name}_showing_stall_ms"] = probe.worst()
+    # What napari itself needs to add such a layer, in the same run.
+    viewer.add_image(np.array(layer.data), contrast_limits=(0, 255))
+    settle(0.7)
+    answer["plain_add_image_stall_ms"] = probe.worst()
     session.close()
     viewer.close()
     sys.stdout.write(json.dumps(answer) + "\n")

@@ -223,13 +223,14 @@ def test_notices_offer_linear(
     outcomes = []
     show = job.on_done
 
-    def poorer(outcome: Any) -> None:
+    def poorer(made: Any) -> None:
         """As if the model did not beat the floors."""
+        outcome = made[0]
         entry = outcome.entries[(5, False)]
         entry["selfcheck"] = {**entry["selfcheck"], "beats_floors": False}
         outcome.result.provenance["notices"].append("the model does not beat the floors")
         outcomes.append(outcome)
-        show(outcome)
+        show(made)
 
     job.on_done = poorer
     finish(session)

@@ -22,6 +22,8 @@ from napari_emsynth.plugin.request import Outcome
 from napari_emsynth.spec import Result
 
 # A faint tint: the mask must show what is synthetic without hiding it.
+# Between two layers the window answers and paints: adding one takes napari 0.2 s at 1024 x 1024 (measured).
+BREATH_MS = 30
 MASK_COLOUR, MASK_OPACITY = "gold", 0.07
 RESTORED = r" restored( \[\d+\])?$"
 
@@ -134,7 +136,7 @@ def _add_later(
         viewer.layers.selection.active = layer
         _add_later(viewer, layer, step, later, then)
 
-    QTimer.singleShot(0, turn)
+    QTimer.singleShot(BREATH_MS, turn)
 
 
 def insert_above(viewer: Any, layer: Any, below: Collection[Any]) -> None:

@@ -103,7 +103,7 @@ class Session(QObject):
         self._closed = False
         # Weak: the window leads to the viewer.
         self._window: Callable[[], QWidget | None] = lambda: None
-        self._watch(main_window())
+        self._watch(window_of(raw))
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -497,10 +497,14 @@ class Session(QObject):
         return replace(result, volume=volume, **parts)
 
 
-def main_window() -> QMainWindow | None:
-    """Return the window a session belongs to when no dock says so: the active one, or the only one."""
-    active = QApplication.activeWindow()
-    if isinstance(active, QMainWindow):
-        return active
+def window_of(viewer: Any) -> QWidget | None:
+    """Return the Qt window of a raw viewer.
+
+    napari has no public name for it. Where the private one is gone, the only window there is will do; without one
+    the session still ends with the application.
+    """
+    known = getattr(getattr(viewer, "window", None), "_qt_window", None)
+    if isinstance(known, QWidget):
+        return known
     windows = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow)]
     return windows[0] if len(windows) == 1 else None
