@@ -145,7 +145,7 @@ def fit_mix(samples: Sequence[Sample]) -> tuple[float, ...]:
     columns = [np.concatenate([s.guesses[i].ravel() for s in samples]) for i in range(count)]
     a = np.stack(columns, axis=1).astype(np.float64)
     b = np.concatenate([s.truth.ravel() for s in samples]).astype(np.float64)
-    # The sum is held to 1 by a row so heavy that nothing else matters to it; 3 x 3 normal equations keep it cheap.
+    # The sum is held to 1 by a row so heavy that nothing else matters to it; small normal equations keep it cheap.
     heavy = 1e3 * len(b)
     gram, right = a.T @ a + heavy, a.T @ b + heavy
     lower = np.linalg.cholesky(gram + 1e-6 * len(b) * np.eye(count))

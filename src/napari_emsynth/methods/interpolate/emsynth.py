@@ -8,11 +8,11 @@ With sections ``a`` (below) and ``b`` (above), ``t`` in (0, 1) and side displace
     loss = LapL1(mean, y) + |mean - y|^2 + 0.1 (|mean - y| / e^s + s)
            + 0.25 mean_k |down_k(side)(p + u_k) - down_k(y)|                                   (4)
 
-where ``u_k`` is the displacement hint at level k: without the last term the hints hardly leave zero. Two cautious
+where ``u_k`` is the displacement hint at level k: without the last term the hints hardly leave zero. Three cautious
 rivals of the mean are offered to the self-check, which mixes them in as far as the user's own sections ask for it (on
-noisy, badly aligned sections they do)::
+noisy, badly aligned sections they ask for the first, on smooth ones of another microscope for the second)::
 
-    G_2 * mean,   G_1 * ((1 - t) a + t b)                                                      (5)
+    G_2 * mean,   (1 - t) a + t b,   G_1 * ((1 - t) a + t b)                                   (5)
 
 The heads start at zero, so that training starts at linear interpolation.
 """
@@ -248,7 +248,7 @@ class Emsynth:
             out_channels=2,
         )
         linear = (1 - gap.t) * gap.below + gap.t * gap.above
-        rivals = (gaussian_filter(mean, RIVAL_BLUR_PX), gaussian_filter(linear, FLOOR_BLUR_PX))  # (5)
+        rivals = (gaussian_filter(mean, RIVAL_BLUR_PX), linear, gaussian_filter(linear, FLOOR_BLUR_PX))  # (5)
         return Synthesis(mean, np.exp(log_scale), rivals)
 
 
