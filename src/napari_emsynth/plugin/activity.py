@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari.utils import progress
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Qt
 
 from napari_emsynth.plugin.jobs import Job, JobQueue
 
@@ -19,7 +19,8 @@ class ActivityMirror(QObject):
         self._queue = queue
         self._bars: dict[Job, progress] = {}
         self._busy = False
-        queue.changed.connect(self.update)
+        # Queued: moving a bar runs the event loop, which must not happen inside the caller of submit().
+        queue.changed.connect(self.update, Qt.ConnectionType.QueuedConnection)
 
     def update(self) -> None:
         """Bring the bars up to date."""

@@ -312,6 +312,7 @@ class Session(QObject):
             previous, source = self._previous(layer), (layer.unique_id, layer.name, Placement.of(layer))
 
             def work(job: Job) -> tuple[Outcome, list[Any]]:
+                ready(job)
                 outcome = restore(
                     volume, request, job.runtime(**request.settings.runtime_options()), previous
                 )
@@ -406,6 +407,7 @@ class Session(QObject):
         marks, settings = self.marks_of(layer), self.settings
 
         def work(job: Job) -> Any:
+            ready(job)
             return preview_section(
                 volume, marks, section, settings, job.runtime(**settings.runtime_options())
             )
@@ -495,6 +497,13 @@ class Session(QObject):
             for name, part in (("synthetic", result.synthetic), ("uncertainty", result.uncertainty))
         }
         return replace(result, volume=volume, **parts)
+
+
+def ready(job: Job) -> None:
+    """Load the engine before a job needs it: its own imports would hold the window up."""
+    job.report(0, 0, "loading the engine")
+    load(job.cancel.check)
+    job.report(0, 0, "")
 
 
 def window_of(viewer: Any) -> QWidget | None:
