@@ -135,3 +135,22 @@ def test_close_joins_and_silences(qtbot: Any) -> None:
     assert queue.submit(Job("after", wait_for)).state == "cancelled"
     qtbot.wait(60)
     assert told == []
+
+
+def test_loading_the_engine_leaves_the_collector_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gc
+
+    from napari_emsynth.plugin import engine
+
+    def stop() -> None:
+        assert not gc.isenabled()
+        raise InputError("stopped")
+
+    assert gc.isenabled()
+    with pytest.raises(InputError):
+        engine.load(stop)
+    assert gc.isenabled()
+    known = engine.load()
+    assert [spec.id for spec in known.specs][0] == "emsynth"
+    assert known.devices[0] == "auto"
+    assert known.why_no_gpu

@@ -78,6 +78,8 @@ def open_menu(session: Session, position: tuple[float, ...]) -> QMenu | None:
     # Without a parent nothing but us would keep it; the next one takes its place.
     session.menu = menu
     menu.popup(QCursor.pos())
+    # While the user reads.
+    session.load_engine()
     return menu
 
 
