@@ -9,6 +9,8 @@ from napari_emsynth.plugin.jobs import Job, JobQueue
 
 # A bar counts in parts of a thousand: stages of different length share it.
 STEPS = 1000
+# No bar is made meanwhile: painting one waits for the system's loader, which maps torch's libraries (0.4 s, measured).
+LOADING = "loading the engine"
 
 
 class ActivityMirror(QObject):
@@ -29,7 +31,11 @@ class ActivityMirror(QObject):
             return
         self._busy = True
         try:
-            running = [job for job in self._queue.visible_jobs if job.state == "running"]
+            running = [
+                job
+                for job in self._queue.visible_jobs
+                if job.state == "running" and job.progress[2] != LOADING
+            ]
             for job in running:
                 self._move(job)
             for job in [job for job in self._bars if job not in running]:

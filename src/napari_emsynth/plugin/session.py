@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin import layers as layer_tools
 from napari_emsynth.plugin import masks, notify
-from napari_emsynth.plugin.activity import ActivityMirror
+from napari_emsynth.plugin.activity import LOADING, ActivityMirror
 from napari_emsynth.plugin.engine import Engine, load
 from napari_emsynth.plugin.history import ChangedMarks, History
 from napari_emsynth.plugin.jobs import Job, JobQueue
@@ -501,7 +501,7 @@ class Session(QObject):
 
 def ready(job: Job) -> None:
     """Load the engine before a job needs it: its own imports would hold the window up."""
-    job.report(0, 0, "loading the engine")
+    job.report(0, 0, LOADING)
     load(job.cancel.check)
     job.report(0, 0, "")
 
