@@ -15,7 +15,6 @@ if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     pytest.skip("the window needs a display: run under xvfb-run", allow_module_level=True)
 
 from napari_emsynth.plugin.canvas_menu import install
-from napari_emsynth.plugin.results import BREATH_MS
 from napari_emsynth.plugin.session import Session
 from napari_emsynth.testing.phantoms import Phantom
 
@@ -46,9 +45,7 @@ def finish(qtbot: Any) -> Callable[..., None]:
     """Wait until a session's queue has nothing left to do and its companions are on the screen."""
 
     def wait(session: Session, timeout_ms: int = 60_000) -> None:
-        qtbot.waitUntil(lambda: not session.queue.is_busy, timeout=timeout_ms)
-        # Mask and uncertainty follow, one at a time.
-        qtbot.wait(4 * BREATH_MS)
+        qtbot.waitUntil(lambda: not (session.queue.is_busy or session.is_showing), timeout=timeout_ms)
 
     return wait
 

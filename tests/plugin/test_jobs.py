@@ -151,6 +151,6 @@ def test_loading_the_engine_leaves_the_collector_as_it_was(monkeypatch: pytest.M
         engine.load(stop)
     assert gc.isenabled()
     known = engine.load()
-    assert [spec.id for spec in known.specs][0] == "emsynth"
+    assert known.spec("emsynth") is known.specs[0]
     assert known.devices[0] == "auto"
     assert known.why_no_gpu

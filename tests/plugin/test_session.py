@@ -189,7 +189,9 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
 def grab(menu: QMenu, film: Film) -> None:
     """Keep the menu's own picture: a popup is a window of its own."""
     screen = QApplication.primaryScreen()
-    screen.grabWindow(0, *film.viewer.window.geometry()).save(str(film.folder / f"{film.count:02d}-right-click.png"))
+    screen.grabWindow(0, *film.viewer.window.geometry()).save(
+        str(film.folder / f"{film.count:02d}-right-click.png")
+    )
     assert menu.isVisible()
 
 

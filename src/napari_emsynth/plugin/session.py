@@ -94,6 +94,8 @@ class Session(QObject):
         self.preview = Preview()
         self.comparison = Comparison()
         self.menu: Any = None
+        # True while mask and uncertainty of a result still come.
+        self.is_showing = False
         # The open Restore sections dock; weak, it belongs to the window.
         self.dock: Callable[[], QWidget | None] = lambda: None
         self.shown: list[Shown] = []
@@ -360,7 +362,8 @@ class Session(QObject):
             shown = show_in_place(layer, outcome)
         else:
             below = family(source[0], self.shown)
-            shown = show_as_layer(viewer, source[:2], outcome, layers, below, self.results_changed.emit)
+            self.is_showing = True
+            shown = show_as_layer(viewer, source[:2], outcome, layers, below, self._all_shown)
         self.history.add(shown.step)
         self.shown = [*self.shown, shown][-LONGEST:]
         self._marks[source[0]] = scored(self._marks.get(source[0], ()), outcome.entries)
@@ -370,6 +373,11 @@ class Session(QObject):
         self.marks_changed.emit()
         self.results_changed.emit()
         self._tell([*outcome.notices, *job.notes], outcome)
+
+    def _all_shown(self) -> None:
+        """The last companion of a result is on the screen."""
+        self.is_showing = False
+        self.results_changed.emit()
 
     def _tell(self, lines: list[str], outcome: Outcome) -> None:
         """Show the notices; where the model is in doubt, offer the floor."""
