@@ -156,7 +156,7 @@ def test_rate_rises_then_falls_to_zero():
     assert rates[0] < 0.1
     assert max(rates) == pytest.approx(1.0, abs=0.01)
     assert rates[-1] == pytest.approx(0, abs=1e-6)
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
 
 
 def test_held_out_sections_are_never_trained_on():

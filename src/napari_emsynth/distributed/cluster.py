@@ -35,7 +35,10 @@ def connect(*, workers: int | None = None, address: str | None = None) -> Iterat
     except ImportError:
         raise InputError('needs Dask\'s distributed scheduler: pip install "napari-emsynth[dask]"') from None
     if workers is not None:
-        with _local(distributed, workers) as cluster, distributed.Client(cluster) as client:
+        with (
+            _local(distributed, workers) as cluster,
+            distributed.Client(cluster, set_as_default=False) as client,
+        ):
             yield client
         return
     with _remote(distributed, str(address)) as client:
@@ -57,7 +60,8 @@ def _local(distributed: Any, workers: int) -> Any:
 
 def _remote(distributed: Any, address: str) -> Any:
     try:
-        return distributed.Client(address, timeout=SECONDS_TO_ANSWER)
+        # Not the default of all Dask computations: a client that fails to connect would stay it.
+        return distributed.Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
