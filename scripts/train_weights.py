@@ -133,7 +133,9 @@ def finish(
     )
     target = store.HERE / f"{id_}.safetensors", store.HERE / "cards" / f"{id_}.toml"
     card = store.write(*target, saved.best, card, half=True)
-    figures = {f"{file} gap {gap}": psnr_row(data / f"{file}.tif", gap, limit) for file, gap in EVAL}
+    figures = {
+        f"PSNR in dB, {file}, gap {gap}": psnr_row(data / f"{file}.tif", gap, limit) for file, gap in EVAL
+    }
     target[1].write_text(Card(**(vars(card) | {"figures": figures})).to_toml(), encoding="utf-8")
     print(target[1].read_text(encoding="utf-8"))
 

@@ -153,12 +153,15 @@ def fit_mix(samples: Sequence[Sample]) -> tuple[float, ...]:
     return tuple(float(m) for m in mix / mix.sum())
 
 
+def covering_factor(errors: Float, scales: Float, share: float = SHARE) -> float:
+    """Return the factor by which ``scales`` cover ``share`` of the absolute ``errors``; arrays of equal size."""
+    return float(np.quantile(np.abs(errors).ravel() / np.maximum(scales.ravel(), 1e-6), share))
+
+
 def calibrate(samples: Sequence[Sample], mix: Sequence[float], share: float = SHARE) -> float:
     """Return the factor by which the predicted scales cover ``share`` of the mix's errors on ``samples``."""
-    ratios = [
-        np.abs(s.truth - mixed(s.guesses, mix)).ravel() / np.maximum(s.scale.ravel(), 1e-6) for s in samples
-    ]
-    return float(np.quantile(np.concatenate(ratios), share))
+    errors = [(s.truth - mixed(s.guesses, mix)).ravel() for s in samples]
+    return covering_factor(np.concatenate(errors), np.concatenate([s.scale.ravel() for s in samples]), share)
 
 
 def others(samples: Sequence[Sample], k: int) -> list[Sample]:

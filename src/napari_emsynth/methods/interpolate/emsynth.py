@@ -39,6 +39,7 @@ from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.pairs import Augmentation, Lesson, SectionTriples
+from napari_emsynth.trust.selfcheck import covering_factor
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
@@ -144,7 +145,7 @@ class Recipe:
                 mean, log_scale = predict(network, below, above, 0.5, 2.0 * gap, device)
                 errors.append(truth - mean)
                 scales.append(np.exp(log_scale))
-        factor = quantile_of_scaled_error(np.stack(errors), np.stack(scales)) if errors else float(np.log(10))
+        factor = covering_factor(np.stack(errors), np.stack(scales)) if errors else float(np.log(10))
         return {"config": asdict(self.config), "factor": factor, "voxel_nm": VOXEL_NM}
 
 
@@ -163,11 +164,6 @@ def hint_loss(flows: list[Tensor], sides: Tensor, target: Tensor) -> Tensor:
         small = F.avg_pool2d(sides, factor)
         total = total + (warp(small, flow) - F.avg_pool2d(truth, factor)).abs().mean()
     return total / len(flows)
-
-
-def quantile_of_scaled_error(errors: Float, scales: Float, share: float = 0.9) -> float:
-    """Return the factor by which ``scales`` must grow to cover ``share`` of the absolute ``errors`` (3)."""
-    return float(np.quantile(np.abs(errors).ravel() / np.maximum(scales.ravel(), 1e-6), share))
 
 
 def dynamic_range(truth: Float, mean: float, std: float) -> float:

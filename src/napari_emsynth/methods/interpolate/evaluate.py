@@ -16,11 +16,10 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
-from napari_emsynth.methods.interpolate.job import Job, check_window
+from napari_emsynth.methods.interpolate.job import Job, check_window, weights_of
 from napari_emsynth.methods.interpolate.plan import Marks, Window, check_sections
 from napari_emsynth.metrics.image import coverage, psnr, psnr_binned, ssim
 from napari_emsynth.metrics.spectrum import mid_band_ratio
-from napari_emsynth.params import Params
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.selfcheck import Calibration, Sample, cross_fitted, floors, mixed
 from napari_emsynth.volume import Array, Float, Volume
@@ -160,11 +159,8 @@ def _hidden(volume: Volume, gap: int, sections: Sequence[int] | None, limit: int
 
 def _job(volume: Volume, method: str, weights: str | None, runtime: Runtime) -> Job:
     spec = get("interpolate", method)
-    if weights is not None and not spec.weights:
-        raise InputError(f"{spec.name} has no weights to choose, got {weights!r}")
-    params: Params = spec.params()
-    name = weights or (spec.weights[0] if spec.weights else None)
-    return Job(volume, None, Marks(volume.shape, set(), {}), method, params, name, runtime)
+    marks = Marks(volume.shape, set(), {})
+    return Job(volume, None, marks, method, spec.params(), weights_of(spec, weights), runtime)
 
 
 def _window(volume: Volume) -> Window:

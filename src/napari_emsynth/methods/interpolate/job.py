@@ -15,13 +15,14 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
 from napari_emsynth.methods.interpolate.gap import Gap, Interpolator, Synthesis
 from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window
 from napari_emsynth.methods.interpolate.seams import harmonise
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.params import Params
-from napari_emsynth.spec import CancelToken, Runtime, no_note, no_progress
+from napari_emsynth.spec import CancelToken, MethodSpec, Runtime, no_note, no_progress
 from napari_emsynth.trust.selfcheck import Calibration, Sample, SelfCheck, check, intensity_range, mixed
 from napari_emsynth.volume import Array, Float, Volume
 
@@ -35,6 +36,17 @@ CHECK_EDGE = 512
 CHECK_COUNT = 2
 # How far from the repair hidden sections are looked for.
 CHECK_REACH = 64
+
+
+def weights_of(spec: MethodSpec, weights: str | None) -> str | None:
+    """Return the weights to use: those asked for, else the method's default, None for methods without any.
+
+    Raises:
+        InputError: weights asked for of a method that has none.
+    """
+    if weights is not None and not spec.weights:
+        raise InputError(f"{spec.name} has no weights to choose, got {weights!r}")
+    return weights or (spec.weights[0] if spec.weights else None)
 
 
 @lru_cache(maxsize=4)

@@ -15,7 +15,7 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
 from napari_emsynth.methods.interpolate import render
-from napari_emsynth.methods.interpolate.job import Job
+from napari_emsynth.methods.interpolate.job import Job, weights_of
 from napari_emsynth.methods.interpolate.plan import (
     Marks,
     Repair,
@@ -76,7 +76,7 @@ def interpolate(
     notices: list[str] = []
     runtime = replace(runtime, note=_both(notices.append, runtime.note))
     marks, mask_volume, order = _marks(volume, sections, mask, insert, runtime, notices)
-    job = Job(volume, mask_volume, marks, method, _params(spec, params), _weights(spec, weights), runtime)
+    job = Job(volume, mask_volume, marks, method, _params(spec, params), weights_of(spec, weights), runtime)
     repairs = plan_repairs(marks, order)
     notices += _one_sided(repairs)
     job.built()
@@ -106,12 +106,6 @@ def _params(spec: MethodSpec, params: Mapping[str, Any] | Params | None) -> Para
     if isinstance(params, Params):
         return params
     return spec.params.from_json(dict(params or {}))
-
-
-def _weights(spec: MethodSpec, weights: str | None) -> str | None:
-    if weights is not None and not spec.weights:
-        raise InputError(f"{spec.name} has no weights to choose, got {weights!r}")
-    return weights or (spec.weights[0] if spec.weights else None)
 
 
 def _marks(
