@@ -23,7 +23,8 @@ from napari_emsynth.methods import get_by_name
 from napari_emsynth.methods.interpolate import evaluate
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.data import TrainingData
-from napari_emsynth.training.loop import Plan, fit
+from napari_emsynth.training.loop import fit
+from napari_emsynth.training.plan import Plan
 from napari_emsynth.volume import Volume
 from napari_emsynth.weights import store
 from napari_emsynth.weights.card import Card

@@ -7,7 +7,7 @@ is imported until :attr:`MethodSpec.build` is called.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -92,8 +92,11 @@ class MethodSpec:
         weights: names of bundled weights, the default first; empty for methods without a network.
         keeps_acquired: True when every acquired voxel outside the request is bit-identical in the result.
         has_uncertainty: True when results carry a per-voxel uncertainty.
-        recipe: (data, starting tensors, configuration) -> training recipe (see :mod:`napari_emsynth.training.loop`);
-            None when there is nothing to train.
+        recipes: by objective, the default first: (data, starting tensors or None, configuration or None) -> training
+            recipe (see :mod:`napari_emsynth.training.recipe`). Bundled weights are named after the objective that
+            made them; empty when there is nothing to train.
+        factors: of upsample and superres: what it can do; empty for any number from 2 to 12.
+        samplings: of upsample: "point" (each section is a thin sample), "slab" (each is an average), the default first.
     """
 
     task: Task
@@ -106,7 +109,9 @@ class MethodSpec:
     weights: tuple[str, ...] = ()
     keeps_acquired: bool = True
     has_uncertainty: bool = False
-    recipe: Callable[..., Any] | None = None
+    recipes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    factors: tuple[int, ...] = ()
+    samplings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

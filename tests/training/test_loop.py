@@ -12,13 +12,15 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.spec import CancelToken
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.data import is_isotropic, split
-from napari_emsynth.training.loop import Plan, Trainer, fit
+from napari_emsynth.training.loop import Trainer, fit
+from napari_emsynth.training.plan import Plan
+from napari_emsynth.training.recipe import Recipe
 from napari_emsynth.volume import Volume
 
 CPU = torch.device("cpu")
 
 
-class Slope:
+class Slope(Recipe):
     """Learn y = 3 x with one 1x1 convolution."""
 
     def __init__(self, tag="a", explode_at=None):

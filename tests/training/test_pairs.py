@@ -7,7 +7,7 @@ import torch
 from napari_emsynth.errors import InputError
 from napari_emsynth.training.pairs import Augmentation, SectionTriples, random_keep, stack_of
 
-CLEAN = Augmentation(rescale=0, jitter=0, contrast=0, noise=0, spoiled=0, partial=0, one_sided=0)
+CLEAN = Augmentation(rescale=0, jitter=0, contrast=0, noise=0, spoiled=0, partial=0, one_sided=0, thinned=0)
 
 
 def ramp(z=20, edge=48):
@@ -91,3 +91,14 @@ def test_kept_parts_are_masks(seed):
 def test_blocks_too_small_are_refused(shape, words):
     with pytest.raises(InputError, match=words):
         SectionTriples([np.zeros(shape, np.uint8)])
+
+
+def test_a_thinned_sample_counts_only_every_nth_section():
+    thinned = Augmentation(**{**vars(CLEAN), "thinned": 1.0, "centred": 1.0})
+    lesson = SectionTriples([ramp()], size=32, augmentation=thinned).batch(np.random.default_rng(0), 64)
+    std = float(np.std(ramp()[(ramp() > 0) & (ramp() < 19)]))
+    distance = (lesson.above - lesson.below)[:, 0, 0, 0] * std
+    stride = distance / lesson.span
+    assert (lesson.t == 0.5).all()
+    assert (lesson.span % 2 == 0).all()
+    assert {1, 2} <= set(stride.round().int().tolist()) <= {1, 2, 3, 4}

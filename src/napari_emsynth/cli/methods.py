@@ -24,7 +24,7 @@ def methods(*, json: AsJson = False) -> None:
                 "summary": spec.summary,
                 "paper": spec.paper,
                 "default": DEFAULT.get(spec.task) == spec.id,
-                "trainable": spec.recipe is not None,
+                "trainable": bool(spec.recipes),
                 "uncertainty": spec.has_uncertainty,
                 "keeps_acquired": spec.keeps_acquired,
                 "params": spec.params().to_json(),

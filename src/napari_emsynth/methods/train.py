@@ -17,7 +17,8 @@ from napari_emsynth.methods import get_by_name
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.device import resolve
 from napari_emsynth.training.data import TrainingData, split
-from napari_emsynth.training.loop import OnStep, Plan, Trained, fit
+from napari_emsynth.training.loop import OnStep, Trained, fit
+from napari_emsynth.training.plan import Plan
 from napari_emsynth.volume import Volume
 from napari_emsynth.weights import store
 from napari_emsynth.weights.card import Card
@@ -65,7 +66,7 @@ def train(
         InputError: a method that cannot be trained, a bad ROI, too few sections, a disk that is full.
     """
     spec = get_by_name(name)
-    if spec.recipe is None:
+    if not spec.recipes:
         raise InputError(f"{name} has nothing to train")
     path = Path(out)
     if path.suffix != ".safetensors":
@@ -78,8 +79,8 @@ def train(
     )
     device = resolve(runtime.device)
     data = split(crop(volume, roi))
-    tensors, config = starting_weights(spec, start)
-    recipe = spec.recipe(data, tensors, config)
+    tensors, config, objective = starting_weights(spec, start)
+    recipe = spec.recipes[objective](data, tensors, config)
     checkpoint = path.with_name(path.stem + ".ckpt.safetensors")
     trained = fit(
         recipe,
@@ -90,8 +91,9 @@ def train(
         resume=resume,
         on_step=on_step,
         cancel=runtime.cancel,
+        note=runtime.note,
     )
-    card = _write(spec, path, recipe, trained, data, str(device))
+    card = _write(spec, path, objective, recipe, trained, data, str(device))
     checkpoint.unlink(missing_ok=True) if trained.finished else None
     history = trained.counters.history
     return {
@@ -109,12 +111,13 @@ def train(
 
 def starting_weights(
     spec: MethodSpec, start: str | None
-) -> tuple[dict[str, Tensor] | None, dict[str, Any] | None]:
-    """Return tensors and configuration to start from; (None, None) from scratch."""
+) -> tuple[dict[str, Tensor] | None, dict[str, Any] | None, str]:
+    """Return tensors, configuration and objective to start from; (None, None, the default) from scratch."""
+    default = next(iter(spec.recipes))
     if start == "scratch":
-        return None, None
+        return None, None, default
     tensors, card = store.load(spec.name, start or spec.weights[0])
-    return tensors, card.config
+    return tensors, card.config, card.objective if card.objective in spec.recipes else default
 
 
 def crop(volume: Volume, roi: Roi | Sequence[slice] | None) -> Volume:
@@ -138,7 +141,13 @@ def crop(volume: Volume, roi: Roi | Sequence[slice] | None) -> Volume:
 
 
 def _write(
-    spec: MethodSpec, path: Path, recipe: Any, trained: Trained, data: TrainingData, device: str
+    spec: MethodSpec,
+    path: Path,
+    objective: str,
+    recipe: Any,
+    trained: Trained,
+    data: TrainingData,
+    device: str,
 ) -> Card:
     network = recipe.network()
     network.load_state_dict({k: v.cpu() for k, v in trained.state.items()})
@@ -148,6 +157,7 @@ def _write(
         id=path.stem,
         method=spec.name,
         name=path.stem,
+        objective=objective,
         data=data.name,
         licence="as the volume it was trained on",
         steps=trained.counters.step,

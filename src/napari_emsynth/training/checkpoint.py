@@ -26,33 +26,39 @@ class Counters:
     Args:
         step: optimiser steps.
         seconds: of training, over all sessions.
+        fallbacks: times training diverged and went on from a checkpoint.
         best: the best validation figure so far, None before the first.
         history: one record a validation.
     """
 
     step: int = 0
     seconds: float = 0.0
+    fallbacks: int = 0
     best: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def flat_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's tensors as ``opt.<parameter index>.<name>``."""
+def flat_optimiser(optimiser: torch.optim.Optimizer, prefix: str = "opt") -> dict[str, Tensor]:
+    """Return the optimiser's tensors as ``<prefix>.<parameter index>.<name>``."""
     state = optimiser.state_dict()["state"]
     return {
-        f"opt.{index}.{name}": torch.as_tensor(value).cpu().contiguous()
+        f"{prefix}.{index}.{name}": torch.as_tensor(value).cpu().contiguous()
         for index, values in state.items()
         for name, value in values.items()
     }
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what :func:`flat_optimiser` returned."""
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "opt"
+) -> None:
+    """Put back what :func:`flat_optimiser` returned; other entries are left alone."""
     packed = optimiser.state_dict()
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        _, index, name = key.split(".", 2)
-        state.setdefault(int(index), {})[name] = value
+        kind, _, rest = key.partition(".")
+        if kind == prefix:
+            index, _, name = rest.partition(".")
+            state.setdefault(int(index), {})[name] = value
     packed["state"] = state
     optimiser.load_state_dict(packed)
 
@@ -63,7 +69,7 @@ def save(
     network: nn.Module,
     average: dict[str, Tensor],
     best: dict[str, Tensor],
-    optimiser: torch.optim.Optimizer,
+    learner: dict[str, Tensor],
     counters: Counters,
     fingerprint: dict[str, Any],
 ) -> None:
@@ -74,7 +80,7 @@ def save(
         network: whose parameters are trained.
         average: their exponential moving average, by name.
         best: the moving average at the best validation, by name.
-        optimiser: with its moments.
+        learner: what else the learner remembers, by name: moments of optimisers, an adversary.
         counters: what was done so far.
         fingerprint: JSON object that a resuming run must equal (method, configuration, data).
 
@@ -84,7 +90,7 @@ def save(
     tensors = {f"net.{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     tensors |= {f"avg.{k}": v.cpu().contiguous() for k, v in average.items()}
     tensors |= {f"best.{k}": v.cpu().contiguous() for k, v in best.items()}
-    tensors |= flat_optimiser(optimiser)
+    tensors |= {f"learner.{k}": v.detach().cpu().contiguous() for k, v in learner.items()}
     meta = {"counters": json.dumps(asdict(counters)), "fingerprint": json.dumps(fingerprint, sort_keys=True)}
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -103,7 +109,7 @@ class Checkpoint:
     network: dict[str, Tensor]
     average: dict[str, Tensor]
     best: dict[str, Tensor]
-    optimiser: dict[str, Tensor]
+    learner: dict[str, Tensor]
     counters: Counters
     fingerprint: dict[str, Any]
 
@@ -114,18 +120,18 @@ def load(path: Path) -> Checkpoint:
     Raises:
         InputError: not a checkpoint of ours, or damaged.
     """
-    parts: dict[str, dict[str, Tensor]] = {"net": {}, "avg": {}, "best": {}, "opt": {}}
+    parts: dict[str, dict[str, Tensor]] = {"net": {}, "avg": {}, "best": {}, "learner": {}}
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
             for key in file.keys():  # noqa: SIM118 - not a dict
                 kind, name = key.split(".", 1)
-                parts[kind][key if kind == "opt" else name] = file.get_tensor(key)
+                parts[kind][name] = file.get_tensor(key)
         counters = Counters(**json.loads(meta["counters"]))
         fingerprint = json.loads(meta["fingerprint"])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} is not a usable checkpoint: {error}") from None
     return Checkpoint(
-        network=parts["net"], average=parts["avg"], best=parts["best"], optimiser=parts["opt"],
+        network=parts["net"], average=parts["avg"], best=parts["best"], learner=parts["learner"],
         counters=counters, fingerprint=fingerprint,
     )  # fmt: skip

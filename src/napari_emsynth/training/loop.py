@@ -1,87 +1,26 @@
 """The training loop: a budget, a cosine, a moving average, validation against the floors, crash-safe checkpoints.
 
-It knows a :class:`Recipe` and no method. Law: a run that is killed and resumed ends with the same counters as one
-that was not, and never loses the best moving average found so far.
+It knows a recipe (:mod:`napari_emsynth.training.recipe`) and no method. Law: a run that is killed and resumed ends
+with the same counters as one that was not, and never loses the best moving average found so far.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.random import Generator
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.spec import CancelToken
+from napari_emsynth.spec import CancelToken, no_note
 from napari_emsynth.training import checkpoint
-
-
-class Recipe(Protocol):
-    """What a method brings to be trained."""
-
-    def fingerprint(self) -> dict[str, Any]:
-        """JSON object that names method, configuration and data; a resumed run must equal it."""
-
-    def network(self) -> nn.Module:
-        """Build the network to train, starting weights loaded."""
-
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Draw a batch and return its loss and the terms to log."""
-
-    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """Score held-out sections; must hold ``score``, higher is better."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How long and how fast.
-
-    Args:
-        seconds: of training in all, over resumed sessions; None to count steps.
-        steps: optimiser steps in all; None to count seconds.
-        lr: peak learning rate of AdamW.
-        warmup: share of the budget in which the rate rises.
-        decay: weight decay.
-        average: horizon of the moving average, in steps.
-        validate_every: seconds between validations (and checkpoints).
-        clip: largest gradient norm.
-    """
-
-    seconds: float | None = None
-    steps: int | None = None
-    lr: float = 1e-3
-    warmup: float = 0.02
-    decay: float = 1e-4
-    average: int = 1000
-    validate_every: float = 120.0
-    clip: float = 1.0
-
-    def __post_init__(self) -> None:
-        if (self.seconds is None) == (self.steps is None):
-            raise InputError("training needs either a time in minutes or a number of steps, and not both")
-        for name, value, unit in (("time", self.seconds, "s"), ("number of steps", self.steps, "steps")):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"training {name} of {value} {unit} is not above the limit of 0 {unit}")
-
-    def progress(self, counters: checkpoint.Counters) -> float:
-        """Share of the budget spent, 0 to 1."""
-        spent = counters.seconds / self.seconds if self.seconds else counters.step / (self.steps or 1)
-        return min(spent, 1.0)
-
-    def rate(self, progress: float) -> float:
-        """Learning rate: linear warm-up, then half a cosine to zero."""
-        if progress < self.warmup:
-            return self.lr * max(progress / self.warmup, 0.02)
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+from napari_emsynth.training.plan import Plan
+from napari_emsynth.training.recipe import Divergence, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +33,10 @@ class Trained:
 
 
 OnStep = Callable[[dict[str, float]], None]
+OnCheck = Callable[[dict[str, Tensor], dict[str, float]], None]
+
+# Divergences a run survives; then the data or the settings are to blame.
+MAX_FALLBACKS = 5
 
 
 class Trainer:
@@ -102,8 +45,8 @@ class Trainer:
     def __init__(self, recipe: Recipe, plan: Plan, path: Path, device: torch.device, seed: int) -> None:
         self.recipe, self.plan, self.path, self.device, self.seed = recipe, plan, path, device, seed
         torch.manual_seed(seed)
-        self.network = recipe.network().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=plan.lr, weight_decay=plan.decay)
+        self.learner = recipe.learner(plan, device)
+        self.network = self.learner.network
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.best = {k: v.clone() for k, v in self.average.items()}
         self.counters = checkpoint.Counters()
@@ -120,32 +63,24 @@ class Trainer:
         self.network.load_state_dict(saved.network)
         self.average = {k: v.to(self.device) for k, v in saved.average.items()}
         self.best = {k: v.to(self.device) for k, v in saved.best.items()}
-        checkpoint.restore_optimiser(self.optimiser, saved.optimiser)
+        self.learner.restore(saved.learner)
         self.counters = saved.counters
 
     def save(self) -> None:
         """Write the checkpoint."""
         checkpoint.save(
-            self.path, network=self.network, average=self.average, best=self.best, optimiser=self.optimiser,
+            self.path, network=self.network, average=self.average, best=self.best, learner=self.learner.state(),
             counters=self.counters, fingerprint=self.recipe.fingerprint(),
         )  # fmt: skip
 
     def step(self, rng: Generator) -> dict[str, float]:
         """Take one optimiser step and return its terms."""
         rate = self.plan.rate(self.plan.progress(self.counters))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         self.network.train()
-        loss, terms = self.recipe.loss(self.network, rng, self.device)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss became {loss.item()} at step {self.counters.step}")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
-        self.optimiser.step()
+        terms = self.learner.step(rng, rate)
         self.counters.step += 1
         self._update_average()
-        return {**terms, "loss": float(loss.detach()), "lr": rate}
+        return {**terms, "lr": rate}
 
     def _update_average(self) -> None:
         # A short horizon at first: the start must not linger in the average.
@@ -182,7 +117,9 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     on_step: OnStep | None = None,
+    on_check: OnCheck | None = None,
     cancel: CancelToken | None = None,
+    note: Callable[[str], None] = no_note,
 ) -> Trained:
     """Train until the budget is spent or the user cancels; the best moving average is never lost.
 
@@ -193,8 +130,11 @@ def fit(
         device: to train on.
         seed: of weights and samples.
         resume: continue from ``path`` when it exists.
-        on_step: called after every step with its terms, and after validations with ``val_`` terms.
+        on_step: called after every step with its terms, and after validations with ``val_`` terms. The time it takes
+            does not count: to pause, do not return.
+        on_check: called after every validation with the moving average and its scores.
         cancel: asked after every step.
+        note: called with one line when training fell back to a checkpoint.
 
     Raises:
         InputError: the checkpoint cannot be written, or belongs to another run.
@@ -203,16 +143,17 @@ def fit(
     if resume and path.exists():
         trainer.resume()
     counters = trainer.counters
-    rng = np.random.default_rng([seed, counters.step])
     next_check = counters.seconds + (plan.validate_every if counters.history else 0.0)
     while plan.progress(counters) < 1.0 and not (cancel is not None and cancel.cancelled):
         started = time.monotonic()
-        terms = _step_or_fall_back(trainer, rng)
+        terms = _step_or_fall_back(trainer, note)
         counters = trainer.counters
         counters.seconds += time.monotonic() - started
         if counters.seconds >= next_check:
             scores = trainer.validate()
             trainer.save()
+            if on_check is not None:
+                on_check(trainer.average, scores)
             next_check = counters.seconds + plan.validate_every
             terms |= {f"val_{k}": v for k, v in scores.items()}
         if on_step is not None:
@@ -229,16 +170,25 @@ def fit(
     return Trained(state=trainer.best, counters=counters, finished=plan.progress(counters) >= 1.0)
 
 
-def _step_or_fall_back(trainer: Trainer, rng: Generator) -> dict[str, float]:
+def _step_or_fall_back(trainer: Trainer, note: Callable[[str], None]) -> dict[str, float]:
     """Take a step; on divergence return to the last checkpoint (once written) and go on from there."""
+    counters = trainer.counters
+    # Fresh random numbers a step, the same ones whether the run was interrupted or not.
+    rng = np.random.default_rng([trainer.seed, counters.step, counters.fallbacks])
     try:
         return trainer.step(rng)
-    except FloatingPointError:
+    except Divergence as reason:
         if not trainer.path.exists():
+            raise InputError(f"training diverged before its first checkpoint: {reason}") from None
+        if counters.fallbacks >= MAX_FALLBACKS:
             raise InputError(
-                "training diverged before its first checkpoint: the volume's values are unusable"
+                f"training diverged {counters.fallbacks + 1} times ({reason}), the limit is {MAX_FALLBACKS}; "
+                f"the best so far is in {trainer.path}"
             ) from None
-        spent = trainer.counters.seconds
         trainer.resume()
-        trainer.counters.seconds = spent
+        note(
+            f"training diverged at step {counters.step} ({reason}); "
+            f"it went on from the checkpoint of step {trainer.counters.step}"
+        )
+        trainer.counters.seconds, trainer.counters.fallbacks = counters.seconds, counters.fallbacks + 1
         return {"diverged": 1.0}

@@ -23,6 +23,8 @@ class Card:
         method: TASK/ID it belongs to.
         name: as given to ``--weights``.
         sha256: of the file, hexadecimal.
+        objective: name of the training recipe that made it; fine-tuning goes on with the same one. "" for the
+            method's default.
         data: the volumes it was trained on.
         licence: of those volumes, and what it asks for.
         steps: optimiser steps.
@@ -38,6 +40,7 @@ class Card:
     method: str
     name: str
     sha256: str = ""
+    objective: str = ""
     data: str = ""
     licence: str = ""
     steps: int = 0

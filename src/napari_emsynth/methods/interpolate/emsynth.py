@@ -37,6 +37,7 @@ from napari_emsynth.nn.warp import warp
 from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
+from napari_emsynth.training import recipe
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.pairs import Augmentation, Lesson, SectionTriples
 from napari_emsynth.trust.selfcheck import covering_factor
@@ -53,8 +54,8 @@ VOXEL_NM = (4.0, 20.0)
 KNOWN_WEIGHT = 0.05
 
 
-class Recipe:
-    """How the network is trained and scored (see :mod:`napari_emsynth.training.loop`).
+class Recipe(recipe.Recipe):
+    """How the network is trained and scored (see :mod:`napari_emsynth.training.recipe`).
 
     Args:
         data: blocks to learn from and to be scored on.
@@ -270,5 +271,5 @@ SPEC = MethodSpec(
     build=build,
     weights=("accurate",),
     has_uncertainty=True,
-    recipe=Recipe,
+    recipes={"accurate": Recipe},
 )

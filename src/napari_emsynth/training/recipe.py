@@ -1,0 +1,104 @@
+"""What a method brings to be trained, and what takes the optimiser's steps.
+
+A :class:`Recipe` knows data, network, loss and judge; a :class:`Learner` knows how to step. Plain gradient descent is
+:class:`Descent`; Algorithm 1 of Jain 2017 is :mod:`napari_emsynth.training.adversarial`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from napari_emsynth.training import checkpoint
+from napari_emsynth.training.plan import Plan
+
+
+class Divergence(ArithmeticError):  # noqa: N818 - what happened, not somebody's mistake
+    """Training went astray: the loss is no number, or an adversary won or gave up. The text says how."""
+
+
+class Learner(Protocol):
+    """Takes optimiser steps; remembers what it needs between them."""
+
+    network: nn.Module
+
+    def step(self, rng: Generator, rate: float) -> dict[str, float]:
+        """Draw samples, take one step at the learning rate, return the terms to log (``loss`` among them).
+
+        Raises:
+            Divergence: nothing was spoilt yet, but going on is pointless.
+        """
+
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers beside the network, by name."""
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put back what :meth:`state` returned."""
+
+
+class Recipe:
+    """What a method brings to be trained; methods inherit from it."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """JSON object that names method, configuration and data; a resumed run must equal it."""
+        raise NotImplementedError
+
+    def network(self) -> nn.Module:
+        """Build the network to train, starting weights loaded."""
+        raise NotImplementedError
+
+    def loss(
+        self, network: nn.Module, rng: Generator, device: torch.device
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Draw a batch and return its loss and the terms to log."""
+        raise NotImplementedError
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """Score held-out sections; must hold ``score``, higher is better."""
+        raise NotImplementedError
+
+    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
+        """Return what the card needs to know of the trained network: ``config``, ``factor``, ``voxel_nm``."""
+        raise NotImplementedError
+
+    def learner(self, plan: Plan, device: torch.device) -> Learner:
+        """Return what takes the steps; gradient descent on :meth:`loss` unless a recipe says otherwise."""
+        return Descent(self, plan, device)
+
+
+class Descent:
+    """AdamW on a recipe's loss, gradients clipped."""
+
+    def __init__(self, recipe: Recipe, plan: Plan, device: torch.device) -> None:
+        self.recipe, self.plan, self.device = recipe, plan, device
+        self.network = recipe.network().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=plan.lr, weight_decay=plan.decay)
+
+    def step(self, rng: Generator, rate: float) -> dict[str, float]:
+        """Take one optimiser step and return its terms."""
+        set_rate(self.optimiser, rate)
+        loss, terms = self.recipe.loss(self.network, rng, self.device)
+        if not torch.isfinite(loss):
+            raise Divergence(f"the loss became {loss.item()}")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+        self.optimiser.step()
+        return {**terms, "loss": float(loss.detach())}
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimiser's moments."""
+        return checkpoint.flat_optimiser(self.optimiser)
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put them back."""
+        checkpoint.restore_optimiser(self.optimiser, state)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
