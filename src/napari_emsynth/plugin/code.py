@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_emsynth.plugin.layers import spans
+from napari_emsynth.plugin.method_settings import MethodSettings
 from napari_emsynth.plugin.request import Request, Settings
 from napari_emsynth.volume import Volume
 
@@ -50,14 +51,14 @@ def slug(name: str) -> str:
     return "_".join("".join(c if c.isalnum() else " " for c in name).split()) or "stack"
 
 
-def changed(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+def changed(settings: MethodSettings, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the settings among ``names`` that are not at their default."""
-    default = {f.name: f.default for f in fields(Settings) if f.name in names}
+    default = {f.name: f.default for f in fields(settings) if f.name in names}
     return {name: getattr(settings, name) for name in names if getattr(settings, name) != default[name]}
 
 
-def _keywords(settings: Settings) -> str:
-    """Return what every call is given beside the sections."""
+def keywords(settings: MethodSettings) -> str:
+    """Return what every call is given, whatever its task: method, weights, parameters, runtime."""
     words = {"method": settings.method}
     if settings.weights:
         words["weights"] = settings.weights
@@ -71,20 +72,25 @@ def _keywords(settings: Settings) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in words.items())
 
 
-def python_code(request: Request, volume: Volume, source: str) -> list[str]:
-    """Return the lines of Python."""
+def read_code(volume: Volume, source: str) -> list[str]:
+    """Return the lines of Python that read a file as ``volume``."""
     voxel = volume.grid.voxel_nm
     size = f", voxel_nm={tuple(round(v, 6) for v in voxel)!r}" if voxel else ""
-    lines = ["import napari_emsynth as es", "", f"volume = es.read({source!r}{size})"]
-    keywords, start = _keywords(request.settings), "volume"
+    return ["import napari_emsynth as es", "", f"volume = es.read({source!r}{size})"]
+
+
+def python_code(request: Request, volume: Volume, source: str) -> list[str]:
+    """Return the lines of Python."""
+    lines = read_code(volume, source)
+    words, start = keywords(request.settings), "volume"
     if request.sections or request.regions:
         sections = [f"sections={list(request.sections)!r}"] if request.sections else []
         mask = [f"mask=es.read({MASK!r})"] if request.regions else []
-        lines.append(f"result = es.interpolate({', '.join([start, *sections, *mask, keywords])})")
+        lines.append(f"result = es.interpolate({', '.join([start, *sections, *mask, words])})")
         start = "result.volume"
     if request.inserts:
         lines.append(
-            f"result = es.interpolate({start}, sections={list(request.inserts)!r}, insert=True, {keywords})"
+            f"result = es.interpolate({start}, sections={list(request.inserts)!r}, insert=True, {words})"
         )
     return [*lines, f"es.write(result, {OUT!r})"]
 
@@ -104,7 +110,12 @@ def command_line(request: Request, volume: Volume, source: str) -> str:
 
 
 def _command(settings: Settings, volume: Volume, source: str, out: str, what: list[str]) -> str:
-    words = ["emsynth", "interpolate", str(Path(source)), out, *what, "--method", settings.method]
+    return shlex.join(["emsynth", "interpolate", str(Path(source)), out, *what, *flags(settings, volume)])
+
+
+def flags(settings: MethodSettings, volume: Volume) -> list[str]:
+    """Return the words every command takes, whatever its task: method, weights, parameters, runtime, voxel size."""
+    words = ["--method", settings.method]
     if settings.weights:
         words += ["--weights", settings.weights]
     for name, value in settings.params.items():
@@ -120,4 +131,4 @@ def _command(settings: Settings, volume: Volume, source: str, out: str, what: li
         words += ["--tile", str(settings.tile)]
     if volume.grid.voxel_nm:
         words += ["--voxel-size", ",".join(f"{v:g}" for v in volume.grid.voxel_nm)]
-    return shlex.join(words)
+    return words

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_emsynth.spec import MethodSpec
+from napari_emsynth.spec import MethodSpec, Task
 
 # In the order in which they depend on each other; names that a build does not have are passed over.
 LIBRARIES = ("libgomp", "libc10", "libtorch_cpu", "libtorch", "libshm", "libtorch_python")
@@ -34,9 +34,13 @@ class Engine:
     devices: tuple[str, ...]
     why_no_gpu: str
 
-    def spec(self, method: str) -> MethodSpec | None:
+    def of(self, task: Task) -> tuple[MethodSpec, ...]:
+        """Return the methods of one task, its default first."""
+        return tuple(spec for spec in self.specs if spec.task == task)
+
+    def spec(self, method: str, task: Task = "interpolate") -> MethodSpec | None:
         """Return the method's description, None when there is no such method."""
-        return next((spec for spec in self.specs if spec.id == method), None)
+        return next((spec for spec in self.of(task) if spec.id == method), None)
 
 
 def load(check: Callable[[], None] = lambda: None) -> Engine:
@@ -50,9 +54,7 @@ def load(check: Callable[[], None] = lambda: None) -> Engine:
         from napari_emsynth.methods import all_methods
         from napari_emsynth.tiling.device import choices, why_no_gpu
 
-        return Engine(
-            specs=tuple(all_methods("interpolate")), devices=tuple(choices()), why_no_gpu=why_no_gpu()
-        )
+        return Engine(specs=tuple(all_methods()), devices=tuple(choices()), why_no_gpu=why_no_gpu())
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.params import Value
 from napari_emsynth.plugin.marks import Mark, Marks
+from napari_emsynth.plugin.method_settings import MethodSettings
 from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.volume import Array, Volume
 
@@ -25,39 +25,19 @@ FLOOR_METHOD = "linear"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(MethodSettings):
     """How a repair is computed and where it goes.
 
     Args:
         method: id of an interpolate method.
-        weights: bundled name or file; "" takes the method's default.
-        params: of the method; what is absent takes its default.
-        device, precision, tile, seed: as in :class:`~napari_emsynth.spec.Runtime`; tile 0 lets the engine
-            choose.
-        selfcheck: repeat the repair on intact neighbours and report its error.
         place: add a layer, or replace the layer's data (undoable).
-        lazy: compute a section only when it is shown.
-        with_mask, with_uncertainty: add them as layers too.
+        with_uncertainty: add it as a layer too.
+        **more: see :class:`MethodSettings`.
     """
 
     method: str = DEFAULT_METHOD
-    weights: str = ""
-    params: Mapping[str, Value] = field(default_factory=dict)
-    device: str = "auto"
-    precision: str = "auto"
-    tile: int = 0
-    seed: int = 0
-    selfcheck: bool = True
     place: Place = "new layer"
-    lazy: bool = False
-    with_mask: bool = True
     with_uncertainty: bool = False
-
-    def runtime_options(self) -> dict[str, Any]:
-        """Return the part that a Runtime takes."""
-        return {
-            "device": self.device, "precision": self.precision, "tile": self.tile or None, "seed": self.seed,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,13 +102,35 @@ def show_as_layer(
         then: called when the last layer was added.
     """
     source_id, name = source
+    step = add_layers(viewer, restored_name(name), outcome.request.title(), layers, below, then)
+    return Shown(outcome, layers[0].unique_id, source_id, name, step)
+
+
+def add_layers(
+    viewer: Any,
+    name: str,
+    title: str,
+    layers: list[Any],
+    below: Collection[Any],
+    then: Callable[[], None] = lambda: None,
+) -> AddedLayers:
+    """Add a result's layer under a unique name; its companions follow, one a turn of the event loop.
+
+    Args:
+        viewer: where.
+        name: of the first layer; the others are called after it.
+        title: of the step in the history, which is returned.
+        layers: the result first.
+        below: ids of the layers it must not lie under.
+        then: called when the last layer was added.
+    """
     layer, *companions = layers
-    layer.name = unique_name(viewer, restored_name(name))
-    step = AddedLayers(outcome.request.title(), [layer])
+    layer.name = unique_name(viewer, name)
+    step = AddedLayers(title, [layer])
     insert_above(viewer, layer, below)
     viewer.layers.selection.active = layer
     _add_later(viewer, layer, step, companions, then)
-    return Shown(outcome, layer.unique_id, source_id, name, step)
+    return step
 
 
 def restored_name(name: str) -> str:
