@@ -42,6 +42,7 @@ class Job:
         on_cancelled: called in the GUI thread.
         quiet: True for work the user did not ask for: no bar.
         key: a newer job with the same key takes the place of this one (live preview).
+        owner: the dock it belongs to; "" for everything about marked sections.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Job:
         on_cancelled: Callable[[], None] = nothing,
         quiet: bool = False,
         key: str = "",
+        owner: str = "",
     ) -> None:
-        self.title, self.work, self.quiet, self.key = title, work, quiet, key
+        self.title, self.work, self.quiet, self.key, self.owner = title, work, quiet, key, owner
         self.on_done, self.on_failed, self.on_cancelled = on_done, on_failed, on_cancelled
         self.cancel = CancelToken()
         self.state: State = "queued"
@@ -163,10 +165,14 @@ class JobQueue(QObject):
         self.changed.emit()
         return job
 
-    def cancel_all(self, *, quiet_too: bool = False) -> None:
-        """Ask every job to stop; those still waiting will never start."""
+    def visible_of(self, owner: str) -> list[Job]:
+        """Return the visible jobs of one dock."""
+        return [job for job in self.visible_jobs if job.owner == owner]
+
+    def cancel_all(self, *, quiet_too: bool = False, owner: str | None = None) -> None:
+        """Ask every job (of one dock, if given) to stop; those still waiting will never start."""
         for job in self.jobs:
-            if quiet_too or not job.quiet:
+            if (quiet_too or not job.quiet) and owner in (None, job.owner):
                 job.cancel.cancel()
         self.changed.emit()
 

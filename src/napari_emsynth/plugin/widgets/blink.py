@@ -1,43 +1,64 @@
-"""The blink key: while it is held, the original is shown. Bound only while the dock is visible."""
+"""The blink key: while it is held, the original is shown. Bound only while a dock that uses it is visible."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from napari_emsynth.plugin import notify
 from napari_emsynth.plugin.session import Session
 from napari_emsynth.plugin.settings import BLINK_KEY
 
 
+@dataclass
+class _Bound:
+    """A key that is ours for now: what it did before, and the docks that use it."""
+
+    key: str
+    before: Any
+    users: set[int] = field(default_factory=set)
+
+
+# One binding a viewer, however many docks are open: each would else give back what another had bound.
+_BOUND: WeakKeyDictionary[Session, _Bound] = WeakKeyDictionary()
+
+
 class BlinkKey:
-    """Binds a key of the viewer and gives it back as it was."""
+    """One dock's use of the key; when the last dock lets go, the key is as it was."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._bound: tuple[str, Any] | None = None
 
     def bind(self) -> None:
         """Take the key."""
-        if self._bound is not None or self._session.is_closed:
+        if self._session.is_closed:
             return
-        key = self._session.blink_key
-        try:
-            before = self._session.viewer.bind_key(key, self._hold, overwrite=True)
-        except (ValueError, TypeError):
-            notify.warn(f"{key!r} is not a key; {BLINK_KEY} shows the original (Preferences > EMSynth)")
-            key, before = BLINK_KEY, self._session.viewer.bind_key(BLINK_KEY, self._hold, overwrite=True)
-        self._bound = (key, before)
+        if self._session not in _BOUND:
+            _BOUND[self._session] = _take(self._session)
+        _BOUND[self._session].users.add(id(self))
 
     def release(self) -> None:
         """Give the key back."""
-        if self._bound is None or self._session.is_closed:
+        bound = _BOUND.get(self._session)
+        if bound is None or self._session.is_closed:
             return
-        key, before = self._bound
-        self._bound = None
-        self._session.viewer.bind_key(key, before, overwrite=True)
+        bound.users.discard(id(self))
+        if not bound.users:
+            del _BOUND[self._session]
+            self._session.viewer.bind_key(bound.key, bound.before, overwrite=True)
 
-    def _hold(self, viewer: Any) -> Iterator[None]:  # noqa: ARG002 - napari hands the viewer over
-        self._session.compare(True)
+
+def _take(session: Session) -> _Bound:
+    def hold(viewer: Any) -> Iterator[None]:  # noqa: ARG001 - napari hands the viewer over
+        session.compare(True)
         yield
-        self._session.compare(False)
+        session.compare(False)
+
+    key = session.blink_key
+    try:
+        return _Bound(key, session.viewer.bind_key(key, hold, overwrite=True))
+    except (ValueError, TypeError):
+        notify.warn(f"{key!r} is not a key; {BLINK_KEY} shows the original (Preferences > EMSynth)")
+        return _Bound(BLINK_KEY, session.viewer.bind_key(BLINK_KEY, hold, overwrite=True))

@@ -19,6 +19,9 @@ class Dock(QWidget):
         viewer: raw or proxied.
     """
 
+    # Of the jobs that end with the dock.
+    owner = ""
+
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.session = install(viewer)
@@ -63,7 +66,7 @@ class Dock(QWidget):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Cancel work when the dock is closed or hidden by its button."""
         if event.type() == QEvent.Type.Close and isinstance(watched, QDockWidget):
-            self.session.queue.cancel_all()
+            self.session.queue.cancel_all(owner=self.owner)
         return False
 
     def _close_for_good(self) -> None:
@@ -71,7 +74,7 @@ class Dock(QWidget):
             return
         self._left = True
         if not self.session.is_closed:
-            self.session.queue.cancel_all()
+            self.session.queue.cancel_all(owner=self.owner)
             self.leave()
         # napari takes us out of the dock and forgets us.
         self.deleteLater()

@@ -11,7 +11,12 @@ STEPS = 1000
 
 
 class JobBar(QWidget):
-    """Shows a queue.
+    """Shows what a queue does for one dock.
+
+    Args:
+        queue: the viewer's.
+        run: what the button says while nothing runs.
+        owner: of the jobs it shows and cancels.
 
     Signals:
         run_asked: Run was pressed.
@@ -19,9 +24,9 @@ class JobBar(QWidget):
 
     run_asked = Signal()
 
-    def __init__(self, queue: JobQueue, run: str = "Run") -> None:
+    def __init__(self, queue: JobQueue, run: str = "Run", owner: str = "") -> None:
         super().__init__()
-        self._queue, self._run = queue, run
+        self._queue, self._run, self._owner = queue, run, owner
         self.button = QPushButton(run)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
@@ -40,11 +45,11 @@ class JobBar(QWidget):
     @property
     def is_running(self) -> bool:
         """True while the button cancels."""
-        return bool(self._queue.visible_jobs)
+        return bool(self._queue.visible_of(self._owner))
 
     def refresh(self) -> None:
         """Show the queue as it is."""
-        jobs = self._queue.visible_jobs
+        jobs = self._queue.visible_of(self._owner)
         self.button.setText("Cancel" if jobs else self._run)
         if not jobs:
             self.bar.setRange(0, STEPS)
@@ -61,6 +66,6 @@ class JobBar(QWidget):
 
     def _pressed(self) -> None:
         if self.is_running:
-            self._queue.cancel_all()
+            self._queue.cancel_all(owner=self._owner)
         else:
             self.run_asked.emit()
