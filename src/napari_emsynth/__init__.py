@@ -3,6 +3,7 @@
 >>> import napari_emsynth as es
 >>> volume = es.read("stack.tif", voxel_nm=(28, 11.24, 11.24))
 >>> result = es.interpolate(volume, sections=[37])
+>>> isotropic = es.upsample(volume, 2)
 >>> es.write(result, "mended.ome.zarr")
 
 Conventions: order is z, y, x; lengths are nm. Law: importing this module loads neither torch, nor Qt, nor
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CancelToken", "Cancelled", "Grid", "InputError", "MethodSpec", "Params", "Result", "Runtime", "Suspect",
-    "Volume", "__version__", "detect", "evaluate", "interpolate", "methods", "read", "train", "write",
+    "Volume", "__version__", "align", "detect", "evaluate", "interpolate", "methods", "read", "train", "upsample",
+    "write",
 ]  # fmt: skip
 
 # Name -> the module it lives in. ``methods`` is both: the package, which lists its methods when it is called.
@@ -125,6 +127,115 @@ def interpolate(
     )
 
 
+def align(
+    volume: Any,
+    *,
+    method: str | None = None,
+    weights: str | None = None,
+    params: Mapping[str, Any] | Params | None = None,
+    voxel_nm: Sequence[float] | None = None,
+    selfcheck: bool = True,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+) -> Result:
+    """Refine the alignment of a stack that is roughly aligned.
+
+    Args:
+        volume: [z, y, x] a Volume or an array. Lazy in (dask, zarr) gives lazy out: a block is computed when it is
+            read.
+        method: id of an align method, see ``methods("align")``; None takes the default.
+        weights: name of bundled weights or a .safetensors file; None takes the method's default.
+        params: of the method, as its dataclass or as a mapping; what is absent takes its default.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
+        selfcheck: align the middle of the volume, as it is and jittered by a known amount, and report both.
+        device: as in :func:`interpolate`, like all that follow.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        tile: tile edge in px.
+        seed: of every random number drawn.
+        progress: called with (done, total, what).
+        runtime: all of the five above in one object, with a cancel token; excludes them.
+
+    Raises:
+        InputError: fewer than 3 sections, bad use or bad input.
+        Cancelled: the runtime's token was cancelled.
+    """
+    from napari_emsynth.methods.align import align as task
+
+    return task(
+        volume,
+        method=method,
+        weights=weights,
+        params=params,
+        voxel_nm=voxel_nm,
+        runtime=_runtime(
+            runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress
+        ),
+        selfcheck=selfcheck,
+    )
+
+
+def upsample(
+    volume: Any,
+    factor: float = 2,
+    *,
+    sampling: str = "point",
+    method: str | None = None,
+    weights: str | None = None,
+    params: Mapping[str, Any] | Params | None = None,
+    voxel_nm: Sequence[float] | None = None,
+    selfcheck: bool = True,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+) -> Result:
+    """Make the sections of a volume thinner by ``factor``.
+
+    Args:
+        volume: [z, y, x] a Volume or an array. Lazy in (dask, zarr) gives lazy out: a block is computed when it is
+            read.
+        factor: 2 to 12; may be fractional under point sampling.
+        sampling: "point" when each section is a thin sample of the tissue: every section stays where it is, new ones
+            come between. "slab" when each is an average over its thickness: every section is divided.
+        method: id of an upsample method, see ``methods("upsample")``; None takes the first that can do this.
+        weights: name of bundled weights or a .safetensors file; None takes the method's default.
+        params: of the method, as its dataclass or as a mapping; what is absent takes its default.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
+        selfcheck: hide sections of the volume, make them up, and report the error beside linear interpolation.
+        device: as in :func:`interpolate`, like all that follow.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        tile: tile edge in px.
+        seed: of every random number drawn.
+        progress: called with (done, total, what).
+        runtime: all of the five above in one object, with a cancel token; excludes them.
+
+    Raises:
+        InputError: fewer than 2 sections, a factor or sampling the method cannot do, bad use or bad input.
+        Cancelled: the runtime's token was cancelled.
+    """
+    from napari_emsynth.methods.upsample import upsample as task
+
+    return task(
+        volume,
+        factor,
+        sampling=sampling,
+        method=method,
+        weights=weights,
+        params=params,
+        voxel_nm=voxel_nm,
+        runtime=_runtime(
+            runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress
+        ),
+        selfcheck=selfcheck,
+    )
+
+
 def evaluate(
     name: str,
     volume: Any,
@@ -141,14 +252,17 @@ def evaluate(
     progress: Progress | None = None,
     runtime: Runtime | None = None,
 ) -> dict[str, Any]:
-    """Score a method on intact sections of ``volume`` as if they were missing, beside the floors.
+    """Score a method where ``volume`` itself tells the truth, beside the floors.
+
+    Interpolate and upsample leave intact sections out and make them up; align moves sections by a known jitter.
 
     Args:
         name: task and id, such as "interpolate/emsynth".
         volume: [z, y, x] a Volume or an array.
-        gap: sections from the missing one to the nearest that may be looked at.
+        gap: interpolate: sections from the missing one to the nearest that may be looked at; upsample: sections left
+            out between two (the factor less one); align: deviation of the jitter in px.
         weights: name of bundled weights or a .safetensors file; None takes the method's default.
-        sections: which to leave out; None takes up to ``limit`` spread over the stack.
+        sections: interpolate: which to leave out; None takes up to ``limit`` of the stack.
         limit: most sections to score.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         device: as in :func:`interpolate`, like all that follow.
@@ -161,14 +275,12 @@ def evaluate(
     Raises:
         InputError: an unknown method, a stack too short for the gap, bad input.
     """
-    from napari_emsynth.methods import get_by_name
-    from napari_emsynth.methods.interpolate import evaluate as task
+    from napari_emsynth.methods.evaluate import evaluate as task
     from napari_emsynth.volume import Volume
 
-    spec = get_by_name(name)
     return task(
+        name,
         Volume.of(volume, voxel_nm=voxel_nm),
-        method=spec.id,
         weights=weights,
         gap=gap,
         runtime=_runtime(

@@ -10,6 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
+from napari_emsynth.cli.align import align
 from napari_emsynth.cli.detect import detect
 from napari_emsynth.cli.evaluate import evaluate
 from napari_emsynth.cli.flags import method_flags, option_value, options, spread
@@ -18,7 +19,9 @@ from napari_emsynth.cli.interpolate import interpolate
 from napari_emsynth.cli.methods import methods
 from napari_emsynth.cli.screen import complain
 from napari_emsynth.cli.train import train
+from napari_emsynth.cli.upsample import upsample
 from napari_emsynth.errors import Cancelled, InputError
+from napari_emsynth.methods import INDEX
 
 BAD_USE = 2
 INTERRUPTED = 130
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def application(words: Sequence[str]) -> typer.Typer:
-    """Return the commands; the flags of ``interpolate`` are those of the method that ``words`` ask for.
+    """Return the commands; the flags of a task's command are those of the method that ``words`` ask for.
 
     Raises:
         InputError: ``words`` ask for an unknown method.
@@ -60,10 +63,10 @@ def application(words: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     groups = {"common": options(Common), "save": options(Save), "cluster": options(Cluster)}
     app.command()(methods)
-    if "interpolate" in words[:1]:
-        groups["values"] = method_flags("interpolate", option_value(words, "--method"))
-    app.command()(spread(interpolate, groups))
-    for command in (train, detect, evaluate):
+    asked = words[0] if words and words[0] in INDEX else None
+    if asked is not None:
+        groups["values"] = method_flags(asked, option_value(words, "--method"))
+    for command in (interpolate, align, upsample, train, detect, evaluate):
         app.command()(spread(command, groups))
     return app
 

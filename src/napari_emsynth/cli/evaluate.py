@@ -1,4 +1,4 @@
-"""``emsynth evaluate``: score a method on intact sections as if they were missing."""
+"""``emsynth evaluate``: score a method where the volume itself tells the truth."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ def evaluate(
     source: Source,
     *,
     gap: Annotated[
-        int, typer.Option(metavar="N", help="Sections to the nearest neighbour that may be looked at.")
+        int,
+        typer.Option(
+            metavar="N",
+            help="interpolate: sections to the nearest neighbour; upsample: sections left out between two; "
+            "align: deviation of the jitter in px.",
+        ),
     ] = 1,
     weights: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
     ] = None,
     common: Common,
 ) -> None:
-    """Leave intact sections out, make them again, and score the result beside the floors."""
+    """Leave sections out (or jitter them), make them again, and score the result beside the floors."""
     from napari_emsynth import evaluate as task
 
     with Screen(as_json=common.json) as screen:
@@ -38,11 +43,20 @@ def describe(scores: dict[str, Any]) -> str:
         (method, *(f"{values[measure]:.3f}" for measure in measures))
         for method, values in scores["scores"].items()
     ]
+    instead = "the input" if scores["task"] == "align" else "linear"
     verdict = (
-        "better than every floor" if scores["beats_floors"] else "NOT better than every floor: prefer linear"
+        "better than every floor"
+        if scores["beats_floors"]
+        else f"NOT better than every floor: prefer {instead}"
     )
     count = len(scores["sections"])
     head = (
         f"{scores['method']}, gap {scores['gap']}, {count} section(s), {scores['seconds']:.1f} s: {verdict}"
     )
-    return f"{head}\n{table(('method', *measures), rows)}"
+    return "\n".join([head, table(("method", *measures), rows), *_correlations(scores.get("cpc"))])
+
+
+def _correlations(cpc: dict[str, float] | None) -> list[str]:
+    if cpc is None:
+        return []
+    return [f"correlation of neighbours: {', '.join(f'{name} {c:.3f}' for name, c in cpc.items())}"]

@@ -17,6 +17,7 @@ import typer
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.params import ParamField
+from napari_emsynth.spec import Task
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
@@ -39,7 +40,7 @@ def options(cls: type) -> Group:
     return Group(flags, lambda given: cls(**given))
 
 
-def method_flags(task: str, method: str | None) -> Group:
+def method_flags(task: Task, method: str | None) -> Group:
     """Return a group whose flags are a method's parameters, and whose value is what the user gave of them.
 
     Args:
@@ -49,9 +50,9 @@ def method_flags(task: str, method: str | None) -> Group:
     Raises:
         InputError: an unknown method.
     """
-    from napari_emsynth.methods import DEFAULT, get
+    from napari_emsynth.methods import default, get
 
-    spec = get(task, method or DEFAULT[task])  # type: ignore[index]
+    spec = get(task, method or default(task))
     flags = tuple(_flag(field) for field in spec.params.fields())
     return Group(flags, lambda given: {name: value for name, value in given.items() if value is not None})
 

@@ -16,10 +16,12 @@ from napari_emsynth.spec import TASKS, MethodSpec, Task
 
 INDEX: dict[Task, tuple[str, ...]] = {
     "interpolate": ("emsynth", "optical-flow", "linear"),
+    "align": (),
+    "upsample": ("linear",),
 }
 """Ids by task, the default first; the module is the id with underscores."""
 
-DEFAULT: dict[Task, str] = {task: ids[0] for task, ids in INDEX.items()}
+DEFAULT: dict[Task, str] = {task: ids[0] for task, ids in INDEX.items() if ids}
 
 ENTRY_POINT_GROUP = "napari_emsynth.methods"
 
@@ -53,6 +55,18 @@ def get(task: str, id: str) -> MethodSpec:  # noqa: A002 - the word users know
     if id in foreign:
         return foreign[id]
     raise InputError(f"unknown {task} method {id!r}; known: {', '.join((*INDEX[task], *foreign))}")
+
+
+def default(task: Task) -> str:
+    """Return the id of a task's default method, or of the first that another package brings.
+
+    Raises:
+        InputError: no method of the task is installed.
+    """
+    ids = INDEX[task] or tuple(_foreign(task))
+    if not ids:
+        raise InputError(f"no {task} method is installed")
+    return ids[0]
 
 
 def get_by_name(name: str) -> MethodSpec:

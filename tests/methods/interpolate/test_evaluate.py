@@ -7,7 +7,8 @@ import pytest
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.interpolate import evaluate
-from napari_emsynth.methods.interpolate.evaluate import METRICS, held_out_coverage, score
+from napari_emsynth.methods.interpolate.evaluate import held_out_coverage
+from napari_emsynth.metrics.scores import METRICS, score
 from napari_emsynth.trust.selfcheck import Sample, cross_fitted
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,44 +17,16 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
 from napari_emsynth.methods.interpolate.job import Job, check_window, weights_of
 from napari_emsynth.methods.interpolate.plan import Marks, Window, check_sections
-from napari_emsynth.metrics.image import coverage, psnr, psnr_binned, ssim
-from napari_emsynth.metrics.spectrum import mid_band_ratio
+from napari_emsynth.metrics.image import coverage
+from napari_emsynth.metrics.scores import Table, score
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.selfcheck import Calibration, Sample, cross_fitted, floors, mixed
-from napari_emsynth.volume import Array, Float, Volume
+from napari_emsynth.volume import Array, Volume
 
-METRICS = ("psnr", "ssim", "mid_band", "psnr_bin2", "psnr_bin4")
 # Longest distance to a neighbour that is evaluated: a run of seven missing sections.
 MAX_GAP = 4
 # Larger sections are scored in their middle: a megapixel says as much.
 EDGE = 1024
-
-
-def score(answer: Float, truth: Float, peak: float) -> dict[str, float]:
-    """Return the metrics of one section; answer and truth [y, x], ``peak`` in their units."""
-    scaled = 255.0 / peak
-    a, b = answer * scaled, truth * scaled
-    binned = {f"psnr_bin{f}": psnr_binned(a, b, f) if min(a.shape) >= f else np.nan for f in (2, 4)}
-    values = {"psnr": psnr(a, b), "ssim": ssim(a, b), "mid_band": mid_band_ratio(a, b), **binned}
-    return {name: min(float(value), 99.0) for name, value in values.items()}
-
-
-@dataclass
-class Table:
-    """Collects scores a method and floor, and the coverage of the stated intervals."""
-
-    rows: dict[str, list[dict[str, float]]] = field(default_factory=dict)
-
-    def add(self, name: str, scores: dict[str, float]) -> None:
-        """Add one hidden section's scores."""
-        self.rows.setdefault(name, []).append(scores)
-
-    def means(self) -> dict[str, dict[str, float]]:
-        """Return the mean of each metric, rounded for reading."""
-        return {
-            name: {m: round(float(np.mean([s[m] for s in scores])), 4) for m in METRICS}
-            for name, scores in self.rows.items()
-        }
 
 
 def evaluate(

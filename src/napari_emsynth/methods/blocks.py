@@ -1,0 +1,203 @@
+"""A new volume drawn block by block: at once for volumes in memory, as it is read for lazy ones.
+
+A task gives a ``draw(box, runtime) -> [z, y, x]`` that can draw any box of the new volume. Laws: the voxels of a box do
+not depend on the box it is part of, so that eager equals lazy; a lazy volume computes only the blocks that are read; a
+block of a volume is read once for what it shows and a halo around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, Protocol
+from uuid import uuid4
+
+import numpy as np
+
+from napari_emsynth.grid import Shape
+from napari_emsynth.methods.request import portable
+from napari_emsynth.normalisation import Normalisation
+from napari_emsynth.spec import Runtime, no_progress
+from napari_emsynth.volume import Array, Float, Volume
+
+Box = tuple[slice, slice, slice]
+
+# Blocks of a volume in memory: halos cost little in large ones, and a cancel waits for a tile, not for a block.
+EAGER_BLOCK: Shape = (64, 512, 512)
+# Blocks of a lazy volume: a viewer that shows one section computes one layer of these.
+LAZY_BLOCK: Shape = (16, 512, 512)
+# A layer of lazy blocks over whole large sections holds at most so many voxels, unless it is LEAST_DEPTH sections.
+LAYER_VOXELS = 1 << 29
+LEAST_DEPTH = 4
+# Blocks are read from multiples of this on, so that a network with strides sees the same phase in every block.
+PHASE: Shape = (1, 16, 16)
+# The statistics of a volume come from so many sections, spread over it, and from their middle.
+SAMPLED_SECTIONS, SAMPLED_EDGE = 16, 2048
+# Progress is reported in this many parts a block, so that tiles inside a block show.
+PARTS = 100
+
+
+class Draw(Protocol):
+    """Draws any box of a new volume; can be pickled."""
+
+    def __call__(self, box: Box, runtime: Runtime) -> Array:
+        """Return [z, y, x] voxels of ``box``, in the volume's dtype."""
+
+
+# ---------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A block of a volume, read with a halo.
+
+    Args:
+        values: [z, y, x] normalised float32; 0 where unknown.
+        start: position in the volume of its first voxel.
+        unknown: [z, y, x] True where the source is not a finite number; None when all are.
+    """
+
+    values: Float
+    start: Shape
+    unknown: Array | None
+
+    def inside(self, box: Box) -> Box:
+        """Return where a box of the volume lies in the block."""
+        z, y, x = (slice(b.start - s, b.stop - s) for b, s in zip(box, self.start, strict=True))
+        return z, y, x
+
+
+def read_padded(volume: Volume, box: Box, halo: Sequence[int], norm: Normalisation) -> Padded:
+    """Read a box with a halo, clipped to the volume.
+
+    Args:
+        volume: [z, y, x].
+        box: inside the volume.
+        halo: voxels more on both sides, along z, y, x.
+        norm: of the whole volume.
+    """
+    read = tuple(
+        slice(max(0, (b.start - h) // p * p), min(n, b.stop + h))
+        for b, h, p, n in zip(box, halo, PHASE, volume.shape, strict=True)
+    )
+    values = volume.read(*read)
+    unknown = None if values.dtype.kind != "f" else ~np.isfinite(values)
+    z, y, x = (s.start for s in read)
+    return Padded(norm.forward(values), (z, y, x), unknown if unknown is not None and unknown.any() else None)
+
+
+def statistics(volume: Volume) -> Normalisation:
+    """Return one normalisation for a whole volume, from a few of its sections; the same for eager and lazy.
+
+    Sections without structure (blank, or unknown throughout) have no say, unless there are no others.
+    """
+    count, height, width = volume.shape
+    chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_SECTIONS)).round().astype(int))
+    y, x = middle(height, SAMPLED_EDGE), middle(width, SAMPLED_EDGE)
+    sections = [volume.section(int(z), y, x) for z in chosen]
+    sections = [s for s in sections if _varied(s)] or sections
+    norms = [Normalisation.of_section(s) for s in sections]
+    means, stds = np.array([n.mean for n in norms]), np.array([n.std for n in norms])
+    return Normalisation(float(means.mean()), float(np.sqrt((stds**2).mean() + means.var())), volume.dtype)
+
+
+def middle(length: int, edge: int) -> slice:
+    """Return the middle of an axis, at most ``edge`` long."""
+    start = max(0, (length - edge) // 2)
+    return slice(start, min(length, start + edge))
+
+
+def _varied(section: Array) -> bool:
+    known = section[np.isfinite(section)] if section.dtype.kind == "f" else section
+    return bool(known.size and known.min() != known.max())
+
+
+# ---------------------------------------------------------------------------------- drawing
+
+
+def boxes(shape: Shape, edge: Shape) -> list[Box]:
+    """Cut a shape into boxes of ``edge``, in z, y, x order; the last ones are smaller."""
+    cuts = [[slice(i, min(i + e, n)) for i in range(0, n, e)] for n, e in zip(shape, edge, strict=True)]
+    return [(z, y, x) for z, y, x in product(*cuts)]
+
+
+def eager(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime, what: str) -> Array:
+    """Draw a whole volume now.
+
+    Args:
+        draw: any box of it.
+        shape: of the new volume.
+        dtype: of its voxels.
+        runtime: told of every tile, asked between them whether to go on.
+        what: is being done, for the progress.
+
+    Raises:
+        Cancelled: after ``runtime.cancel``.
+    """
+    out = np.empty(shape, dtype)
+    work = boxes(shape, EAGER_BLOCK)
+    for done, box in enumerate(work):
+        runtime.cancel.check()
+        runtime.progress(PARTS * done, PARTS * len(work), what)
+        out[box] = draw(box, _part(runtime, done, len(work), what))
+    runtime.progress(PARTS * len(work), PARTS * len(work), what)
+    return out
+
+
+def _part(runtime: Runtime, done: int, total: int, what: str) -> Runtime:
+    """Map the engine's progress in one block to its share of the job."""
+
+    def progress(tiles: int, of: int, _: str) -> None:
+        runtime.progress(PARTS * done + PARTS * tiles // max(of, 1), PARTS * total, what)
+
+    return replace(runtime, progress=progress)
+
+
+def lazy(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime) -> Any:
+    """Return a dask array whose blocks are drawn when they are read."""
+    import dask.array as da
+
+    return da.map_blocks(
+        _DrawBlock(draw, replace(runtime, progress=no_progress)),
+        chunks=_chunks(shape),
+        dtype=dtype,
+        meta=np.empty((0, 0, 0), dtype),
+        name=f"draw-{uuid4().hex}",
+    )
+
+
+def mask(made_up: Sequence[bool], shape: Shape, *, is_lazy: bool) -> Any:
+    """Return the synthetic mask [z, y, x] uint8 of whole sections that were made up or not."""
+    flags = np.asarray(made_up, np.uint8)[:, None, None]
+    if not is_lazy:
+        return np.ascontiguousarray(np.broadcast_to(flags, shape))
+    import dask.array as da
+
+    z, y, x = _chunks(shape)
+    return da.broadcast_to(da.from_array(flags, chunks=(z, 1, 1)), shape, chunks=(z, y, x))
+
+
+def _chunks(shape: Shape) -> tuple[tuple[int, ...], ...]:
+    depth, height, width = LAZY_BLOCK
+    while depth > LEAST_DEPTH and depth * shape[1] * shape[2] > LAYER_VOXELS:
+        depth //= 2
+    edges = (depth, height, width)
+    return tuple(tuple(min(e, n - i) for i in range(0, n, e)) for n, e in zip(shape, edges, strict=True))
+
+
+class _DrawBlock:
+    """Draws the block that dask asks for.
+
+    No dataclass: dask would look for its own arrays inside, find the source volume, and compute it.
+    """
+
+    def __init__(self, draw: Draw, runtime: Runtime) -> None:
+        self.draw, self.runtime = draw, runtime
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"draw": self.draw, "runtime": portable(self.runtime)}
+
+    def __call__(self, block_info: Any = None) -> Array:
+        z, y, x = (slice(int(a), int(b)) for a, b in block_info[None]["array-location"])
+        return self.draw((z, y, x), self.runtime)

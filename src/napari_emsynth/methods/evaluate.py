@@ -1,0 +1,49 @@
+"""Evaluation of any method by its name: which task it belongs to decides how it is scored.
+
+The report of every task is a JSON object with at least ``task``, ``method``, ``weights``, ``gap``, ``sections``,
+``scores`` (by method and floor), ``coverage90``, ``beats_floors`` and ``seconds``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.methods import get_by_name
+from napari_emsynth.spec import Runtime
+from napari_emsynth.volume import Volume
+
+
+def evaluate(
+    name: str,
+    volume: Volume,
+    *,
+    weights: str | None = None,
+    gap: int = 1,
+    runtime: Runtime = Runtime(),
+    sections: Sequence[int] | None = None,
+    limit: int = 16,
+) -> dict[str, Any]:
+    """Score a method beside its task's floors.
+
+    Args:
+        name: TASK/ID.
+        volume: [z, y, x].
+        weights: name or file, None for the method's default.
+        gap: interpolate: sections to the nearest neighbour that may be looked at; upsample: sections left out between
+            two; align: deviation of the jitter in px.
+        runtime: how to compute.
+        sections: interpolate: which to hide; None takes up to ``limit``.
+        limit: most sections to score.
+
+    Raises:
+        InputError: an unknown method, a gap out of range, too few sections.
+    """
+    spec = get_by_name(name)
+    task: Callable[..., dict[str, Any]] = import_module(f"napari_emsynth.methods.{spec.task}").evaluate
+    chosen = {} if sections is None else {"sections": sections}
+    if chosen and spec.task != "interpolate":
+        raise InputError(f"sections cannot be chosen to evaluate {name}; it takes them from the middle")
+    return task(volume, method=spec.id, weights=weights, gap=gap, runtime=runtime, limit=limit, **chosen)

@@ -1,0 +1,99 @@
+"""Evaluation of upsampling: keep every k-th section, make up the others, score them beside the floors.
+
+Every figure is a mean over the hidden sections, see :mod:`napari_emsynth.metrics.scores`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.methods import default, get
+from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.upsample.hidden import Hidden, hide
+from napari_emsynth.methods.upsample.lattice import HIGHEST, LEAST_SECTIONS, check_factor
+from napari_emsynth.metrics.scores import Table, score
+from napari_emsynth.spec import Runtime
+from napari_emsynth.trust.selfcheck import floors
+from napari_emsynth.volume import Array, Volume
+
+# The middle of a volume that is scored: networks in three dimensions take their time.
+EDGE = 512
+
+
+def evaluate(
+    volume: Volume | Array,
+    *,
+    method: str | None = None,
+    weights: str | None = None,
+    gap: int = 1,
+    runtime: Runtime = Runtime(),
+    limit: int = 16,
+    sampling: str | None = None,
+) -> dict[str, Any]:
+    """Score a method on sections that were left out, as if the volume were thicker.
+
+    Args:
+        volume: [z, y, x].
+        method: id, None for the default.
+        weights: name or file, None for the default.
+        gap: sections left out between two that are kept: the factor less one, 1 to 11.
+        runtime: how to compute.
+        limit: about how many sections to leave out, from the middle of the stack.
+        sampling: "point" or "slab"; None takes the method's first.
+
+    Returns:
+        JSON object: scores of the method and of the floors, and whether the method beats every floor's PSNR.
+
+    Raises:
+        InputError: too few sections, a gap that the method cannot fill.
+    """
+    started = time.monotonic()
+    if not 1 <= gap < HIGHEST:
+        raise InputError(f"gap of {gap} sections is outside 1 to {HIGHEST - 1} sections")
+    if limit < 1:
+        raise InputError(f"limit of {limit} sections is below the limit of 1 section")
+    method = method or default("upsample")
+    spec = get("upsample", method)
+    wanted = sampling or (spec.samplings[0] if spec.samplings else "point")
+    factor, known = check_factor(spec, gap + 1, wanted)
+    request = Request.of(
+        "upsample", volume, method, weights=weights, params=None, voxel_nm=None, runtime=runtime
+    )
+    depth = max(LEAST_SECTIONS, -(-limit // gap) + 1) * (gap + 1)
+    hidden = hide(request.volume, int(factor), known, edge=EDGE, depth=depth)
+    if hidden is None:
+        raise InputError(
+            f"a gap of {gap} sections needs at least {gap + 2} sections, got {request.volume.shape[0]}"
+        )
+    runtime.progress(0, 1, f"upsampling by {factor:g}")
+    scores = _scores(hidden, hidden.upsampled(request.on(hidden.thin)), method)
+    rivals = [s["psnr"] for name, s in scores.items() if name != method]
+    return {
+        "task": "upsample",
+        "method": method,
+        "weights": request.weights,
+        "gap": gap,
+        "factor": factor,
+        "sampling": known,
+        "sections": [hidden.first + section for section in hidden.sections],
+        "scores": scores,
+        "coverage90": None,
+        "beats_floors": scores[method]["psnr"] >= max(rivals),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _scores(hidden: Hidden, answer: Array, method: str) -> dict[str, dict[str, float]]:
+    """Score every hidden section of the answer, and what needs no model."""
+    table = Table()
+    for section in hidden.sections:
+        truth = hidden.truth[section].astype(np.float32)
+        table.add(method, score(answer[section].astype(np.float32), truth, hidden.peak))
+        for name, floor in floors(*hidden.linear(section)).items():
+            if name != method:
+                table.add(name, score(floor, truth, hidden.peak))
+    return table.means()

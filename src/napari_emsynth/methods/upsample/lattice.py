@@ -1,0 +1,106 @@
+"""Where the sections of an upsampled volume lie among those of the input: index arithmetic only.
+
+With ``k`` the factor, output section ``j`` lies at the input's position ``p``, in sections::
+
+    p_j = j / k                     point sampling: each input section is a thin sample at its centre     (1)
+    p_j = (j + 1/2) / k - 1/2       slab sampling: each input section is an average over its thickness    (2)
+
+Laws: under point sampling input section ``z`` reappears at ``j = z k`` wherever that is a whole number; under slab
+sampling ``k`` output sections fill one input section exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.grid import Grid
+from napari_emsynth.spec import MethodSpec
+
+Sampling = Literal["point", "slab"]
+SAMPLINGS: tuple[Sampling, ...] = ("point", "slab")
+
+LOWEST, HIGHEST = 2, 12
+# Two sections are the least that have something between them.
+LEAST_SECTIONS = 2
+# Positions this close to a whole number are that section: j / k of a fractional k is rounded.
+SAME = 1e-6
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The sections of an upsampled volume.
+
+    Args:
+        count: sections of the input.
+        factor: output sections a section.
+        sampling: what an input section is, see (1) and (2).
+    """
+
+    count: int
+    factor: float
+    sampling: Sampling
+
+    def grid(self, grid: Grid) -> Grid:
+        """Return the output's grid."""
+        if self.sampling == "point":
+            return grid.upsample_point(self.factor)
+        return grid.upsample_slab(int(self.factor))
+
+    def position(self, section: int) -> float:
+        """Return the place of an output section among the input's, (1) or (2)."""
+        if self.sampling == "point":
+            p = section / self.factor  # (1)
+            return float(round(p)) if abs(p - round(p)) < SAME else p
+        return (section + 0.5) / self.factor - 0.5  # (2)
+
+    def acquired(self, section: int) -> int | None:
+        """Return the input section that an output section is, or None when it lies between two."""
+        p = self.position(section)
+        return int(p) if self.sampling == "point" and p == int(p) else None
+
+    def nearest(self, section: int) -> int:
+        """Return the input section nearest to an output section."""
+        return min(self.count - 1, max(0, round(self.position(section))))
+
+    def neighbours(self, section: int) -> tuple[int, int, float]:
+        """Return the input sections below and above an output section, and t between them, in [0, 1]."""
+        p = min(self.count - 1.0, max(0.0, self.position(section)))
+        below = min(self.count - 2, math.floor(p))
+        return below, below + 1, p - below
+
+
+def check_factor(spec: MethodSpec, factor: Any, sampling: str) -> tuple[float, Sampling]:
+    """Return factor and sampling as the method can do them.
+
+    Raises:
+        InputError: an unknown sampling, a factor outside 2 to 12, one or the other beyond the method.
+    """
+    if sampling not in SAMPLINGS:
+        raise InputError(f"sampling {sampling!r} is not one of {', '.join(SAMPLINGS)}")
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not math.isfinite(factor):
+        raise InputError(f"factor {factor!r} is not a number from {LOWEST} to {HIGHEST}")
+    if not LOWEST <= factor <= HIGHEST:
+        raise InputError(f"factor {factor:g} is outside {LOWEST} to {HIGHEST} output sections a section")
+    if sampling == "slab" and factor != int(factor):
+        raise InputError(
+            f"factor {factor:g} is not a whole number of sections, as slab sampling needs; point takes fractions"
+        )
+    if spec.samplings and sampling not in spec.samplings:
+        raise InputError(f"{spec.name} does {' and '.join(spec.samplings)} sampling, not {sampling}")
+    if spec.factors and factor not in spec.factors:
+        known = " or ".join(str(f) for f in spec.factors)
+        raise InputError(f"{spec.name} upsamples by {known}, not by {factor:g}; linear does any factor")
+    return (int(factor) if factor == int(factor) else float(factor)), sampling
+
+
+def check_sections(count: int) -> None:
+    """Refuse a stack that has nothing between its sections.
+
+    Raises:
+        InputError: fewer than 2 sections.
+    """
+    if count < LEAST_SECTIONS:
+        raise InputError(f"{count} section has nothing to upsample: the limit is {LEAST_SECTIONS} sections")

@@ -1,0 +1,51 @@
+"""Linear interpolation along z: the floor every upsampling network has to beat.
+
+``mean(p) = (1 - t) section[b] + t section[b + 1],   b = floor(p),   t = p - b``   (1)
+
+Beyond the first and the last section's centre (slab sampling) the outer section itself is the answer. Law: at a
+section's own position the answer is that section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.spec import MethodSpec, Runtime
+from napari_emsynth.volume import Float
+
+
+class Linear:
+    """Equation (1)."""
+
+    halo = (0, 0, 0)
+
+    def __call__(self, block: Float, positions: Sequence[float], runtime: Runtime) -> Float:
+        """Mix the sections on both sides of every position."""
+        out = np.empty((len(positions), *block.shape[1:]), np.float32)
+        last = len(block) - 1
+        for k, position in enumerate(positions):
+            runtime.cancel.check()
+            p = min(max(position, 0.0), float(last))
+            b = min(int(p), max(last - 1, 0))
+            t = np.float32(p - b)
+            out[k] = (1 - t) * block[b] + t * block[min(b + 1, last)]  # (1)
+        return out
+
+
+def build(params: Any, runtime: Runtime, weights: str | None) -> Linear:  # noqa: ARG001 - the common signature
+    """Return the method; it has nothing to load."""
+    return Linear()
+
+
+SPEC = MethodSpec(
+    task="upsample",
+    id="linear",
+    title="Linear",
+    summary="Mixes the two neighbouring sections. Any factor, fast and safe; doubles what moves between them. "
+    "Keeps every acquired section under point sampling.",
+    build=build,
+    samplings=("point", "slab"),
+)
