@@ -67,3 +67,23 @@ def test_with_unknown_leaves_the_original():
     assert np.isnan(holed.data[:, :, :2]).all()
     assert np.isfinite(holed.data[:, :, 2:]).all()
     assert holed.grid == volume.grid
+
+
+def test_a_jittered_phantom_is_the_clean_one_seen_at_known_places():
+    phantom = Phantom(shape=(4, 48, 48), jitter=3.0, noise=0.0)
+    shifts = phantom.shifts
+    assert shifts.shape == (4, 2)
+    assert np.allclose(shifts.mean(axis=0), 0)
+    seen = phantom.volume().data
+    for z, (dy, dx) in enumerate(shifts):
+        assert np.abs(seen[z] - phantom.clean(z, (dy, dx))).max() <= 0.5
+
+
+def test_pull_convention_of_a_whole_pixel():
+    phantom = Phantom(shape=(2, 48, 48))
+    assert np.allclose(phantom.clean(1, (2.0, -1.0))[:-2, 1:], phantom.clean(1)[2:, :-1], atol=1e-3)
+
+
+def test_without_jitter_nothing_moves():
+    assert (Phantom().shifts == 0).all()
+    assert Phantom(jitter=1.0, shape=(40, 8, 8)).shifts.std() == pytest.approx(1, rel=0.3)

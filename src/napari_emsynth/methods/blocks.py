@@ -7,6 +7,7 @@ block of a volume is read once for what it shows and a halo around it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -24,12 +25,14 @@ from napari_emsynth.volume import Array, Float, Volume
 Box = tuple[slice, slice, slice]
 
 # Blocks of a volume in memory: halos cost little in large ones, and a cancel waits for a tile, not for a block.
-EAGER_BLOCK: Shape = (64, 512, 512)
-# Blocks of a lazy volume: a viewer that shows one section computes one layer of these.
-LAZY_BLOCK: Shape = (16, 512, 512)
-# A layer of lazy blocks over whole large sections holds at most so many voxels, unless it is LEAST_DEPTH sections.
+EAGER_BLOCK: Shape = (128, 512, 512)
+# Blocks of a lazy volume are this large along y and x. Along z they are multiples of STEP, if possible twice as deep as
+# the halo: deeper ones waste less on halos, but a viewer that shows one section computes a layer of them.
+LAZY_EDGE = 512
+STEP, DEEPEST = 16, 64
+# A layer of lazy blocks over whole large sections holds at most so many voxels, unless it is SHALLOWEST sections.
 LAYER_VOXELS = 1 << 29
-LEAST_DEPTH = 4
+SHALLOWEST = 4
 # Blocks are read from multiples of this on, so that a network with strides sees the same phase in every block.
 PHASE: Shape = (1, 16, 16)
 # The statistics of a volume come from so many sections, spread over it, and from their middle.
@@ -154,36 +157,46 @@ def _part(runtime: Runtime, done: int, total: int, what: str) -> Runtime:
     return replace(runtime, progress=progress)
 
 
-def lazy(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime) -> Any:
-    """Return a dask array whose blocks are drawn when they are read."""
+def lazy(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime, halo: float) -> Any:
+    """Return a dask array whose blocks are drawn when they are read.
+
+    Args:
+        draw: any box of it.
+        shape: of the new volume.
+        dtype: of its voxels.
+        runtime: asked whether to go on.
+        halo: sections of the new volume that a block is read with on both sides.
+    """
     import dask.array as da
 
+    edges = (lazy_depth(shape, halo), LAZY_EDGE, LAZY_EDGE)
+    chunks = tuple(tuple(min(e, n - i) for i in range(0, n, e)) for n, e in zip(shape, edges, strict=True))
     return da.map_blocks(
         _DrawBlock(draw, replace(runtime, progress=no_progress)),
-        chunks=_chunks(shape),
+        chunks=chunks,
         dtype=dtype,
         meta=np.empty((0, 0, 0), dtype),
         name=f"draw-{uuid4().hex}",
     )
 
 
-def mask(made_up: Sequence[bool], shape: Shape, *, is_lazy: bool) -> Any:
-    """Return the synthetic mask [z, y, x] uint8 of whole sections that were made up or not."""
+def lazy_depth(shape: Shape, halo: float) -> int:
+    """Return how many sections a lazy block holds."""
+    depth = STEP * min(DEEPEST // STEP, max(1, math.ceil(2 * halo / STEP)))
+    while depth > SHALLOWEST and depth * shape[1] * shape[2] > LAYER_VOXELS:
+        depth //= 2
+    return depth
+
+
+def mask(made_up: Sequence[bool], like: Any) -> Any:
+    """Return the synthetic mask [z, y, x] uint8 of whole sections that were made up or not, lazy like ``like``."""
     flags = np.asarray(made_up, np.uint8)[:, None, None]
-    if not is_lazy:
-        return np.ascontiguousarray(np.broadcast_to(flags, shape))
+    if isinstance(like, np.ndarray):
+        return np.ascontiguousarray(np.broadcast_to(flags, like.shape))
     import dask.array as da
 
-    z, y, x = _chunks(shape)
-    return da.broadcast_to(da.from_array(flags, chunks=(z, 1, 1)), shape, chunks=(z, y, x))
-
-
-def _chunks(shape: Shape) -> tuple[tuple[int, ...], ...]:
-    depth, height, width = LAZY_BLOCK
-    while depth > LEAST_DEPTH and depth * shape[1] * shape[2] > LAYER_VOXELS:
-        depth //= 2
-    edges = (depth, height, width)
-    return tuple(tuple(min(e, n - i) for i in range(0, n, e)) for n, e in zip(shape, edges, strict=True))
+    z, y, x = like.chunks
+    return da.broadcast_to(da.from_array(flags, chunks=(z, 1, 1)), like.shape, chunks=(z, y, x))
 
 
 class _DrawBlock:

@@ -9,6 +9,8 @@ A method, ours or a third party's, is tested by::
         task = "interpolate"
         id = "linear"
 
+and those of the tasks that make a whole new volume by the classes of :mod:`napari_emsynth.testing.volume_contract`.
+
 All laws are checked through the public task function, on phantoms of :mod:`napari_emsynth.testing.phantoms`. What a
 method does not promise is declared on the test class (``symmetric = False``), never skipped silently.
 
@@ -23,13 +25,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from napari_emsynth.errors import Cancelled, InputError
-from napari_emsynth.methods import get
+from napari_emsynth.errors import Cancelled
 from napari_emsynth.methods.interpolate import interpolate
 from napari_emsynth.methods.interpolate.gap import Gap
 from napari_emsynth.metrics import psnr
-from napari_emsynth.spec import CancelToken, MethodSpec, Result, Runtime
+from napari_emsynth.spec import CancelToken, Result, Runtime
 from napari_emsynth.testing.phantoms import Phantom, with_unknown
+from napari_emsynth.testing.spec_laws import SpecLaws, close
 from napari_emsynth.volume import Array, Volume
 
 DTYPES = ("uint8", "uint16", "int16", "float32", ">u2")
@@ -53,15 +55,7 @@ def _mask(shape: tuple[int, int, int] = SHAPE) -> Array:
     return mask
 
 
-def _close(a: Array, b: Array, tolerance: float) -> bool:
-    """Return whether two arrays agree within a share of their value range; NaN equals NaN."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    known = np.concatenate([a[np.isfinite(a)], b[np.isfinite(b)], [0.0]])
-    limit = tolerance * max(float(np.ptp(known)), 1e-12)
-    return a.shape == b.shape and bool(np.allclose(a, b, rtol=0, atol=limit, equal_nan=True))
-
-
-class MethodContract:
+class MethodContract(SpecLaws):
     """Inherit, name the method, and every law below is tested.
 
     Attributes:
@@ -75,8 +69,6 @@ class MethodContract:
         gain_db: how much better than the nearest section it must be on a phantom, in dB.
     """
 
-    task: ClassVar[str]
-    id: ClassVar[str]
     weights: ClassVar[str | None] = None
     symmetric: ClassVar[bool] = True
     affine: ClassVar[bool] = True
@@ -88,27 +80,6 @@ class MethodContract:
         """Run the method under test; the self-check is off unless asked for."""
         chosen: dict[str, Any] = {"selfcheck": False, "runtime": Runtime(device="cpu"), **options}
         return interpolate(volume, sections, method=self.id, weights=self.weights, **chosen)
-
-    @property
-    def spec(self) -> MethodSpec:
-        """What the method says of itself."""
-        return get(self.task, self.id)
-
-    def test_spec_says_what_a_menu_needs(self) -> None:
-        spec = self.spec
-        assert (spec.task, spec.id) == (self.task, self.id)
-        assert spec.title
-        assert spec.summary
-        assert spec.name == f"{self.task}/{self.id}"
-
-    def test_params_round_trip(self) -> None:
-        params = self.spec.params()
-        assert self.spec.params.from_json(json.loads(json.dumps(params.to_json()))) == params
-        for field in params.fields():
-            assert field.help
-            assert field.check(field.default) == field.default
-        with pytest.raises(InputError, match="no-such-name"):
-            self.spec.params.from_json({"no-such-name": 1})
 
     def test_only_marked_sections_change(self) -> None:
         volume = _stack()
@@ -158,7 +129,7 @@ class MethodContract:
             return
         data = _stack("float32").data
         plain = self.run(data, [MARKED]).volume.data
-        assert _close(self.run(data * 40 - 7, [MARKED]).volume.data, plain * 40 - 7, self.tolerance)
+        assert close(self.run(data * 40 - 7, [MARKED]).volume.data, plain * 40 - 7, self.tolerance)
 
     def test_reversed_stack_reversed_result(self) -> None:
         if not self.symmetric:
@@ -166,7 +137,7 @@ class MethodContract:
         data = _stack("float32").data
         up = self.run(data, [2, 3]).volume.data
         down = self.run(np.ascontiguousarray(data[::-1]), [SHAPE[0] - 1 - z for z in (2, 3)]).volume.data
-        assert _close(down[::-1], up, self.tolerance)
+        assert close(down[::-1], up, self.tolerance)
 
     def test_lazy_equals_eager(self) -> None:
         da = pytest.importorskip("dask.array")
@@ -179,7 +150,7 @@ class MethodContract:
             assert other.is_lazy
             assert other.data.shape == one.data.shape
             assert other.data.dtype == one.data.dtype
-            assert _close(other.data.compute(scheduler="synchronous"), one.data, self.tolerance)
+            assert close(other.data.compute(scheduler="synchronous"), one.data, self.tolerance)
 
     def test_lazy_computes_only_what_is_read(self) -> None:
         da = pytest.importorskip("dask.array")
@@ -204,7 +175,7 @@ class MethodContract:
         data = _stack("float32", (3, 96, 120)).data
         whole = self.run(data, [1]).volume.data
         tiled = self.run(data, [1], runtime=Runtime(device="cpu", tile=self.tile)).volume.data
-        assert _close(tiled, whole, self.tolerance)
+        assert close(tiled, whole, self.tolerance)
 
     def test_the_seed_decides(self) -> None:
         data = _stack().data

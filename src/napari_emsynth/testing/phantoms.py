@@ -3,12 +3,13 @@
 A phantom is a function of a real z: cells are Voronoi regions of points that drift smoothly, membranes are
 the dark lines between them, cytoplasm has a grey level per cell and a fine texture that moves with depth,
 mitochondria are dark bodies. ``clean(z)`` is that function without noise; ``volume()`` samples it at whole
-sections and adds camera noise that is independent from section to section.
+sections and adds camera noise that is independent from section to section. With ``jitter`` each section is sampled at
+positions moved by a known shift, exactly, without interpolating voxels.
 
 Conventions: z, y, x; clean intensities are 0 to 255, and :attr:`Phantom.scale` maps them to the dtype:
 uint8 as they are, uint16 and int16 (centred on zero) times 100, floats divided by 255.
 Laws: the same phantom gives the same voxels; ``clean`` is continuous in z; ``volume(noise=0)`` rounds
-``clean``.
+``clean``; section ``z`` of a jittered volume is ``clean(z, shifts[z])``, pull convention.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Phantom:
         drift: how far structures move from one section to the next, in px.
         cell_px: mean distance of neighbouring cells in px.
         voxel_nm: voxel size z, y, x in nm; None when unknown.
+        jitter: standard deviation of the sections' shifts, in px.
     """
 
     shape: Shape = (12, 64, 64)
@@ -51,6 +53,7 @@ class Phantom:
     drift: float = 0.7
     cell_px: float = 16.0
     voxel_nm: Triple | None = (10.0, 10.0, 10.0)
+    jitter: float = 0.0
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -62,12 +65,23 @@ class Phantom:
             return 1.0, -128.0 if dtype.kind == "i" else 0.0
         return 100.0, -12_800.0 if dtype.kind == "i" else 1_000.0
 
-    def clean(self, z: float) -> Float:
-        """Return the noise-free image [y, x] float32, 0 to 255, at any depth in sections."""
+    @property
+    def shifts(self) -> Float64:
+        """Known shifts [z, 2] (dy, dx) in px of the sections of :meth:`volume`; their mean is 0."""
+        drawn = np.random.default_rng((self.seed, 2**32)).normal(0.0, 1.0, (self.shape[0], 2))
+        return np.asarray(self.jitter * (drawn - drawn.mean(axis=0)))
+
+    def clean(self, z: float, shift: tuple[float, float] = (0.0, 0.0)) -> Float:
+        """Return the noise-free image [y, x] float32, 0 to 255, at any depth in sections.
+
+        Args:
+            z: depth in sections.
+            shift: (dy, dx) px; pixel p shows what is at p + shift.
+        """
         rng = np.random.default_rng(self.seed)
         points, grey, is_mito = self._cells(z, rng)
-        texture = self._texture(z, rng)
-        y, x = np.mgrid[: self.shape[1], : self.shape[2]]
+        texture = self._texture(z, rng, shift)
+        y, x = np.mgrid[: self.shape[1], : self.shape[2]] + np.reshape(shift, (2, 1, 1))
         where = np.stack([y.ravel(), x.ravel()], axis=1)
         distance, nearest = cKDTree(points).query(where, k=2)
         body = np.where(is_mito, MITOCHONDRION, CYTOPLASM) + grey
@@ -94,9 +108,9 @@ class Phantom:
         points = points + radius * np.concatenate([np.sin(phase), np.cos(phase)], axis=1)
         return points, rng.uniform(-20, 20, len(grid)), rng.random(len(grid)) < 0.25
 
-    def _texture(self, z: float, rng: np.random.Generator) -> Float64:
+    def _texture(self, z: float, rng: np.random.Generator, shift: tuple[float, float]) -> Float64:
         """Return a fine texture [y, x]: plane waves of 5 to 14 px that also oscillate in depth."""
-        y, x = (np.arange(n)[:, None] for n in self.shape[1:])
+        y, x = (np.arange(n)[:, None] + s for n, s in zip(self.shape[1:], shift, strict=True))
         out = np.zeros(self.shape[1:])
         for _ in range(12):
             angle, period = rng.uniform(0, 2 * np.pi), rng.uniform(5, 14)
@@ -114,11 +128,12 @@ class Phantom:
         return to_dtype(np.asarray(clean, dtype=np.float32) * gain + offset, native).astype(self.dtype)
 
     def volume(self) -> Volume:
-        """Return the sampled volume with noise."""
+        """Return the sampled volume with noise, and jitter if there is any."""
         sections = []
-        for z in range(self.shape[0]):
+        for z, (dy, dx) in enumerate(self.shifts):
             rng = np.random.default_rng((self.seed, z))
-            sections.append(self.to_dtype(self.clean(z) + rng.normal(0.0, 1.0, self.shape[1:]) * self.noise))
+            seen = self.clean(z, (float(dy), float(dx)))
+            sections.append(self.to_dtype(seen + rng.normal(0.0, 1.0, self.shape[1:]) * self.noise))
         # np.stack returns native byte order; the dtype asked for may be foreign.
         return Volume.of(np.stack(sections).astype(self.dtype), voxel_nm=self.voxel_nm, name="phantom")
 

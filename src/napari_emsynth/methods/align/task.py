@@ -71,10 +71,10 @@ def align(
     notices += request.scale_notices()
     job = Job.of(request)
     if source.is_lazy:
-        data = blocks.lazy(job, source.shape, source.dtype, request.runtime)
+        data = blocks.lazy(job, source.shape, source.dtype, request.runtime, request.built().halo[0])
     else:
         data = blocks.eager(job, source.shape, source.dtype, request.runtime, "aligning")
-    synthetic = blocks.mask([True] * source.shape[0], source.shape, is_lazy=source.is_lazy)
+    synthetic = blocks.mask([True] * source.shape[0], data)
     return Result(
         volume=Volume(data, source.grid, source.name, source.metadata),
         synthetic=Volume(synthetic, source.grid, f"{source.name} synthetic"),

@@ -74,10 +74,11 @@ def upsample(
     grid = job.lattice.grid(source.grid)
     made_up = [job.kept(section) is None for section in range(grid.shape[0])]
     if source.is_lazy:
-        data = blocks.lazy(job, grid.shape, source.dtype, request.runtime)
+        halo = request.built().halo[0] * job.lattice.factor
+        data = blocks.lazy(job, grid.shape, source.dtype, request.runtime, halo)
     else:
         data = blocks.eager(job, grid.shape, source.dtype, request.runtime, "upsampling")
-    synthetic = blocks.mask(made_up, grid.shape, is_lazy=source.is_lazy)
+    synthetic = blocks.mask(made_up, data)
     return Result(
         volume=Volume(data, grid, source.name, source.metadata),
         synthetic=Volume(synthetic, grid, f"{source.name} synthetic"),

@@ -1,0 +1,344 @@
+# ruff: noqa: D102 - a test's name is its law
+"""The laws every method must satisfy that makes a whole new volume: upsampling and alignment.
+
+A method, ours or a third party's, is tested by::
+
+    from napari_emsynth.testing.volume_contract import UpsampleContract
+
+    class Test(UpsampleContract):
+        task = "upsample"
+        id = "linear"
+
+All laws are checked through the public task function, on small phantoms: networks in three dimensions take their time.
+What a method does not promise is declared on the test class (``affine = False``), never skipped silently.
+
+This module needs pytest; nothing else in the package imports it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from napari_emsynth.errors import Cancelled, InputError
+from napari_emsynth.methods.align import align
+from napari_emsynth.methods.align.job import Job as AlignJob
+from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.upsample import upsample
+from napari_emsynth.methods.upsample.job import Job as UpsampleJob
+from napari_emsynth.methods.upsample.lattice import Lattice, Sampling
+from napari_emsynth.metrics import psnr
+from napari_emsynth.spec import CancelToken, Result, Runtime
+from napari_emsynth.testing.phantoms import Phantom, with_unknown
+from napari_emsynth.testing.spec_laws import SpecLaws, close
+from napari_emsynth.volume import Array, Volume
+
+DTYPES = ("uint8", "int16", "float32", ">u2")
+# Sections x rows x columns: two lines, an odd scrap.
+SIZES = ((3, 1, 5), (4, 7, 3))
+SHAPE = (5, 20, 24)
+VOXEL_NM = (30.0, 10.0, 10.0)
+
+
+def _stack(dtype: str = "uint8", shape: tuple[int, int, int] = SHAPE) -> Volume:
+    volume = Phantom(shape=shape, dtype=dtype, voxel_nm=VOXEL_NM).volume()
+    # A method that writes to its input fails here and now.
+    volume.data.flags.writeable = False
+    return volume
+
+
+class VolumeContract(SpecLaws):
+    """The laws that upsampling and alignment share.
+
+    Attributes:
+        weights: name or file; None takes the method's default.
+        symmetric: a stack upside down gives the result upside down.
+        affine: a stack times a gain plus an offset gives the result times that gain plus that offset.
+        tile: edge in px at which tiled is compared with whole.
+        tolerance: what equals means between runs that order their sums differently, as a share of the value range.
+        gain_db: how much nearer to a phantom's truth it must be than what costs nothing, in dB.
+    """
+
+    weights: ClassVar[str | None] = None
+    symmetric: ClassVar[bool] = True
+    affine: ClassVar[bool] = True
+    tile: ClassVar[int] = 8
+    tolerance: ClassVar[float] = 0.005
+    gain_db: ClassVar[float] = 0.5
+
+    def run(self, volume: Any, **options: Any) -> Result:
+        """Run the method under test; the self-check is off unless asked for."""
+        raise NotImplementedError
+
+    def job(self, volume: Volume) -> Any:
+        """Return what draws any box of the result."""
+        raise NotImplementedError
+
+    def asked(self, runtime: Runtime) -> Any:
+        """Call the built method itself."""
+        raise NotImplementedError
+
+    def request(self, volume: Volume, runtime: Runtime | None = None) -> Request:
+        """Return the request that the task would make."""
+        return Request.of(
+            self.spec.task,
+            volume,
+            self.id,
+            weights=self.weights,
+            params=None,
+            voxel_nm=None,
+            runtime=runtime or Runtime(device="cpu"),
+        )
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_dtypes_tell_the_same_story(self, dtype: str) -> None:
+        phantom = Phantom(shape=SHAPE, dtype=dtype)
+        drawn = self.run(_stack(dtype)).volume
+        assert drawn.data.dtype == np.dtype(dtype).newbyteorder("=")
+        gain, offset = phantom.scale
+        reference = self.run(_stack("float32")).volume.data * 255
+        grey = (drawn.data.astype(np.float64) - offset) / gain
+        assert np.abs(grey - reference).mean() < 1.0
+
+    @pytest.mark.parametrize(("dtype", "value"), [("uint8", 137), ("int16", -500), ("float32", 0.25)])
+    def test_constant_in_constant_out(self, dtype: str, value: float) -> None:
+        drawn = self.run(np.full(SHAPE, value, dtype)).volume.data
+        assert np.abs(drawn.astype(np.float64) - value).max() <= 1e-5 * abs(value)
+
+    def test_gain_and_offset_pass_through(self) -> None:
+        if not self.affine:
+            return
+        data = _stack("float32").data
+        plain = self.run(data).volume.data
+        assert close(self.run(data * 40 - 7).volume.data, plain * 40 - 7, self.tolerance)
+
+    def test_reversed_stack_reversed_result(self) -> None:
+        if not self.symmetric:
+            return
+        data = _stack("float32").data
+        up, down = (self.run(d).volume.data for d in (data, np.ascontiguousarray(data[::-1])))
+        assert close(down[::-1], up, self.tolerance)
+
+    def test_lazy_equals_eager(self) -> None:
+        da = pytest.importorskip("dask.array")
+        data = _stack().data
+        eager, lazy = self.run(data), self.run(da.from_array(data, chunks=(2, 11, 13)))
+        for one, other in ((eager.volume, lazy.volume), (eager.synthetic, lazy.synthetic)):
+            assert other.is_lazy
+            assert other.data.shape == one.data.shape
+            assert other.data.dtype == one.data.dtype
+            assert close(other.data.compute(scheduler="synchronous"), one.data, self.tolerance)
+        assert eager.provenance["sections"] == lazy.provenance["sections"]
+
+    def test_any_box_equals_the_whole(self) -> None:
+        volume = _stack("float32", (6, 40, 24))
+        whole = self.run(volume).volume.data
+        z = whole.shape[0]
+        for box in (np.s_[2:4, 16:33, 5:24], np.s_[z - 1 : z, 39:40, 0:1]):
+            part = self.job(volume)(box, Runtime(device="cpu"))
+            assert close(part, whole[box], self.tolerance)
+
+    def test_tiled_equals_whole(self) -> None:
+        volume = _stack("float32", (3, 24, 28))
+        whole, tiled = (
+            self.run(volume, runtime=Runtime(device="cpu", tile=tile)).volume.data
+            for tile in (None, self.tile)
+        )
+        assert close(tiled, whole, self.tolerance)
+
+    def test_the_seed_decides(self) -> None:
+        data = _stack(shape=(3, 16, 16)).data
+        for seed in (0, 7):
+            one, other = (self.run(data, runtime=Runtime(device="cpu", seed=seed)) for _ in range(2))
+            assert (one.volume.data == other.volume.data).all()
+            assert one.provenance["seed"] == seed
+
+    def test_unknown_voxels_stay_unknown_and_do_not_spread(self) -> None:
+        volume = with_unknown(_stack("float32"), 0.2)
+        drawn = self.run(volume).volume.data
+        unknown = np.isnan(volume.data[0])
+        assert (np.isnan(drawn) == unknown).all()
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_odd_and_tiny_sizes(self, size: tuple[int, int, int]) -> None:
+        result = self.run(_stack(shape=size))
+        assert result.volume.shape[1:] == size[1:]
+        assert result.volume.shape == result.synthetic.shape == result.volume.grid.shape
+
+    def test_provenance_survives_json(self) -> None:
+        result = self.run(_stack(shape=(7, 20, 24)), selfcheck=True)
+        record = json.loads(json.dumps(result.provenance, allow_nan=False))
+        assert record == result.provenance
+        assert (record["task"], record["method"]) == (self.task, self.id)
+        assert self.spec.params.from_json(record["params"]) == self.spec.params()
+        assert (record["weights"] is None) == (not self.spec.weights)
+        made = [int(z) for z in np.flatnonzero(result.synthetic.data.any(axis=(1, 2)))]
+        assert [entry["section"] for entry in record["sections"]] == made
+        assert {"beats_floors", "n"} <= record["selfcheck"].keys()
+
+    def test_a_result_that_is_all_made_up_says_so(self) -> None:
+        result = self.run(_stack(shape=(3, 16, 16)))
+        if result.synthetic.data.all():
+            assert any("every voxel" in line for line in result.provenance["notices"])
+
+    def test_the_built_method_asks_before_it_computes(self) -> None:
+        token = CancelToken()
+        token.cancel()
+        with pytest.raises(Cancelled):
+            self.asked(Runtime(device="cpu", cancel=token))
+
+    def test_cancel_stops_it(self) -> None:
+        token = CancelToken()
+        token.cancel()
+        with pytest.raises(Cancelled):
+            self.run(_stack(), runtime=Runtime(device="cpu", cancel=token))
+
+
+class UpsampleContract(VolumeContract):
+    """Inherit, name the method, and every law of upsampling is tested."""
+
+    @property
+    def factor(self) -> float:
+        """What most laws are tested with: the least the method can do."""
+        return min(self.spec.factors or (2,))
+
+    @property
+    def sampling(self) -> Sampling:
+        """What most laws are tested with: the method's first."""
+        return "slab" if self.spec.samplings[:1] == ("slab",) else "point"
+
+    def run(self, volume: Any, **options: Any) -> Result:
+        """Upsample by the method under test."""
+        chosen: dict[str, Any] = {
+            "factor": self.factor,
+            "sampling": self.sampling,
+            "selfcheck": False,
+            "runtime": Runtime(device="cpu"),
+            **options,
+        }
+        return upsample(volume, method=self.id, weights=self.weights, **chosen)
+
+    def job(self, volume: Volume) -> Any:
+        """Return what draws any box of the upsampled volume."""
+        return UpsampleJob.of(self.request(volume), Lattice(volume.shape[0], self.factor, self.sampling))
+
+    def asked(self, runtime: Runtime) -> Any:
+        """Ask the built method for a section half way."""
+        block = np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32)
+        return self.request(_stack(), runtime).built()(block, [0.5], runtime)
+
+    def _cases(self) -> list[tuple[float, Sampling]]:
+        factors = self.spec.factors or (2, 3, 2.5)
+        known: list[tuple[float, Sampling]] = []
+        for sampling in self.spec.samplings or ("point",):
+            known += [
+                (f, "slab" if sampling == "slab" else "point")
+                for f in factors
+                if sampling == "point" or f == int(f)
+            ]
+        return known
+
+    def test_every_factor_and_sampling_keeps_its_grid_law(self) -> None:
+        volume = _stack(shape=(4, 12, 14))
+        for factor, sampling in self._cases():
+            result = self.run(volume, factor=factor, sampling=sampling)
+            assert result.volume.grid == Lattice(4, factor, sampling).grid(volume.grid)
+            assert result.synthetic.grid == result.volume.grid
+            assert result.volume.data.shape == result.volume.grid.shape
+            assert (result.provenance["factor"], result.provenance["sampling"]) == (factor, sampling)
+
+    def test_what_it_keeps_is_bit_identical_and_what_it_made_is_marked(self) -> None:
+        if "point" not in (self.spec.samplings or ("point",)):
+            return
+        volume = _stack()
+        result = self.run(volume, sampling="point")
+        step = int(self.factor)
+        if self.spec.keeps_acquired:
+            assert (result.volume.data[::step] == volume.data).all()
+            assert (result.synthetic.data[::step] == 0).all()
+            made = np.delete(result.synthetic.data, np.s_[::step], axis=0)
+        else:
+            made = result.synthetic.data
+        assert result.synthetic.data.dtype == np.uint8
+        assert (made == 1).all()
+
+    def test_lazy_computes_only_what_is_read(self) -> None:
+        da = pytest.importorskip("dask.array")
+        read = []
+
+        def spy(block: Array, block_info: Any = None) -> Array:
+            read.append(block_info[0]["chunk-location"][0])
+            return block
+
+        count = 200
+        source = da.zeros((count, 4, 4), chunks=(1, 4, 4), dtype=np.uint8).map_blocks(
+            spy, dtype=np.uint8, meta=np.zeros((0, 0, 0), np.uint8)
+        )
+        lazy = self.run(source)
+        read.clear()
+        lazy.volume.section(lazy.volume.shape[0] - 1)
+        assert set(read) <= set(range(count // 2, count))
+
+    def test_nearer_to_the_hidden_sections_than_the_nearest_is(self) -> None:
+        factor = int(self.factor)
+        phantom = Phantom(shape=(9, 40, 40), drift=1.0)
+        truth = np.stack([phantom.clean(z) for z in range(9)])
+        hidden = [z for z in range(2, 7) if z % factor]
+        thin = phantom.volume().data[::factor]
+        drawn = self.run(Volume.of(thin), sampling="point").volume.data
+        floor = np.stack([thin[z // factor] for z in hidden])
+        assert psnr(drawn[hidden], truth[hidden]) > psnr(floor, truth[hidden]) + self.gain_db
+
+    def test_what_it_cannot_do_is_refused_in_one_line(self) -> None:
+        for options in ({"factor": 13}, {"factor": 1}, {"factor": "x"}, {"sampling": "cubic"}):
+            with pytest.raises(InputError) as caught:
+                self.run(_stack(), **options)
+            assert "\n" not in str(caught.value)
+        with pytest.raises(InputError, match="limit is 2 sections"):
+            self.run(_stack(shape=(1, 8, 8)))
+
+
+class AlignContract(VolumeContract):
+    """Inherit, name the method, and every law of alignment is tested.
+
+    A stack upside down need not give the result upside down: declare ``symmetric = True`` where it must.
+    """
+
+    symmetric: ClassVar[bool] = False
+
+    def run(self, volume: Any, **options: Any) -> Result:
+        """Align by the method under test."""
+        chosen: dict[str, Any] = {"selfcheck": False, "runtime": Runtime(device="cpu"), **options}
+        return align(volume, method=self.id, weights=self.weights, **chosen)
+
+    def job(self, volume: Volume) -> Any:
+        """Return what draws any box of the aligned volume."""
+        return AlignJob.of(self.request(volume))
+
+    def asked(self, runtime: Runtime) -> Any:
+        """Ask the built method to align a block."""
+        block = np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32)
+        return self.request(_stack(), runtime).built()(block, runtime)
+
+    def test_the_grid_stays_and_every_voxel_is_marked(self) -> None:
+        volume = _stack()
+        result = self.run(volume)
+        assert result.volume.grid == result.synthetic.grid == volume.grid
+        assert result.synthetic.data.dtype == np.uint8
+        assert (result.synthetic.data == 1).all()
+        assert {entry["treatment"] for entry in result.provenance["sections"]} == {"redrawn"}
+
+    def test_a_known_jitter_becomes_smaller(self) -> None:
+        phantom = Phantom(shape=(9, 48, 48), jitter=1.0, noise=2.0)
+        truth = replace(phantom, jitter=0.0).volume().data[2:7]
+        before = phantom.volume()
+        after = self.run(before).volume.data[2:7]
+        assert psnr(after, truth) > psnr(before.data[2:7], truth) + self.gain_db
+
+    def test_too_few_sections_are_refused(self) -> None:
+        with pytest.raises(InputError, match="limit is 3 sections"):
+            self.run(_stack(shape=(2, 8, 8)))

@@ -1,0 +1,6 @@
+from napari_emsynth.testing.volume_contract import UpsampleContract
+
+
+class Test(UpsampleContract):
+    task = "upsample"
+    id = "linear"
