@@ -59,7 +59,7 @@ def changed(settings: MethodSettings, names: tuple[str, ...]) -> dict[str, Any]:
 
 def keywords(settings: MethodSettings) -> str:
     """Return what every call is given, whatever its task: method, weights, parameters, runtime."""
-    words = {"method": settings.method}
+    words = {"method": settings.method} if settings.method else {}
     if settings.weights:
         words["weights"] = settings.weights
     if settings.params:
@@ -115,7 +115,7 @@ def _command(settings: Settings, volume: Volume, source: str, out: str, what: li
 
 def flags(settings: MethodSettings, volume: Volume) -> list[str]:
     """Return the words every command takes, whatever its task: method, weights, parameters, runtime, voxel size."""
-    words = ["--method", settings.method]
+    words = ["--method", settings.method] if settings.method else []
     if settings.weights:
         words += ["--weights", settings.weights]
     for name, value in settings.params.items():

@@ -162,6 +162,8 @@ class MethodForm(QWidget):
             # Another method's parameters: this one starts from its defaults.
             fresh.set_value(self._params_class()())
         self._form_box.replaceWidget(self.params, fresh)
+        # Out of the layout it would lie over the rows until it is gone.
+        self.params.hide()
         self.params.deleteLater()
         self.params = fresh
         fresh.value_changed.connect(self._changed)

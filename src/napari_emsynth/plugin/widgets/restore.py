@@ -23,6 +23,7 @@ from napari_emsynth.plugin import layers as layer_tools
 from napari_emsynth.plugin.commands import copy
 from napari_emsynth.plugin.marks import change, without
 from napari_emsynth.plugin.widgets.blink import BlinkKey
+from napari_emsynth.plugin.widgets.buttons import HistoryButtons, button, rows
 from napari_emsynth.plugin.widgets.dock import Dock
 from napari_emsynth.plugin.widgets.job_bar import JobBar
 from napari_emsynth.plugin.widgets.layer_box import LayerBox
@@ -61,7 +62,6 @@ class RestoreSections(Dock):
         self._lay_out()
         self._connect()
         self._layer_changed()
-        self._refresh_history()
         if session.engine is not None:
             self.form.set_engine(session.engine)
         session.load_engine()
@@ -150,12 +150,6 @@ class RestoreSections(Dock):
         self.table.set_marks(self.session.marks_of(self.layer()))
         self._ask_preview(anew=True)
 
-    def _refresh_history(self) -> None:
-        history = self.session.history
-        for button, steps, word in ((self.undo, history.done, "Undo"), (self.redo, history.undone, "Redo")):
-            button.setEnabled(bool(steps))
-            button.setToolTip(f"{word}: {steps[-1].title}" if steps else f"Nothing to {word.lower()}")
-
     def _settings_changed(self) -> None:
         self.session.set_settings(self.form.value())
         self._ask_preview(anew=True)
@@ -235,22 +229,24 @@ class RestoreSections(Dock):
         self.body.addWidget(self.notices)
         self.body.addStretch(1)
         self.foot.addWidget(self.job_bar)
-        self.foot.addLayout(self._history_buttons())
+        self.history = HistoryButtons(self.session)
+        self.undo, self.redo = self.history.undo, self.history.redo
+        self.foot.addWidget(self.history)
+        self.foot.addLayout(self._output_buttons())
 
     def _mark_buttons(self) -> QVBoxLayout:
-        self.add_damaged = _button("+ Damaged", "Mark the section on screen as damaged: it is replaced")
-        self.add_missing = _button("+ Missing", "A section is missing before the one on screen: insert one")
-        self.remove = _button("Remove", "Take the selected marks away; all when none is selected")
-        self.from_ = _button("From...", "Mark what is detected, or drawn in a labels or shapes layer")
+        self.add_damaged = button("+ Damaged", "Mark the section on screen as damaged: it is replaced")
+        self.add_missing = button("+ Missing", "A section is missing before the one on screen: insert one")
+        self.remove = button("Remove", "Take the selected marks away; all when none is selected")
+        self.from_ = button("From...", "Mark what is detected, or drawn in a labels or shapes layer")
         self.mask_menu = QMenu(self)
         self.from_.setMenu(self.mask_menu)
-        return _rows((self.add_damaged, self.add_missing), (self.from_, self.remove))
+        return rows((self.add_damaged, self.add_missing), (self.from_, self.remove))
 
-    def _history_buttons(self) -> QVBoxLayout:
-        self.undo, self.redo = _button("Undo", ""), _button("Redo", "")
-        self.copy = _button("Copy as code", "Copy the repair as Python and as one command line")
-        self.save = _button("Export...", "Write the result, its mask and its record to a file")
-        return _rows((self.undo, self.redo), (self.copy, self.save))
+    def _output_buttons(self) -> QVBoxLayout:
+        self.copy = button("Copy as code", "Copy the repair as Python and as one command line")
+        self.save = button("Export...", "Write the result, its mask and its record to a file")
+        return rows((self.copy, self.save))
 
     def _connect(self) -> None:
         session = self.session
@@ -268,12 +264,9 @@ class RestoreSections(Dock):
         self.compare.released.connect(lambda: session.compare(False))
         self.notices.floor_asked.connect(lambda: session.use_floor())
         self.job_bar.run_asked.connect(self.run)
-        self.undo.clicked.connect(lambda: session.undo())
-        self.redo.clicked.connect(lambda: session.redo())
         self.copy.clicked.connect(lambda: self.copy_code())
         self.save.clicked.connect(lambda: self.export())
         session.marks_changed.connect(self._refresh_marks)
-        session.results_changed.connect(self._refresh_history)
         session.engine_loaded.connect(lambda: self.form.set_engine(session.engine))
         session.settings_changed.connect(self._settings_from_session)
         session.noticed.connect(self.notices.show_lines)
@@ -287,25 +280,3 @@ class RestoreSections(Dock):
     def _treatment_chosen(self, row: int, treatment: str) -> None:
         marks = change(self.session.marks_of(self.layer()), row, treatment)  # type: ignore[arg-type]
         self.session.set_marks(self.layer(), marks, "Change a mark")
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button
-
-
-def _rows(*rows: tuple[QWidget, ...]) -> QVBoxLayout:
-    """Return buttons in rows of equal width."""
-    column = QVBoxLayout()
-    column.setSpacing(3)
-    for widgets in rows:
-        row = QHBoxLayout()
-        row.setSpacing(3)
-        for widget in widgets:
-            policy = widget.sizePolicy()
-            policy.setHorizontalPolicy(policy.Policy.Ignored)
-            widget.setSizePolicy(policy)
-            row.addWidget(widget)
-        column.addLayout(row)
-    return column

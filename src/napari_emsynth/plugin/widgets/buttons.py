@@ -1,0 +1,53 @@
+"""Buttons in rows, and undo and redo that follow a session."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_emsynth.plugin.session import Session
+
+
+def button(text: str, tip: str) -> QPushButton:
+    """Return a push button with a tooltip."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    return made
+
+
+def rows(*rows_of: tuple[QWidget, ...]) -> QVBoxLayout:
+    """Return widgets in rows of equal width."""
+    column = QVBoxLayout()
+    column.setSpacing(3)
+    for widgets in rows_of:
+        row = QHBoxLayout()
+        row.setSpacing(3)
+        for widget in widgets:
+            policy = widget.sizePolicy()
+            policy.setHorizontalPolicy(policy.Policy.Ignored)
+            widget.setSizePolicy(policy)
+            row.addWidget(widget)
+        column.addLayout(row)
+    return column
+
+
+class HistoryButtons(QWidget):
+    """Undo and Redo, which say what they would do."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.undo, self.redo = button("Undo", ""), button("Redo", "")
+        layout = rows((self.undo, self.redo))
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.setLayout(layout)
+        self.undo.clicked.connect(lambda: session.undo())
+        self.redo.clicked.connect(lambda: session.redo())
+        session.results_changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the history as it is."""
+        history = self._session.history
+        for made, steps, word in ((self.undo, history.done, "Undo"), (self.redo, history.undone, "Redo")):
+            made.setEnabled(bool(steps))
+            made.setToolTip(f"{word}: {steps[-1].title}" if steps else f"Nothing to {word.lower()}")

@@ -1,0 +1,236 @@
+"""Planes of a volume before and after, side by side, in true proportions.
+
+Conventions: lengths are in the layer's own units, whatever they are; each plane has one view, which both its panes
+show, so that what is beside each other is the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QPointF, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QPainter
+from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_emsynth.plugin.volume_run import Picture, Plane
+from napari_emsynth.volume import Array
+
+# Reslices are long and low: this much of their length is left out at first, so that sections can be told apart.
+STRIP_ZOOM = 5.0
+LOWEST_PX, SPACING_PX = 32, 4
+# As high as it is wide, at most.
+TALLEST = 1.0
+STEP = 1.25
+FAINT = 0.35
+
+
+class View:
+    """Where a plane's two panes look: a point (down, across) in length units, and pixels of the screen a unit."""
+
+    def __init__(self) -> None:
+        self.down = self.across = 0.0
+        self.zoom = 1.0
+
+    def fit(self, picture: Picture, width_px: float, most_px: float) -> float:
+        """Look at the middle of a picture; return how many pixels it is high.
+
+        Low pictures are enlarged up to :data:`STRIP_ZOOM` times, as far as they stay below ``most_px``.
+        """
+        self.down, self.across = picture.top + picture.height / 2, picture.left + picture.width / 2
+        whole = width_px / picture.width
+        self.zoom = min(max(whole, most_px / picture.height), STRIP_ZOOM * whole)
+        if whole * picture.height > most_px:
+            self.zoom = most_px / picture.height
+        return min(most_px, self.zoom * picture.height)
+
+
+class Pane(QWidget):
+    """Paints one picture.
+
+    Signals:
+        moved: the view was moved or zoomed by the user.
+        enlarge_asked: a double click.
+    """
+
+    moved = Signal()
+    enlarge_asked = Signal()
+
+    def __init__(self, name: str, view: View, *, wheel_zooms: bool) -> None:
+        super().__init__()
+        self._name, self._view, self._wheel_zooms = name, view, wheel_zooms
+        self._picture: Picture | None = None
+        self._image = QImage()
+        self._grip: QPointF | None = None
+        self.is_faint = False
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    @property
+    def picture(self) -> Picture | None:
+        """What is shown."""
+        return self._picture
+
+    def show_picture(self, picture: Picture, look: dict[str, Any]) -> None:
+        """Show another picture, in the colours of a layer."""
+        self._picture, self._image = picture, coloured(picture.pixels, look)
+        self.update()
+
+    def target(self) -> QRectF:
+        """Return where the picture lies, in pixels of the pane."""
+        assert self._picture is not None
+        p, v = self._picture, self._view
+        left = (p.left - v.across) * v.zoom + self.width() / 2
+        top = (p.top - v.down) * v.zoom + self.height() / 2
+        return QRectF(left, top, p.width * v.zoom, p.height * v.zoom)
+
+    def paintEvent(self, _event: Any) -> None:  # noqa: N802 - Qt's name
+        """Paint the picture and its name."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), QColor(0, 0, 0))
+        if self._picture is not None:
+            painter.setOpacity(FAINT if self.is_faint else 1.0)
+            painter.drawImage(self.target(), self._image)
+            painter.setOpacity(1.0)
+        # Readable on any grey.
+        corner = painter.fontMetrics().boundingRect(self._name).adjusted(-2, 0, 4, 0)
+        corner.moveTo(0, 0)
+        painter.fillRect(corner, QColor(0, 0, 0, 150))
+        painter.setPen(QColor(240, 240, 240))
+        painter.drawText(corner, Qt.AlignmentFlag.AlignCenter, self._name)
+        painter.end()
+
+    def mousePressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Take hold of the picture."""
+        self._grip = event.position()
+
+    def mouseMoveEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Move it."""
+        if self._grip is not None:
+            by = event.position() - self._grip
+            self._grip = event.position()
+            self._view.across -= by.x() / self._view.zoom
+            self._view.down -= by.y() / self._view.zoom
+            self.moved.emit()
+
+    def mouseReleaseEvent(self, _event: Any) -> None:  # noqa: N802 - Qt's name
+        """Let go."""
+        self._grip = None
+
+    def mouseDoubleClickEvent(self, _event: Any) -> None:  # noqa: N802 - Qt's name
+        """Ask for a larger view."""
+        self.enlarge_asked.emit()
+
+    def wheelEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Zoom about the pointer; in a dock the wheel is left to scrolling."""
+        if not self._wheel_zooms:
+            event.ignore()
+            return
+        by = STEP if event.angleDelta().y() > 0 else 1 / STEP
+        at, v = event.position(), self._view
+        # The point under the pointer stays there.
+        v.across += (at.x() - self.width() / 2) / v.zoom * (1 - 1 / by)
+        v.down += (at.y() - self.height() / 2) / v.zoom * (1 - 1 / by)
+        v.zoom *= by
+        self.moved.emit()
+
+
+class Reslices(QWidget):
+    """Rows of planes, before on the left and after on the right.
+
+    Signals:
+        enlarge_asked: a pane was double-clicked.
+    """
+
+    enlarge_asked = Signal()
+
+    def __init__(self, names: Sequence[str] = ("xy", "xz", "yz"), *, wheel_zooms: bool = False) -> None:
+        super().__init__()
+        self.views = {name: View() for name in names}
+        self.panes: dict[str, tuple[Pane, Pane]] = {}
+        self._planes: dict[str, Plane] = {}
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(SPACING_PX)
+        for column, word in enumerate(("before", "after")):
+            grid.addWidget(QLabel(word), 0, column, Qt.AlignmentFlag.AlignHCenter)
+            grid.setColumnStretch(column, 1)
+        for row, (name, view) in enumerate(self.views.items(), 1):
+            pair = tuple(Pane(name, view, wheel_zooms=wheel_zooms) for _ in range(2))
+            self.panes[name] = (pair[0], pair[1])
+            for column, pane in enumerate(pair):
+                grid.addWidget(pane, row, column)
+                pane.moved.connect(self._repaint)
+                pane.enlarge_asked.connect(self.enlarge_asked)
+
+    def show_planes(self, planes: Sequence[Plane], look: dict[str, Any]) -> None:
+        """Show other planes in the colours of a layer; those whose name is not among ours are passed over."""
+        self._planes = {plane.name: plane for plane in planes if plane.name in self.views}
+        for name, plane in self._planes.items():
+            before, after = self.panes[name]
+            before.show_picture(plane.before, look)
+            after.show_picture(plane.after, look)
+        self.set_faint(False)
+        self.fit()
+
+    def set_faint(self, faint: bool) -> None:
+        """Show the pictures faintly: they are of other settings than those chosen now."""
+        for pair in self.panes.values():
+            for pane in pair:
+                pane.is_faint = faint
+                pane.update()
+
+    def fit(self) -> None:
+        """Look at the middle of every plane, and give every pane the height it needs."""
+        width = max(1.0, (self.width() - SPACING_PX) / 2)
+        for name, plane in self._planes.items():
+            height = self.views[name].fit(plane.before, width, TALLEST * width)
+            for pane in self.panes[name]:
+                pane.setFixedHeight(max(LOWEST_PX, round(height)))
+        self._repaint()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Heights follow the width."""
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.fit()
+
+    def _repaint(self) -> None:
+        for pair in self.panes.values():
+            for pane in pair:
+                pane.update()
+
+
+class LargeReslices(QDialog):
+    """The same planes in a window of their own: the wheel zooms, dragging moves.
+
+    Args:
+        parent: the window.
+        planes: what to show.
+        look: colours of the layer.
+        title: what it is of.
+    """
+
+    def __init__(self, parent: QWidget, planes: Sequence[Plane], look: dict[str, Any], title: str) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(title)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.reslices = Reslices(("xz", "yz"), wheel_zooms=True)
+        hint = QLabel("wheel: zoom, drag: move; both sides show the same place")
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.reslices)
+        layout.addWidget(hint)
+        layout.addStretch(1)
+        self.resize(1100, 600)
+        self.reslices.show_planes(planes, look)
+
+
+def coloured(pixels: Array, look: dict[str, Any]) -> QImage:
+    """Return pixels [rows, columns] as a layer with these contrast limits, gamma and colour map shows them."""
+    low, high = (float(v) for v in look["contrast_limits"])
+    share = np.clip((np.nan_to_num(pixels.astype(np.float32)) - low) / max(high - low, 1e-12), 0, 1)
+    table = (255 * np.asarray(look["colormap"].map(np.linspace(0, 1, 256)))).round().astype(np.uint8)
+    colours = np.ascontiguousarray(table[(255 * share ** float(look["gamma"])).round().astype(np.uint8)])
+    rows, columns = pixels.shape
+    # A copy: the array is gone when we return.
+    return QImage(colours.data, columns, rows, 4 * columns, QImage.Format.Format_RGBA8888).copy()
