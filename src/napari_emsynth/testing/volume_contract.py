@@ -138,7 +138,7 @@ class VolumeContract(SpecLaws):
         volume = _stack("float32", (6, 40, 24))
         whole = self.run(volume).volume.data
         z = whole.shape[0]
-        for box in (np.s_[2:4, 16:33, 5:24], np.s_[z - 1 : z, 39:40, 0:1]):
+        for box in (np.s_[3:5, 16:33, 5:24], np.s_[z - 1 : z, 39:40, 0:1]):
             part = self.job(volume)(box, Runtime(device="cpu"))
             assert close(part, whole[box], self.tolerance)
 

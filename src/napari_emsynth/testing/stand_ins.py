@@ -1,0 +1,103 @@
+"""Small methods that stand for networks: what laws, commands and docks are tried on.
+
+They are registered as another package's would be: by an entry point that names :data:`DOUBLER` or what
+:func:`redrawing` returns. All redraw acquired voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from napari_emsynth.params import Params, param
+from napari_emsynth.spec import MethodSpec, Runtime
+from napari_emsynth.volume import Float
+
+Halo = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Redraw:
+    """An aligner made of a function of a block.
+
+    Args:
+        fn: [z, y, x] -> [z, y, x].
+        halo: voxels that ``fn`` looks at around what it answers.
+    """
+
+    fn: Callable[[Float], Float]
+    halo: Halo
+
+    def __call__(self, block: Float, runtime: Runtime) -> Float:
+        """Apply the function."""
+        runtime.cancel.check()
+        return np.asarray(self.fn(block), np.float32)
+
+
+def smooth(block: Float) -> Float:
+    """Return the mean of every voxel and its neighbours along z; reflects at the faces."""
+    return np.asarray(uniform_filter(block, (3, 1, 1), mode="mirror"), np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrengthParams(Params):
+    """What a stand-in can be told."""
+
+    strength: float = param(1.0, "Share of the new voxel in the answer.", low=0.0, high=1.0, step=0.1)
+
+
+def redrawing(fn: Callable[[Float], Float] = smooth, halo: Halo = (1, 0, 0)) -> MethodSpec:
+    """Return an align method ``stand-in-NAME`` that applies ``fn`` to every block.
+
+    Args:
+        fn: [z, y, x] normalised -> the same shape.
+        halo: voxels that ``fn`` looks at around what it answers.
+    """
+
+    def build(params: Any, runtime: Runtime, weights: str | None) -> Redraw:  # noqa: ARG001 - the common signature
+        share = np.float32(params.strength)
+        return Redraw(lambda block: share * fn(block) + (1 - share) * block, halo)
+
+    return MethodSpec(
+        task="align",
+        id=f"stand-in-{fn.__name__.replace('_', '-')}",
+        title="Stand-in",
+        summary="Stands for a network that redraws a stack.",
+        params=StrengthParams,
+        build=build,
+        keeps_acquired=False,
+    )
+
+
+class Doubler:
+    """An upsampler that redraws every section as nine parts of itself and one of the section below."""
+
+    halo = (1, 0, 0)
+
+    def __call__(self, block: Float, positions: Sequence[float], runtime: Runtime) -> Float:
+        """Mix the sections around every position."""
+        runtime.cancel.check()
+        last = len(block) - 1
+        out = np.empty((len(positions), *block.shape[1:]), np.float32)
+        for k, position in enumerate(positions):
+            b = min(int(position), last)
+            t = np.float32(position - b)
+            linear = (1 - t) * block[b] + t * block[min(b + 1, last)]
+            out[k] = 0.9 * linear + 0.1 * block[b - 1 if b else min(1, last)]
+        return out
+
+
+DOUBLER = MethodSpec(
+    task="upsample",
+    id="stand-in-doubler",
+    title="Stand-in",
+    summary="Stands for a network that doubles the sections and redraws them.",
+    build=lambda params, runtime, weights: Doubler(),  # noqa: ARG005 - the common signature
+    keeps_acquired=False,
+    factors=(2,),
+    samplings=("point",),
+)
