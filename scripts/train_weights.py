@@ -1,8 +1,8 @@
 """Train the bundled weights of a method from the training volumes: the recipe that made every bundled file.
 
 Usage:
-    python scripts/train_weights.py train interpolate/emsynth --data FOLDER --minutes 120
-    python scripts/train_weights.py finish interpolate/emsynth --data FOLDER
+    python scripts/train_weights.py train interpolate/emsynth accurate --data FOLDER --minutes 120
+    python scripts/train_weights.py finish interpolate/emsynth accurate --data FOLDER
 
 ``train`` resumes by itself after a kill (checkpoints in --runs). ``finish`` writes the best weights and their card,
 with figures measured on the eval volumes, into the package.
@@ -46,6 +46,7 @@ EVAL = [("fib25_eval", gap) for gap in (1, 2, 3, 4)] + [
 
 app = typer.Typer(add_completion=False)
 Name = Annotated[str, typer.Argument(help="TASK/ID")]
+Weights = Annotated[str, typer.Argument(help="name of the weights to make, such as accurate")]
 Data = Annotated[Path, typer.Option(help="folder of the training and eval volumes")]
 
 
@@ -61,35 +62,51 @@ def fib25(folder: Path) -> TrainingData:
     )
 
 
-def checkpoint_of(runs: Path, name: str) -> Path:
+def checkpoint_of(runs: Path, name: str, weights: str) -> Path:
     """Where a run keeps its checkpoint."""
-    return runs / (name.replace("/", "-") + ".ckpt.safetensors")
+    return runs / f"{store.bundled_id(name, weights)}.ckpt.safetensors"
 
 
-def recipe_of(name: str, data: Path, start: str = "", **options: Any) -> Any:
-    """The method's recipe on the training volumes; ``start`` names weights to start from, "" for none."""
+def recipe_of(name: str, weights: str, data: Path, start: str = "", **options: Any) -> Any:
+    """The method's recipe on the training volumes.
+
+    Args:
+        name: TASK/ID.
+        weights: name of the weights to make, which is their objective's.
+        data: folder of the volumes.
+        start: weights to start from, a checkpoint of another run, or "" for none.
+        options: of the recipe; None leaves its default.
+    """
     spec = get_by_name(name)
-    if spec.recipe is None:
-        raise typer.BadParameter(f"{name} has nothing to train")
-    tensors = store.load(name, start)[0] if start else None
-    return spec.recipe(fib25(data), tensors, **options)
+    if weights not in spec.recipes:
+        raise typer.BadParameter(
+            f"{name} has no weights {weights!r} to train; known: {', '.join(spec.recipes)}"
+        )
+    tensors = None
+    if start.endswith(".ckpt.safetensors"):
+        tensors = checkpoint.load(Path(start)).best
+    elif start:
+        tensors = store.load(name, start)[0]
+    chosen = {key: value for key, value in options.items() if value is not None}
+    return spec.recipes[weights](fib25(data), tensors, **chosen)
 
 
 @app.command()
 def train(
     name: Name,
+    weights: Weights,
     data: Data,
     minutes: float = 120.0,
     runs: Path = Path(".train"),
     device: str = "cpu",
-    batch: int = 4,
-    size: int = 128,
+    batch: Annotated[int | None, typer.Option(help="samples a step")] = None,
+    size: Annotated[int | None, typer.Option(help="crop edge in px")] = None,
     lr: float = 1e-3,
     seed: int = 0,
-    start: Annotated[str, typer.Option(help="weights to start from")] = "",
+    start: Annotated[str, typer.Option(help="weights to start from, or a checkpoint of another run")] = "",
 ) -> None:
     """Train one method; its best weights so far are in the checkpoint in --runs."""
-    path = checkpoint_of(runs, name)
+    path = checkpoint_of(runs, name, weights)
     runs.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
@@ -102,29 +119,30 @@ def train(
                 file.write(line + "\n")
 
     plan = Plan(seconds=60 * minutes, lr=lr, validate_every=240.0)
-    recipe = recipe_of(name, data, start, batch=batch, size=size)
+    recipe = recipe_of(name, weights, data, start, batch=batch, size=size)
     fit(recipe, plan, path, device=torch.device(device), seed=seed, resume=True, on_step=on_step)
 
 
 @app.command()
 def finish(
     name: Name,
+    weights: Weights,
     data: Data,
     runs: Path = Path(".train"),
     device: str = "cpu",
     limit: int = 8,
 ) -> None:
     """Write the best weights so far into the package, half precision, with figures on the eval volumes."""
-    spec = get_by_name(name)
-    saved = checkpoint.load(checkpoint_of(runs, name))
-    recipe = recipe_of(name, data)
+    saved = checkpoint.load(checkpoint_of(runs, name, weights))
+    recipe = recipe_of(name, weights, data)
     network = recipe.network()
     network.load_state_dict({k: v.half().float() for k, v in saved.best.items()})
-    id_ = store.bundled_id(name, spec.weights[0])
+    id_ = store.bundled_id(name, weights)
     card = Card(
         id=id_,
         method=name,
-        name=spec.weights[0],
+        name=weights,
+        objective=weights,
         data=recipe.data.name,
         licence=LICENCE,
         steps=saved.counters.step,

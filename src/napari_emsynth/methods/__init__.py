@@ -15,9 +15,9 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.spec import TASKS, MethodSpec, Task
 
 INDEX: dict[Task, tuple[str, ...]] = {
-    "interpolate": ("emsynth", "optical-flow", "linear"),
-    "align": (),
-    "upsample": ("linear",),
+    "interpolate": ("emsynth", "jain2017", "optical-flow", "linear"),
+    "align": ("jain2017",),
+    "upsample": ("jain2017", "linear"),
 }
 """Ids by task, the default first; the module is the id with underscores."""
 

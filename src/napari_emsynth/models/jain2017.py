@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.nn.residual import Kernel, PreActivationUnit, start_near_identity, trim
+from napari_emsynth.nn.residual import Kernel, PreActivationUnit, convolution, start_near_identity, trim
 
 Kind = Literal["interpolation", "alignment", "superresolution"]
 
@@ -73,7 +73,7 @@ class Config:
         return MODULES[self.kind]
 
     @property
-    def border(self) -> Kernel:
+    def border(self) -> tuple[int, int, int]:
         """Voxels (z, y, x) that the network cuts off each side of its input, in input voxels.
 
         The interpolation network turns two sections into one and has no border along z; super-resolution answers
@@ -105,15 +105,15 @@ class Config:
         return -(-(first - COINCIDENT) // RATE)
 
     @property
-    def receptive_field(self) -> Kernel:
+    def receptive_field(self) -> tuple[int, int, int]:
         """Voxels (z, y, x) of the input that one output voxel depends on, at most."""
         z, y, x = (2 * b + 1 for b in self.border)
         return (2, y, x) if self.kind == "interpolation" else (z, y, x)
 
     @property
     def module_kernel(self) -> Kernel:
-        """Kernel (z, y, x) of stem, modules and output; slice-wise when sections are interpolated."""
-        return (1 if self.kind == "interpolation" else self.kernel, self.kernel, self.kernel)
+        """Kernel of stem, modules and output: (y, x), slice-wise, when sections are interpolated, else (z, y, x)."""
+        return (self.kernel,) * (2 if self.kind == "interpolation" else 3)
 
     @property
     def multiply_accumulates(self) -> float:
@@ -143,7 +143,7 @@ class Generator(nn.Module):
         self.config = config
         before, after = config.modules
         kernel = config.module_kernel
-        self.stem = nn.Conv3d(1, config.maps, kernel)
+        self.stem = convolution(1, config.maps, kernel)
         self.before = nn.Sequential(
             *(PreActivationUnit(config.maps, kernel, config.depth) for _ in range(before))
         )
@@ -151,11 +151,11 @@ class Generator(nn.Module):
         self.after = nn.Sequential(
             *(PreActivationUnit(config.maps, kernel, config.depth) for _ in range(after))
         )
-        self.output = nn.Conv3d(config.maps, 1, kernel)
+        self.output = convolution(config.maps, 1, kernel)
         self._initialise(taps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, 1, z, y, x] normalised -> [b, c, z', y - 2 border, x - 2 border] normalised."""
+        """[b, 1, (z,) y, x] normalised -> [b, 1, (z',) y - 2 border, x - 2 border] normalised."""
         x = self.before(self.stem(x))  # [b, maps, ...]
         x = self.after(self.fuse(F.relu(x)))  # [b, maps, ...]
         return torch.as_tensor(self.output(F.relu(x)))
@@ -181,13 +181,12 @@ class Generator(nn.Module):
         if isinstance(self.middle, nn.ConvTranspose3d):
             middle = middle.transpose(0, 1)  # to [out, in, z, y, x], the same memory
         for i in (0, 1):
-            self.stem.weight[i] = 0
-            self.stem.weight[i, 0, self.stem.kernel_size[0] // 2, c, c] = sign[i]
             middle[i] = 0
             for tap, weight in taps.items():
                 middle[i, :2, tap, c, c] = torch.tensor(sign) * sign[i] * weight
-            self.output.weight[0, i] = 0
-            self.output.weight[0, i, self.output.kernel_size[0] // 2, c, c] = sign[i]
+            for kernel in (self.stem.weight[i, 0], self.output.weight[0, i]):
+                kernel.zero_()
+                kernel[(c,) * kernel.ndim] = sign[i]
 
 
 class InterpolationGenerator(Generator):
@@ -197,9 +196,14 @@ class InterpolationGenerator(Generator):
         k = config.kernel
         super().__init__(config, nn.Conv3d(config.maps, config.maps, (2, k, k)), {0: 0.5, 1: 0.5})
 
+    def fuse(self, x: Tensor) -> Tensor:
+        """Make one section of features of two: [2b, maps, y, x] -> [b, maps, y', x']."""
+        pairs = torch.stack(x.chunk(2), dim=2)  # [b, maps, 2, y, x]
+        return super().fuse(pairs)[:, :, 0]
+
     def forward(self, x: Tensor) -> Tensor:
         """[b, 2, y, x] sections z - 1 and z + 1, normalised -> [b, 1, y - 2 border, x - 2 border]."""
-        return super().forward(x[:, None])[:, :, 0]
+        return super().forward(torch.cat((x[:, :1], x[:, 1:])))  # [2b, 1, y, x]: the modules are slice-wise
 
 
 class AlignmentGenerator(Generator):

@@ -26,7 +26,7 @@ from napari_emsynth.tiling.device import resolve, resolve_precision
 from napari_emsynth.tiling.ladder import Rung, is_out_of_memory, next_rung
 from napari_emsynth.tiling.plan import Faces, Slices, Tile, plan
 from napari_emsynth.tiling.size import choose_batch, choose_tile, per_axis
-from napari_emsynth.tiling.stage import Stage, Ticket, memory_format, stage_for
+from napari_emsynth.tiling.stage import Stage, Ticket, channels_last, stage_for
 from napari_emsynth.volume import Float
 
 Fn = Callable[[Tensor], Tensor]
@@ -246,7 +246,7 @@ def _computing(rung: Rung, fn: Fn, seed: int) -> Iterator[Fn]:
     if hasattr(fn, "to"):
         fn.to(device)
     if isinstance(fn, nn.Module):
-        fn.to(memory_format=memory_format(len(rung.tile)))  # type: ignore[call-overload]
+        channels_last(fn)
     with (
         torch.inference_mode(),
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),

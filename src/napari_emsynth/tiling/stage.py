@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_emsynth.volume import Float
 
@@ -28,6 +28,15 @@ SLOTS = 2
 def memory_format(axes: int) -> torch.memory_format:
     """Return channels-last for 2 or 3 spatial axes."""
     return {2: torch.channels_last, 3: torch.channels_last_3d}.get(axes, torch.contiguous_format)
+
+
+def channels_last(module: nn.Module) -> nn.Module:
+    """Lay out a module's kernels channels-last, each by its own number of axes; returns the module."""
+    with torch.no_grad():
+        for tensor in module.parameters():
+            if tensor.ndim in (4, 5):
+                tensor.data = tensor.data.contiguous(memory_format=memory_format(tensor.ndim - 2))
+    return module
 
 
 class Stage:

@@ -99,7 +99,8 @@ def save(
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
-        raise InputError(f"checkpoint {path} could not be written: {error}") from None
+        kept = "; the last one there is kept" if path.exists() else ""
+        raise InputError(f"checkpoint {path} could not be written: {error}{kept}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from napari_emsynth.errors import InputError
+from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.spec import CancelToken, no_note
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.plan import Plan
@@ -131,13 +131,14 @@ def fit(
         seed: of weights and samples.
         resume: continue from ``path`` when it exists.
         on_step: called after every step with its terms, and after validations with ``val_`` terms. The time it takes
-            does not count: to pause, do not return.
+            does not count: to pause, do not return; to leave at once, raise Cancelled: the checkpoint is written first.
         on_check: called after every validation with the moving average and its scores.
         cancel: asked after every step.
         note: called with one line when training fell back to a checkpoint.
 
     Raises:
         InputError: the checkpoint cannot be written, or belongs to another run.
+        Cancelled: from ``on_step``.
     """
     trainer = Trainer(recipe, plan, path, device, seed)
     if resume and path.exists():
@@ -157,17 +158,25 @@ def fit(
             next_check = counters.seconds + plan.validate_every
             terms |= {f"val_{k}": v for k, v in scores.items()}
         if on_step is not None:
-            on_step(
-                {
-                    "step": counters.step,
-                    "seconds": counters.seconds,
-                    "progress": plan.progress(counters),
-                    **terms,
-                }
-            )
+            _tell(trainer, on_step, terms)
     trainer.validate()
     trainer.save()
     return Trained(state=trainer.best, counters=counters, finished=plan.progress(counters) >= 1.0)
+
+
+def _tell(trainer: Trainer, on_step: OnStep, terms: dict[str, float]) -> None:
+    """Report a step; who listens may leave, and then finds everything in the checkpoint."""
+    counters = trainer.counters
+    spent = {
+        "step": counters.step,
+        "seconds": counters.seconds,
+        "progress": trainer.plan.progress(counters),
+    }
+    try:
+        on_step({**spent, **terms})
+    except Cancelled:
+        trainer.save()
+        raise
 
 
 def _step_or_fall_back(trainer: Trainer, note: Callable[[str], None]) -> dict[str, float]:

@@ -12,6 +12,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from napari_emsynth.tiling.stage import channels_last
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.plan import Plan
 
@@ -74,7 +75,7 @@ class Descent:
 
     def __init__(self, recipe: Recipe, plan: Plan, device: torch.device) -> None:
         self.recipe, self.plan, self.device = recipe, plan, device
-        self.network = recipe.network().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = channels_last(recipe.network().to(device))
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=plan.lr, weight_decay=plan.decay)
 
     def step(self, rng: Generator, rate: float) -> dict[str, float]:

@@ -30,14 +30,21 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
-from napari_emsynth.metrics.image import psnr
-from napari_emsynth.models.interpolation_unet import Config, InterpolationUNet
+from napari_emsynth.methods.interpolate.held_out import (
+    GAPS,
+    HeldOut,
+    held_out_cases,
+    held_out_scores,
+    naturalness,
+)
+from napari_emsynth.models.interpolation_unet import Answer, Config, InterpolationUNet
+from napari_emsynth.models.jain2017 import CriticConfig, Discriminator
 from napari_emsynth.nn.pyramid import laplacian_l1
 from napari_emsynth.nn.warp import warp
-from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.training import recipe
+from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.pairs import Augmentation, Lesson, SectionTriples
 from napari_emsynth.trust.selfcheck import covering_factor
@@ -66,6 +73,8 @@ class Recipe(recipe.Recipe):
         size: crop edge in px.
     """
 
+    objective = "accurate"
+
     def __init__(
         self,
         data: TrainingData,
@@ -84,6 +93,7 @@ class Recipe(recipe.Recipe):
         """Name method, sizes and data."""
         return {
             "method": "interpolate/emsynth",
+            "objective": self.objective,
             "config": list(self.config.widths),
             "data": self.data.fingerprint(),
         }
@@ -101,9 +111,15 @@ class Recipe(recipe.Recipe):
         """Draw a batch and return (4) with its terms."""
         lesson: Lesson = self.samples.batch(rng, self.count).to(device)
         assert isinstance(network, InterpolationUNet)
-        mean, log_scale, flows = network.explain(
-            lesson.below, lesson.above, lesson.t, lesson.span, lesson.partial, lesson.keep
+        return self.objective_of(
+            lesson,
+            network.explain(lesson.below, lesson.above, lesson.t, lesson.span, lesson.partial, lesson.keep),
         )
+
+    @staticmethod
+    def objective_of(lesson: Lesson, answer: Answer) -> tuple[Tensor, dict[str, float]]:
+        """Return (4) of an answer, with its terms."""
+        mean, log_scale, flows = answer
         weight = (1 - lesson.keep) + KNOWN_WEIGHT * lesson.keep
         error = mean - lesson.target
         pyramid = laplacian_l1(mean, lesson.target, weight)
@@ -122,32 +138,57 @@ class Recipe(recipe.Recipe):
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """PSNR over linear interpolation on held-out sections; ``score`` is the mean gain in dB over the gaps."""
-        scores: dict[str, float] = {}
-        gains = []
-        for gap in (1, 2, 3, 4):
-            ours, floor = [], []
-            for below, truth, above, mean, std in held_out_triples(self.data.held_out, gap):
-                guess, _ = predict(network, below, above, 0.5, 2.0 * gap, device)
-                scale = std * 255.0 / dynamic_range(truth, mean, std)
-                ours.append(psnr(guess * scale, truth * scale))
-                floor.append(psnr(0.5 * (below + above) * scale, truth * scale))
-            if ours:
-                scores[f"psnr_{gap}"] = float(np.mean(ours))
-                scores[f"linear_{gap}"] = float(np.mean(floor))
-                gains.append(scores[f"psnr_{gap}"] - scores[f"linear_{gap}"])
-        scores["score"] = float(np.mean(gains)) if gains else 0.0
-        return scores
+        return held_out_scores(self.data.held_out, lambda case: predict(network, case, device)[0])
 
     def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
         """Return what the card needs: the configuration, and the factor of (3) measured on held-out sections."""
         errors, scales = [], []
-        for gap in (1, 2, 3, 4):
-            for below, truth, above, _, _ in held_out_triples(self.data.held_out, gap):
-                mean, log_scale = predict(network, below, above, 0.5, 2.0 * gap, device)
-                errors.append(truth - mean)
+        for gap in GAPS:
+            for case in held_out_cases(self.data.held_out, gap):
+                mean, log_scale = predict(network, case, device)
+                errors.append(case.truth - mean)
                 scales.append(np.exp(log_scale))
         factor = covering_factor(np.stack(errors), np.stack(scales)) if errors else float(np.log(10))
         return {"config": asdict(self.config), "factor": factor, "voxel_nm": VOXEL_NM}
+
+
+class Natural(Recipe, AdversarialRecipe):
+    """Algorithm 1 of Jain 2017 on (4): the discriminator sees (below, section) and (below, mean).
+
+    The arguments are those of :class:`Recipe`.
+    """
+
+    objective = "natural"
+    scheme = Scheme(adversarial=0.03)
+
+    def discriminator(self) -> nn.Module:
+        """The siamese discriminator of Jain 2017, section 3.3."""
+        return Discriminator(CriticConfig(images=2, size=self.samples.size))
+
+    def minibatch(self, rng: Generator, device: torch.device) -> Lesson:
+        """Draw samples."""
+        return self.samples.batch(rng, self.count).to(device)
+
+    def generate(self, network: nn.Module, batch: Lesson) -> Answer:
+        """Run the network."""
+        assert isinstance(network, InterpolationUNet)
+        return network.explain(batch.below, batch.above, batch.t, batch.span, batch.partial, batch.keep)
+
+    def fakes(self, batch: Lesson, output: Answer, rng: Generator) -> Tensor:  # noqa: ARG002 - the common signature
+        """(below, mean): [b, 2, y, x]."""
+        return torch.cat((batch.below, output.mean), dim=1)
+
+    def reals(self, batch: Lesson, rng: Generator) -> Tensor:  # noqa: ARG002 - the common signature
+        """(below, section): [b, 2, y, x]."""
+        return torch.cat((batch.below, batch.target), dim=1)
+
+    def pixel_term(self, batch: Lesson, output: Answer) -> Tensor:
+        """(4), whole."""
+        return self.objective_of(batch, output)[0]
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """As for ``accurate``, with the mid-band power; ``score`` weighs both."""
+        return naturalness(super().validate(network, device))
 
 
 def hint_loss(flows: list[Tensor], sides: Tensor, target: Tensor) -> Tensor:
@@ -167,39 +208,12 @@ def hint_loss(flows: list[Tensor], sides: Tensor, target: Tensor) -> Tensor:
     return total / len(flows)
 
 
-def dynamic_range(truth: Float, mean: float, std: float) -> float:
-    """Width of the source's intensity range: 255 for 8-bit sources, the central spread for others."""
-    low, high = float(truth.min()) * std + mean, float(truth.max()) * std + mean
-    return 255.0 if low >= 0 and 1 < high <= 255 else max(high - low, 1e-6)
-
-
-def held_out_triples(blocks: Any, gap: int, limit: int = 5, edge: int = 256) -> list[Any]:
-    """Return up to ``limit`` (below, truth, above, mean, std) per block, normalised, centre-cropped to ``edge`` px."""
-    out = []
-    for block in blocks:
-        mean, std = robust_mean_std(block)
-        z, h, w = block.shape
-        size = [min(edge, n) // 16 * 16 for n in (h, w)]
-        y, x = h - size[0], w - size[1]
-        centres: Any = (
-            np.unique(np.linspace(gap, z - 1 - gap, limit).round().astype(int)) if z > 2 * gap else []
-        )
-        for k in centres:
-            crops = [block[j, y : y + size[0], x : x + size[1]] for j in (k - gap, k, k + gap)]
-            a, b, c = (((crop.astype(np.float32) - mean) / std) for crop in crops)
-            out.append((a, b, c, mean, std))
-    return out
-
-
-def predict(
-    network: nn.Module, below: Float, above: Float, t: float, span: float, device: torch.device
-) -> tuple[Float, Float]:
-    """Run the network on one normalised pair [y, x] (sizes multiples of 16); mean and log scale [y, x]."""
-    pair = torch.from_numpy(np.stack((below, above)))[:, None, None].to(device)
+def predict(network: nn.Module, case: HeldOut, device: torch.device) -> tuple[Float, Float]:
+    """Run the network half way between two sections; mean and log scale [y, x]."""
+    pair = torch.from_numpy(np.stack((case.below, case.above)))[:, None, None].to(device)
+    t, span = torch.tensor([0.5], device=device), torch.tensor([2.0 * case.gap], device=device)
     with torch.inference_mode():
-        answers = network(
-            pair[0], pair[1], torch.tensor([t], device=device), torch.tensor([span], device=device)
-        )
+        answers = network(pair[0], pair[1], t, span)
     mean, log_scale = (np.asarray(a[0, 0].float().cpu().numpy()) for a in answers)
     return mean, log_scale
 
@@ -223,8 +237,8 @@ class Emsynth:
 
     halo = 64
 
-    def __init__(self, network: InterpolationUNet, factor: float) -> None:
-        self.network, self.factor = network.eval(), factor
+    def __init__(self, network: InterpolationUNet, factor: float, *, cautious: bool = True) -> None:
+        self.network, self.factor, self.cautious = network.eval(), factor, cautious
 
     def __call__(self, gap: Gap, runtime: Runtime) -> Synthesis:
         """Synthesise one section, tile by tile."""
@@ -244,6 +258,8 @@ class Emsynth:
             faces="inside",
             out_channels=2,
         )
+        if not self.cautious:
+            return Synthesis(mean, np.exp(log_scale))
         linear = (1 - gap.t) * gap.below + gap.t * gap.above
         rivals = (gaussian_filter(mean, RIVAL_BLUR_PX), linear, gaussian_filter(linear, FLOOR_BLUR_PX))  # (5)
         return Synthesis(mean, np.exp(log_scale), rivals)
@@ -258,7 +274,8 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noq
     tensors, card = store.load(SPEC.name, weights or SPEC.weights[0])
     network = InterpolationUNet(Config.from_json(card.config))
     store.fill(network, tensors, card)
-    return Emsynth(network, card.factor)
+    # Mixing would take back the sharpness that the natural weights are for.
+    return Emsynth(network, card.factor, cautious=card.objective != Natural.objective)
 
 
 SPEC = MethodSpec(
@@ -269,7 +286,7 @@ SPEC = MethodSpec(
     "with an error estimate. Repairs whole sections, runs of them, and damaged parts.",
     paper="this package; the U-Net and hybrid asked for in Jain 2017, section 6",
     build=build,
-    weights=("accurate",),
+    weights=("accurate", "natural"),
     has_uncertainty=True,
-    recipes={"accurate": Recipe},
+    recipes={"accurate": Recipe, "natural": Natural},
 )

@@ -1,0 +1,78 @@
+"""Three-dimensional samples: small stacks cut from intact blocks, with simulated jitter.
+
+Conventions: stacks are [z, y, x] float32, normalised by the block's robust mean and deviation; jitter is one shift
+(dy, dx) px a section, pull convention: ``out(p) = in(p + u)``. In isotropic blocks any axis may serve as z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.random import Generator
+from scipy.ndimage import shift
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.normalisation import robust_mean_std
+from napari_emsynth.training.pairs import stack_of
+from napari_emsynth.volume import Array, Float
+
+
+def jitter(stack: Float, shifts: Float) -> Float:
+    """Shift every section by a known, also fractional, number of px.
+
+    Args:
+        stack: [z, y, x].
+        shifts: [z, 2] (dy, dx) px, pull convention; what comes from outside is reflected.
+
+    Returns:
+        [z, y, x] float32, by cubic interpolation.
+    """
+    moved = [shift(section, -u, order=3, mode="mirror") for section, u in zip(stack, shifts, strict=True)]
+    return np.stack(moved).astype(np.float32)
+
+
+class StackSamples:
+    """Draws crops of equal size from blocks.
+
+    Args:
+        blocks: arrays [z, y, x], any real dtype.
+        axes: which may serve as z; (0, 1, 2) for isotropic blocks, (0,) otherwise.
+        size: (z, y, x) voxels of a crop.
+
+    Raises:
+        InputError: no block is large enough for a crop.
+    """
+
+    def __init__(self, blocks: Sequence[Array], *, axes: Sequence[int], size: tuple[int, int, int]) -> None:
+        self.size = size
+        views = [(stack_of(block, axis), *robust_mean_std(block)) for block in blocks for axis in axes]
+        self.stacks = [
+            view for view in views if all(n >= s for n, s in zip(view[0].shape, size, strict=True))
+        ]
+        if not self.stacks:
+            largest = " x ".join(str(n) for n in max((v[0].shape for v in views), key=min))
+            needed = " x ".join(str(n) for n in size)
+            raise InputError(f"training needs a block of at least {needed} voxels (z, y, x), got {largest}")
+        sizes = np.array([float(stack.size) for stack, _, _ in self.stacks])
+        self.share = sizes / sizes.sum()
+
+    def draw(self, rng: Generator) -> Float:
+        """Return one crop [z, y, x], rotated and mirrored in plane and along z at random."""
+        stack, mean, std = self.stacks[rng.choice(len(self.stacks), p=self.share)]
+        start = [int(rng.integers(0, n - s + 1)) for n, s in zip(stack.shape, self.size, strict=True)]
+        crop = stack[tuple(slice(a, a + s) for a, s in zip(start, self.size, strict=True))]
+        crop = (crop.astype(np.float32) - np.float32(mean)) / np.float32(std)
+        crop = crop[:: int(rng.choice((-1, 1))), :: int(rng.choice((-1, 1))), :: int(rng.choice((-1, 1)))]
+        if rng.random() < 0.5 and self.size[1] == self.size[2]:
+            crop = crop.transpose(0, 2, 1)
+        return np.ascontiguousarray(crop)
+
+
+def middle(stack: Array, size: tuple[int, int, int]) -> Array:
+    """Return the central part of a stack, at most ``size`` (z, y, x) voxels."""
+    window = []
+    for n, s in zip(stack.shape, size, strict=True):
+        first = max(0, (n - s) // 2)
+        window.append(slice(first, first + min(s, n)))
+    return stack[tuple(window)]
