@@ -12,9 +12,9 @@ from napari_emsynth.cli.groups import Cluster, Common, Save
 def test_help_lists_the_commands_and_no_other(emsynth):
     answer = emsynth()
     assert answer.code == 0
-    for command in ("methods", "interpolate", "train", "detect", "evaluate"):
+    for command in ("methods", "interpolate", "align", "upsample", "train", "detect", "evaluate"):
         assert command in answer.out
-    assert "align" not in answer.out
+    assert "superres" not in answer.out
 
 
 def test_version(emsynth):
@@ -22,7 +22,8 @@ def test_version(emsynth):
 
 
 @pytest.mark.parametrize(
-    "words", [("restore",), ("align", "a", "b"), ("interpolate",), ("train", "x"), ("--nonsense",)]
+    "words",
+    [("restore",), ("superres", "a", "b"), ("interpolate",), ("upsample",), ("train", "x"), ("--nonsense",)],
 )
 def test_wrong_use_is_one_line(refused, words):
     assert "see emsynth --help" in refused(*words)
@@ -31,13 +32,15 @@ def test_wrong_use_is_one_line(refused, words):
 def test_no_method_has_a_flag_that_another_option_has():
     taken = {flag.name for group in (Common, Save, Cluster) for flag in options(group).flags}
     taken |= {"source", "out", "sections", "insert", "mask", "method", "weights", "help"}
-    for spec in es.methods("interpolate"):
-        assert not taken & {flag.name for flag in method_flags("interpolate", spec.id).flags}, spec.name
+    taken |= {"factor", "sampling", "displacement", "apply_to", "max_displacement_nm"}
+    for spec in es.methods():
+        assert not taken & {flag.name for flag in method_flags(spec.task, spec.id).flags}, spec.name
 
 
 def test_methods_lists_every_method_with_its_weights(emsynth):
     entries = {f"{e['task']}/{e['id']}": e for e in emsynth("methods", "--json").json["methods"]}
     assert {"interpolate/emsynth", "interpolate/linear", "interpolate/optical-flow"} <= entries.keys()
+    assert "upsample/linear" in entries
     (weights,) = [w for w in entries["interpolate/emsynth"]["weights"] if w["name"] == "accurate"]
     assert len(weights["sha256"]) == 64
     assert len(weights["voxel_nm"]) == 2
