@@ -315,6 +315,7 @@ def train(
     minutes: float | None = None,
     steps: int | None = None,
     start: str | None = None,
+    objective: str | None = None,
     resume: bool = False,
     roi: Sequence[slice] | None = None,
     voxel_nm: Sequence[float] | None = None,
@@ -333,8 +334,9 @@ def train(
         out: the .safetensors file to write, with its card beside it.
         minutes: when to stop; excludes ``steps``.
         steps: when to stop; excludes ``minutes``.
-        start: name of bundled weights or a file to start from.
-        resume: go on from the checkpoint that a killed run left beside ``out``.
+        start: weights to start from, a name or a file; "scratch" for none; None for the method's default.
+        objective: name of one of the method's recipes; None for the one that made the starting weights.
+        resume: go on from the checkpoint that a killed run left beside ``out``; what is not given is as it was.
         roi: three slices z, y, x to learn from; None takes everything.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         on_step: called after every step with its number, the seconds and budget spent, and its terms.
@@ -357,6 +359,7 @@ def train(
         minutes=minutes,
         steps=steps,
         start=start,
+        objective=objective,
         resume=resume,
         roi=roi,
         runtime=_runtime(runtime, device=device, precision=precision, tile=tile, seed=seed, progress=None),

@@ -94,10 +94,38 @@ def test_train_writes_weights_that_interpolate_uses(emsynth, refused, stack, tmp
     assert "before" in emsynth(*run, "--overwrite").out
 
 
+def test_train_goes_on_with_a_killed_run(emsynth, refused, stack, tmp_path, monkeypatch):
+    from napari_emsynth.cli import train as command
+
+    def kill(terms):
+        raise KeyboardInterrupt
+
+    run = (
+        "train",
+        "interpolate/emsynth",
+        stack,
+        "--out",
+        tmp_path / "w.safetensors",
+        "--objective",
+        "accurate",
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "reporter", lambda screen: kill)
+        killed = emsynth(*run, "--steps", "2")
+    assert killed.code == 130
+    assert "go on with --resume" in killed.err
+    assert (tmp_path / "w.job.json").exists()
+    assert "--resume to go on" in refused(*run, "--steps", "2")
+    done = emsynth(*run, "--resume", "--json").json
+    assert (done["steps"], done["objective"], done["finished"]) == (2, "accurate", True)
+    assert "is finished" in refused(*run, "--resume")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--minutes", "1", "--steps", "2"), "not both"),
+        (("--steps", "2", "--objective", "beauty"), "'beauty'"),
         ((), "minutes or a number of steps"),
         (("--minutes", "-1"), "limit of 0"),
         (("--steps", "2", "--roi", "0:4"), "needs 3"),

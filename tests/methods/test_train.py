@@ -4,11 +4,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-from napari_emsynth.errors import InputError
-from napari_emsynth.methods.train import crop, train
+from napari_emsynth.errors import Cancelled, InputError
+from napari_emsynth.methods import train as methods_train
+from napari_emsynth.methods import train_input
+from napari_emsynth.methods.train import run, train
+from napari_emsynth.methods.train_input import crop, naming
 from napari_emsynth.samples import truth
 from napari_emsynth.spec import CancelToken, Runtime
+from napari_emsynth.training import checkpoint
+from napari_emsynth.training.job import TrainingJob, unfinished_in
 from napari_emsynth.volume import Volume
 from napari_emsynth.weights import store
 
@@ -49,6 +55,112 @@ def test_a_cancelled_run_keeps_its_best_and_goes_on(tmp_path):
     assert not (tmp_path / "mine.ckpt.safetensors").exists()
 
 
+def test_a_killed_run_goes_on_from_its_description(tmp_path):
+    out = tmp_path / "mine.safetensors"
+
+    def kill(terms):
+        raise Cancelled("as a window that closes")
+
+    with pytest.raises(Cancelled):
+        train(METHOD, volume(), out, steps=3, start="scratch", runtime=Runtime(seed=5), on_step=kill)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.ckpt.safetensors", "mine.job.json"]
+    (left,) = unfinished_in(tmp_path)
+    assert (left.step, left.job.steps, left.job.start, left.job.seed) == (1, 3, "scratch", 5)
+    with pytest.raises(InputError, match="another method, configuration, region or volume"):
+        train(METHOD, volume(), out, roi=(slice(0, 20), slice(None), slice(None)), resume=True)
+    assert unfinished_in(tmp_path) == [left], "a refused resumption leaves the description as it was"
+    seen = []
+    done = run(left.job, volume(), on_step=lambda terms: seen.append(terms["step"]))
+    assert (seen, done["steps"], done["finished"]) == ([2, 3], 3, True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.safetensors", "mine.toml"]
+    with pytest.raises(InputError, match="is finished: no checkpoint"):
+        train(METHOD, volume(), out, resume=True)
+
+
+def test_drafts_are_weights_that_the_task_takes(tmp_path):
+    scores = []
+
+    def draft(found):
+        scores.append(found.scores["score"])
+        found.write(tmp_path / "draft.safetensors")
+
+    job = TrainingJob(method=METHOD, out=str(tmp_path / "w.safetensors"), steps=1)
+    run(job, volume(), on_draft=draft)
+    assert len(scores) == 1
+    tensors, card = store.load(METHOD, str(tmp_path / "draft.safetensors"))
+    assert tensors
+    assert card.config == store.read_card(METHOD, "accurate").config
+
+
+def test_a_lost_gpu_names_the_last_checkpoint(tmp_path, monkeypatch):
+    out = tmp_path / "w.safetensors"
+
+    def lost(recipe, plan, path, **options):
+        path.write_bytes(b"checkpoint")
+        raise RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(methods_train, "fit", lost)
+    monkeypatch.setattr(methods_train, "resolve", lambda name: torch.device("cuda", 0))
+    with pytest.raises(InputError) as said:
+        train(METHOD, volume(), out, steps=1)
+    assert str(said.value) == (
+        "device cuda:0 was lost while training (CUDA error: unspecified launch failure); "
+        f"the last checkpoint is {tmp_path / 'w.ckpt.safetensors'}"
+    )
+    assert (tmp_path / "w.job.json").exists()
+
+
+def test_our_own_mistakes_are_not_called_a_lost_gpu(tmp_path):
+    with pytest.raises(RuntimeError, match="a bug"), naming(tmp_path / "c", torch.device("cpu")):
+        raise RuntimeError("a bug")
+    said = r"not enough memory on cpu .*no checkpoint was written"
+    with pytest.raises(InputError, match=said), naming(tmp_path / "c", torch.device("cpu")):
+        raise MemoryError
+    with pytest.raises(InputError, match="was lost"), naming(tmp_path / "c", torch.device("cuda", 0)):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_names_it(tmp_path, monkeypatch):
+    out = tmp_path / "w.safetensors"
+    token = CancelToken()
+    train(METHOD, volume(), out, steps=9, runtime=Runtime(cancel=token), on_step=lambda t: token.cancel())
+    before = (tmp_path / "w.ckpt.safetensors").read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(
+        InputError, match=r"w.ckpt.safetensors could not be .*No space left.*last one there is kept"
+    ):
+        train(METHOD, volume(), out, steps=2, resume=True)
+    assert (tmp_path / "w.ckpt.safetensors").read_bytes() == before
+    assert len(unfinished_in(tmp_path)) == 1
+
+
+def test_nothing_is_written_into_the_package(monkeypatch):
+    bundled = store.HERE / "mine.safetensors"
+    with pytest.raises(InputError, match="inside the installed package"):
+        train(METHOD, volume(), bundled, steps=1)
+    assert not bundled.exists()
+
+
+def test_a_region_larger_than_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(train_input, "free_bytes", lambda device: 100_000)
+    with pytest.raises(InputError, match=r"region to learn from is .* GiB, above the limit of"):
+        crop(volume(), (slice(0, 20), slice(None), slice(None)))
+
+
+def test_weights_of_another_configuration(tmp_path):
+    tensors, card = store.load(METHOD, "accurate")
+    first = next(iter(tensors))
+    path = tmp_path / "other.safetensors"
+    store.write(path, path.with_suffix(".toml"), {**tensors, first: tensors[first][:1]}, card)
+    with pytest.raises(InputError, match="do not fit the architecture of interpolate/emsynth: size mismatch"):
+        train(METHOD, volume(), tmp_path / "w.safetensors", steps=1, start=str(path))
+    assert not (tmp_path / "w.job.json").exists()
+
+
 def test_regions_are_cut_out():
     cut = crop(volume(), (slice(2, 20), slice(None), slice(10, 60)))
     assert cut.shape == (18, 96, 50)
@@ -66,6 +178,7 @@ def test_regions_are_cut_out():
         ({"roi": (slice(0, 99), slice(None), slice(None))}, "region 0:99 along z is outside 0:24"),
         ({"roi": (slice(0, 9),)}, "1 ranges, needs 3"),
         ({"start": "missing"}, "weights 'missing'"),
+        ({"objective": "beauty"}, "objective 'beauty' of interpolate/emsynth is not one of accurate"),
         ({"name": "interpolate/linear"}, "nothing to train"),
         ({"name": "linear"}, "not of the form TASK/ID"),
     ],

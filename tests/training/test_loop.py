@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_emsynth.errors import InputError
+from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.spec import CancelToken
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.data import is_isotropic, split
@@ -87,6 +87,18 @@ def test_resuming_goes_on_where_it_stopped(tmp_path):
     assert steps[0] == 71
     assert second.counters.step == 200
     assert second.finished
+
+
+def test_who_leaves_at_once_finds_the_last_step_in_the_checkpoint(tmp_path):
+    path = tmp_path / "c.safetensors"
+
+    def leave(terms):
+        if terms["step"] == 70:
+            raise Cancelled("left")
+
+    with pytest.raises(Cancelled):
+        run(path, on_step=leave)
+    assert checkpoint.load(path).counters.step == 70
 
 
 def test_checkpoint_restores_everything_exactly(tmp_path):

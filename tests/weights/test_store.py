@@ -9,7 +9,7 @@ from torch import nn
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import all_methods
-from napari_emsynth.weights import store
+from napari_emsynth.weights import own, store
 from napari_emsynth.weights.card import Card
 
 METHOD = "interpolate/emsynth"
@@ -119,11 +119,11 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_own_weights_are_found_by_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "user_folder", lambda: tmp_path)
+    monkeypatch.setattr(own, "folder", lambda: tmp_path)
     written(tmp_path)
     (tmp_path / "broken.toml").write_text("= 1")
-    assert store.own_names(METHOD) == ["w"]
-    assert store.own_names("align/other") == []
+    assert own.names(METHOD) == ["w"]
+    assert own.names("align/other") == []
     assert store.load(METHOD, "w")[1].id == "w"
 
 

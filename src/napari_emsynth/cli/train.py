@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,9 @@ import typer
 
 from napari_emsynth.cli.groups import Common, Source
 from napari_emsynth.cli.parse import parse_roi
-from napari_emsynth.cli.screen import Screen, table
+from napari_emsynth.cli.screen import Screen, complain, table
 from napari_emsynth.errors import InputError
+from napari_emsynth.training.job import CHECKPOINT, TrainingJob
 
 # A line a minute is enough for a log; a person watches the bar.
 SECONDS_BETWEEN_LINES = 60.0
@@ -30,11 +32,19 @@ def train(
     start: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="NAME|FILE", help="Weights to start from; by default the bundled ones."
+            "--from",
+            metavar="NAME|FILE",
+            help="Weights to start from, or scratch; by default the bundled ones.",
+        ),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What to train for; by default what the starting weights were made for."
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint of a killed run.")
+        bool, typer.Option("--resume", help="Go on with a killed run; what is not given is as it was.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
     roi: Annotated[
@@ -44,32 +54,45 @@ def train(
     common: Common,
 ) -> None:
     """Fine-tune a method on the volume at hand; held-out sections of it are the judge."""
-    from napari_emsynth.methods.train import train as task
+    from napari_emsynth.methods.train import run
 
     with Screen(as_json=common.json) as screen:
-        if minutes is not None and steps is not None:
-            raise InputError(
-                f"give --minutes or --steps, not both (got {minutes:g} minutes and {steps} steps)"
-            )
         check_weights_file(out, source, overwrite=overwrite, resume=resume)
         runtime = common.runtime(screen)
         volume = common.open(source, screen)
-        started = time.monotonic()
-        record = task(
-            name,
-            volume,
-            out,
+        region = parse_roi(roi, volume.shape)
+        job = TrainingJob(
+            method=name,
+            out=str(out),
+            start=start,
+            objective=objective,
             minutes=minutes,
             steps=steps,
-            start=start,
+            roi=None if region is None else tuple((s.start, s.stop) for s in region),  # type: ignore[arg-type]
+            device=common.device,
+            seed=common.seed,
             resume=resume,
-            roi=parse_roi(roi, volume.shape),
-            runtime=runtime,
-            on_step=reporter(screen),
+            source=str(source.absolute()),
+            data=volume.name,
+            voxel_nm=volume.grid.voxel_nm,
         )
-        answer = {"task": name.partition("/")[0], "method": name, "out": str(out), **record}
+        started = time.monotonic()
+        with keeping(job):
+            record = run(job, volume, runtime=runtime, on_step=reporter(screen))
+        answer = {"task": name.partition("/")[0], "out": str(out), **record}
         answer |= {"seconds": round(time.monotonic() - started, 3), "notices": screen.notes}
         screen.answer(answer, describe(answer))
+
+
+@contextmanager
+def keeping(job: TrainingJob) -> Iterator[None]:
+    """Say what is left when the user interrupts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if job.checkpoint.exists():
+            complain(f"the best so far is in {job.checkpoint}; go on with --resume")
+        raise
 
 
 def check_weights_file(out: Path, source: Path, *, overwrite: bool, resume: bool) -> None:
@@ -84,8 +107,15 @@ def check_weights_file(out: Path, source: Path, *, overwrite: bool, resume: bool
         raise InputError(f"--out {out} is IN itself")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of --out {out} does not exist")
-    if out.exists() and not (overwrite or resume):
-        raise InputError(f"{out} exists; give --overwrite to replace it or --resume to train it further")
+    if overwrite or resume:
+        return
+    if out.exists():
+        raise InputError(f"{out} exists; give --overwrite to replace it, or --from {out} and another --out")
+    checkpoint = out.with_name(out.stem + CHECKPOINT)
+    if checkpoint.exists():
+        raise InputError(
+            f"{checkpoint} is of an unfinished run; give --resume to go on, --overwrite to begin anew"
+        )
 
 
 def reporter(screen: Screen) -> Callable[[dict[str, float]], None]:

@@ -1,12 +1,14 @@
 """Fine-tuning a method on the user's own volume: the one job that the dock and the command line both run.
 
 Laws: the bundled files are never touched; the output appears whole or not at all; a run that is killed goes on from
-its checkpoint, ``W.ckpt.safetensors`` beside the output.
+its checkpoint and its description, which lie beside the output (:mod:`napari_emsynth.training.job`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,51 @@ from torch import Tensor
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get_by_name
+from napari_emsynth.methods.train_input import (
+    check_checkpoint,
+    check_fit,
+    check_place,
+    completed,
+    crop,
+    naming,
+    ranges,
+)
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.device import resolve
 from napari_emsynth.training.data import TrainingData, split
+from napari_emsynth.training.job import TrainingJob
 from napari_emsynth.training.loop import OnStep, Trained, fit
 from napari_emsynth.training.plan import Plan
+from napari_emsynth.training.recipe import Recipe
 from napari_emsynth.volume import Volume
 from napari_emsynth.weights import store
 from napari_emsynth.weights.card import Card
+from napari_emsynth.weights.own import SCRATCH
 
 Roi = tuple[slice, slice, slice]
 
 # Fine-tuning starts from good weights: a tenth of the rate they were made with.
 LR_FINE = 3e-4
 LR_SCRATCH = 1e-3
-VALIDATE_EVERY = 60.0
+# Seconds of training between validations. Every one writes a checkpoint, so even with a slow validation no more than a
+# minute is lost by a kill; a short run has a dozen of them, so that its curves say something.
+VALIDATE_EVERY, VALIDATIONS, SHORTEST = 30.0, 12, 5.0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The moving average at a validation.
+
+    Args:
+        scores: of the validation, with ``step`` and ``seconds``.
+        write: (file) writes it as weights, with a card beside them.
+    """
+
+    scores: dict[str, float]
+    write: Callable[[Path], Card]
+
+
+OnDraft = Callable[[Draft], None]
 
 
 def train(
@@ -39,120 +71,175 @@ def train(
     minutes: float | None = None,
     steps: int | None = None,
     start: str | None = None,
+    objective: str | None = None,
     resume: bool = False,
     roi: Roi | Sequence[slice] | None = None,
     runtime: Runtime = Runtime(),
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
-    """Train a method on a volume and write its weights and card.
-
-    Args:
-        name: TASK/ID.
-        volume: intact sections; the last 15 % are held out for validation.
-        out: the weights file, ``.safetensors``.
-        minutes: budget in minutes; one of ``minutes`` and ``steps``.
-        steps: budget in optimiser steps.
-        start: weights to start from, a name or a file; "scratch" for none; None for the method's default.
-        resume: go on from this output's checkpoint, if there is one.
-        roi: slices z, y, x of the volume to learn from.
-        runtime: device, seed and cancel token.
-        on_step: called after every step with its terms.
-
-    Returns:
-        JSON object: method, weights (id, sha256), file, steps, seconds, device, validation before and after, and
-        whether the budget was spent (False after a cancel: the best so far is written all the same).
-
-    Raises:
-        InputError: a method that cannot be trained, a bad ROI, too few sections, a disk that is full.
-    """
-    spec = get_by_name(name)
-    if not spec.recipes:
-        raise InputError(f"{name} has nothing to train")
-    path = Path(out)
-    if path.suffix != ".safetensors":
-        raise InputError(f"weights are written as .safetensors, not as {path.name!r}")
-    plan = Plan(
-        seconds=None if minutes is None else 60 * minutes,
+    """Train a method on a volume and write its weights and card; see :class:`TrainingJob` and :func:`run`."""
+    job = TrainingJob(
+        method=name,
+        out=str(out),
+        start=start,
+        objective=objective,
+        minutes=minutes,
         steps=steps,
-        lr=LR_SCRATCH if start == "scratch" else LR_FINE,
-        validate_every=VALIDATE_EVERY,
-    )
-    device = resolve(runtime.device)
-    data = split(crop(volume, roi))
-    tensors, config, objective = starting_weights(spec, start)
-    recipe = spec.recipes[objective](data, tensors, config)
-    checkpoint = path.with_name(path.stem + ".ckpt.safetensors")
-    trained = fit(
-        recipe,
-        plan,
-        checkpoint,
-        device=device,
+        roi=None if roi is None else ranges(roi, volume),
+        device=runtime.device,
         seed=runtime.seed,
         resume=resume,
-        on_step=on_step,
-        cancel=runtime.cancel,
-        note=runtime.note,
+        data=volume.name,
+        voxel_nm=volume.grid.voxel_nm,
     )
-    card = _write(spec, path, objective, recipe, trained, data, str(device))
-    checkpoint.unlink(missing_ok=True) if trained.finished else None
+    return run(job, volume, runtime=runtime, on_step=on_step)
+
+
+def run(
+    job: TrainingJob,
+    volume: Volume,
+    *,
+    runtime: Runtime = Runtime(),
+    on_step: OnStep | None = None,
+    on_draft: OnDraft | None = None,
+) -> dict[str, Any]:
+    """Do a training job.
+
+    Args:
+        job: what to do.
+        volume: intact sections; the last 15 % are held out for validation.
+        runtime: cancel token and where to send notes; device and seed are the job's.
+        on_step: called after every step with its terms; may block to pause, and raise Cancelled to leave at once.
+        on_draft: called at every validation.
+
+    Returns:
+        JSON object: method, objective, weights (id, sha256), file, steps, seconds, device, validation before and after,
+        and whether the budget was spent (False after a cancel: the best so far is written all the same).
+
+    Raises:
+        InputError: a method that cannot be trained, weights that do not fit it, a region or a volume too small, a
+            checkpoint of something else, a full disk, a lost GPU.
+        Cancelled: from ``on_step``.
+    """
+    job = completed(job)
+    spec = get_by_name(job.method)
+    check_place(spec, job.path)
+    plan = plan_of(job)
+    device = resolve(job.device)
+    tensors, card, objective = starting_weights(spec, job.start, job.objective)
+    data = split(crop(volume, job.slices))
+    recipe = spec.recipes[objective](data, tensors, None if card is None else card.config)
+    check_fit(spec, recipe, card)
+    check_checkpoint(job, recipe)
+    job.write()
+    try:
+        with naming(job.checkpoint, device):
+            trained = fit(
+                recipe,
+                plan,
+                job.checkpoint,
+                device=device,
+                seed=job.seed,
+                resume=job.resume,
+                on_step=on_step,
+                on_check=None if on_draft is None else _drafts(spec, recipe, card, on_draft),
+                cancel=runtime.cancel,
+                note=runtime.note,
+            )
+        written = _write(spec, job, objective, recipe, trained, data, str(device))
+    except BaseException:
+        if not job.checkpoint.exists():
+            # Nothing to go on from.
+            job.description.unlink(missing_ok=True)
+        raise
+    if trained.finished:
+        job.forget()
+    return report(job, objective, written, trained, str(device))
+
+
+def report(job: TrainingJob, objective: str, card: Card, trained: Trained, device: str) -> dict[str, Any]:
+    """Return the outcome as a JSON object."""
     history = trained.counters.history
     return {
-        "method": name,
+        "method": job.method,
+        "objective": objective,
         "weights": {"id": card.id, "sha256": card.sha256},
-        "file": str(path),
+        "file": str(job.path),
         "steps": trained.counters.step,
         "seconds": round(trained.counters.seconds, 1),
-        "device": str(device),
+        "device": device,
         "before": history[0],
         "after": max(history, key=lambda record: record["score"]),
         "finished": trained.finished,
     }
 
 
+def plan_of(job: TrainingJob) -> Plan:
+    """Return budget and rates."""
+    seconds = None if job.minutes is None else 60 * job.minutes
+    every = VALIDATE_EVERY if seconds is None else min(VALIDATE_EVERY, max(SHORTEST, seconds / VALIDATIONS))
+    return Plan(
+        seconds=seconds,
+        steps=job.steps,
+        lr=LR_SCRATCH if job.start == SCRATCH else LR_FINE,
+        validate_every=every,
+    )
+
+
 def starting_weights(
-    spec: MethodSpec, start: str | None
-) -> tuple[dict[str, Tensor] | None, dict[str, Any] | None, str]:
-    """Return tensors, configuration and objective to start from; (None, None, the default) from scratch."""
-    default = next(iter(spec.recipes))
-    if start == "scratch":
-        return None, None, default
-    tensors, card = store.load(spec.name, start or spec.weights[0])
-    return tensors, card.config, card.objective if card.objective in spec.recipes else default
-
-
-def crop(volume: Volume, roi: Roi | Sequence[slice] | None) -> Volume:
-    """Return the region of a volume, read into memory.
+    spec: MethodSpec, start: str | None, objective: str | None = None
+) -> tuple[dict[str, Tensor] | None, Card | None, str]:
+    """Return tensors and card to start from (None and None from scratch) and the objective to train for.
 
     Raises:
-        InputError: a region outside the volume, or empty.
+        InputError: no such weights, weights of another method, damaged ones; no such objective.
     """
-    if roi is None:
-        return volume
-    if len(roi) != 3:
-        raise InputError(f"the region has {len(roi)} ranges, needs 3: z, y, x")
-    ranges = []
-    for axis, s, n in zip("zyx", roi, volume.shape, strict=True):
-        low, high = s.start or 0, n if s.stop is None else s.stop
-        if not 0 <= low < high <= n:
-            raise InputError(f"region {low}:{high} along {axis} is outside 0:{n} voxels or empty")
-        ranges.append(slice(low, high))
-    block = volume.read(*ranges)
-    return Volume.of(block, voxel_nm=volume.grid.voxel_nm, name=volume.name)
+    if objective is not None and objective not in spec.recipes:
+        raise InputError(f"objective {objective!r} of {spec.name} is not one of {', '.join(spec.recipes)}")
+    default = next(iter(spec.recipes))
+    if start == SCRATCH or (start is None and not spec.weights):
+        return None, None, objective or default
+    tensors, card = store.load(spec.name, start or spec.weights[0])
+    return tensors, card, objective or (card.objective if card.objective in spec.recipes else default)
+
+
+def _drafts(
+    spec: MethodSpec, recipe: Recipe, card: Card | None, on_draft: OnDraft
+) -> Callable[[dict[str, Tensor], dict[str, float]], None]:
+    """Return what the loop calls at validations."""
+
+    @cache
+    def facts() -> dict[str, Any]:
+        # Measuring them takes as long as a validation; of weights that were loaded they are known.
+        if card is not None:
+            return {"config": card.config, "factor": card.factor, "voxel_nm": card.voxel_nm}
+        return recipe.facts(recipe.network().eval(), resolve("cpu"))
+
+    def check(state: dict[str, Tensor], scores: dict[str, float]) -> None:
+        def write(path: Path) -> Card:
+            draft = Card(id=path.stem, method=spec.name, name=path.stem, **facts())
+            return store.write(path, path.with_suffix(".toml"), state, draft)
+
+        on_draft(Draft(scores, write))
+
+    return check
 
 
 def _write(
     spec: MethodSpec,
-    path: Path,
+    job: TrainingJob,
     objective: str,
-    recipe: Any,
+    recipe: Recipe,
     trained: Trained,
     data: TrainingData,
     device: str,
 ) -> Card:
+    """Write the best weights with their card."""
     network = recipe.network()
     network.load_state_dict({k: v.cpu() for k, v in trained.state.items()})
     facts = recipe.facts(network.eval(), resolve("cpu"))
     best = max(trained.counters.history, key=lambda record: record["score"])
+    path = job.path
     card = Card(
         id=path.stem,
         method=spec.name,
@@ -166,4 +253,7 @@ def _write(
         figures={"validation": best},
         **facts,
     )
-    return store.write(path, path.with_suffix(".toml"), trained.state, card)
+    try:
+        return store.write(path, path.with_suffix(".toml"), trained.state, card)
+    except InputError as error:
+        raise InputError(f"{error}; the best so far is in checkpoint {job.checkpoint}") from None

@@ -18,34 +18,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.weights import own
 from napari_emsynth.weights.card import Card
 
 HERE = Path(__file__).parent
 
 
-def user_folder() -> Path:
-    """Return the folder of the user's own weights (it may not exist yet)."""
-    from platformdirs import user_data_path
-
-    return Path(user_data_path("napari-emsynth", appauthor=False)) / "weights"
-
-
 def bundled_id(method: str, name: str) -> str:
     """Return the file name, without ending, of bundled weights."""
     return f"{method.replace('/', '-')}-{name}"
-
-
-def own_names(method: str) -> list[str]:
-    """Return the names of the user's own weights for a method, in alphabetical order; unreadable cards are left out."""
-    names = []
-    for path in sorted(user_folder().glob("*.toml")):
-        try:
-            card = Card.from_toml(path.read_text(encoding="utf-8"))
-        except (InputError, OSError):
-            continue
-        if card.method == method and path.with_suffix(".safetensors").exists():
-            names.append(path.stem)
-    return names
 
 
 def locate(method: str, name: str) -> tuple[Path, Path]:
@@ -62,10 +43,10 @@ def locate(method: str, name: str) -> tuple[Path, Path]:
     if (HERE / f"{id_}.safetensors").exists():
         return HERE / f"{id_}.safetensors", HERE / "cards" / f"{id_}.toml"
     is_path = Path(name).suffix != "" or len(Path(name).parts) > 1
-    path = Path(name) if is_path else user_folder() / f"{name}.safetensors"
+    path = Path(name) if is_path else own.folder() / f"{name}.safetensors"
     if not path.is_file():
         raise InputError(
-            f"weights {name!r} of {method} are neither bundled, nor in {user_folder()}, nor a file"
+            f"weights {name!r} of {method} are neither bundled, nor in {own.folder()}, nor a file"
         )
     card = path.with_suffix(".toml")
     if not card.is_file():
