@@ -154,17 +154,22 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(tmp_path):
     torch.testing.assert_close(other.network["weight"], one.network["weight"])
 
 
+def watch(vigil, *accuracies, fake_std=1.0):
+    for accuracy in accuracies:
+        vigil.saw(accuracy)
+        vigil.watch(fake_std, 1.0)
+
+
 @pytest.mark.parametrize(
     ("start", "then", "said"),
     [([], 1.0, "was right in"), ([1.0] * 40 + [0.0] * 20, 0.5, "could tell nothing")],
 )
 def test_a_lost_balance_is_noticed_after_long(start, then, said):
     vigil = Vigil()
+    for accuracy in (*start, *[then] * PATIENCE):
+        watch(vigil, accuracy)
     with pytest.raises(Divergence, match=said):
-        for n, accuracy in enumerate([*start, *[then] * 2 * PATIENCE]):
-            vigil.saw(accuracy)
-            vigil.watch(1.0, 1.0)
-    assert n >= PATIENCE
+        watch(vigil, *[then] * PATIENCE)
 
 
 def test_a_balance_that_wavers_is_left_alone():
@@ -177,10 +182,8 @@ def test_a_balance_that_wavers_is_left_alone():
 
 
 def test_flat_output_and_numbers_that_are_none_are_noticed():
-    vigil = Vigil()
     with pytest.raises(Divergence, match="flat"):
-        for _ in range(PATIENCE):
-            vigil.watch(0.01, 1.0)
+        watch(Vigil(), *[0.5] * PATIENCE, fake_std=0.01)
     with pytest.raises(Divergence, match="discriminator's loss became nan"):
         step(Gain(spoil=float("nan")))
 
