@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,6 +50,12 @@ def _stack(dtype: str = "uint8", shape: tuple[int, int, int] = SHAPE) -> Volume:
     # A method that writes to its input fails here and now.
     volume.data.flags.writeable = False
     return volume
+
+
+@lru_cache(maxsize=4)
+def _plain(contract: type[VolumeContract]) -> Array:
+    """Return what a method under test makes of the standard stack of floats; several laws compare with it."""
+    return np.asarray(contract().run(_stack("float32")).volume.data)
 
 
 class VolumeContract(SpecLaws):
@@ -100,7 +107,7 @@ class VolumeContract(SpecLaws):
         drawn = self.run(_stack(dtype)).volume
         assert drawn.data.dtype == np.dtype(dtype).newbyteorder("=")
         gain, offset = phantom.scale
-        reference = self.run(_stack("float32")).volume.data * 255
+        reference = _plain(type(self)) * 255
         grey = (drawn.data.astype(np.float64) - offset) / gain
         assert np.abs(grey - reference).mean() < 1.0
 
@@ -112,16 +119,14 @@ class VolumeContract(SpecLaws):
     def test_gain_and_offset_pass_through(self) -> None:
         if not self.affine:
             return
-        data = _stack("float32").data
-        plain = self.run(data).volume.data
-        assert close(self.run(data * 40 - 7).volume.data, plain * 40 - 7, self.tolerance)
+        drawn = self.run(_stack("float32").data * 40 - 7).volume.data
+        assert close(drawn, _plain(type(self)) * 40 - 7, self.tolerance)
 
     def test_reversed_stack_reversed_result(self) -> None:
         if not self.symmetric:
             return
-        data = _stack("float32").data
-        up, down = (self.run(d).volume.data for d in (data, np.ascontiguousarray(data[::-1])))
-        assert close(down[::-1], up, self.tolerance)
+        down = self.run(np.ascontiguousarray(_stack("float32").data[::-1])).volume.data
+        assert close(down[::-1], _plain(type(self)), self.tolerance)
 
     def test_lazy_equals_eager(self) -> None:
         da = pytest.importorskip("dask.array")
@@ -152,10 +157,9 @@ class VolumeContract(SpecLaws):
 
     def test_the_seed_decides(self) -> None:
         data = _stack(shape=(3, 16, 16)).data
-        for seed in (0, 7):
-            one, other = (self.run(data, runtime=Runtime(device="cpu", seed=seed)) for _ in range(2))
-            assert (one.volume.data == other.volume.data).all()
-            assert one.provenance["seed"] == seed
+        one, other = (self.run(data, runtime=Runtime(device="cpu", seed=7)) for _ in range(2))
+        assert (one.volume.data == other.volume.data).all()
+        assert one.provenance["seed"] == 7
 
     def test_unknown_voxels_stay_unknown_and_do_not_spread(self) -> None:
         volume = with_unknown(_stack("float32"), 0.2)
