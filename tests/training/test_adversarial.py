@@ -166,7 +166,7 @@ def watch(vigil, *accuracies, fake_std=1.0):
 )
 def test_a_lost_balance_is_noticed_after_long(start, then, said):
     vigil = Vigil()
-    for accuracy in (*start, *[then] * PATIENCE):
+    for accuracy in (*start, *[then] * (PATIENCE - 50)):
         watch(vigil, accuracy)
     with pytest.raises(Divergence, match=said):
         watch(vigil, *[then] * PATIENCE)
