@@ -75,6 +75,11 @@ def conv(c_in: int, c_out: int, stride: int = 1, *, bias: bool = True) -> nn.Con
     return layer
 
 
+def rectified(x: Tensor) -> Tensor:
+    """Leaky rectifier that takes the place of its input (a convolution's answer, which nothing else needs)."""
+    return F.leaky_relu(x, SLOPE, inplace=True)
+
+
 class Residual(nn.Module):
     """``depth`` 3x3 convolutions, each after its activation, and an identity skip."""
 
@@ -86,10 +91,11 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, c, y, x] -> [b, c, y, x]."""
-        y = x
-        for layer in self.convs:
-            y = layer(F.leaky_relu(y, SLOPE))
-        return x + y
+        first, *rest = self.convs
+        y = first(F.leaky_relu(x, SLOPE))
+        for layer in rest:
+            y = layer(rectified(y))
+        return y.add_(x)
 
 
 class Encoder(nn.Module):
@@ -103,12 +109,12 @@ class Encoder(nn.Module):
 
     def forward(self, section: Tensor) -> list[Tensor]:
         """[b, 1, y, x] -> features at 1/2, 1/4, ... : [b, widths[i], y / 2^(i+1), x / 2^(i+1)]."""
-        x = F.leaky_relu(self.stem(F.pixel_unshuffle(section, UNSHUFFLE)), SLOPE)  # [b, w0, y/2, x/2]
+        x = rectified(self.stem(F.pixel_unshuffle(section, UNSHUFFLE)))  # [b, w0, y/2, x/2]
         features = []
         for level, refine in enumerate(self.refine):
             if level:
-                x = F.leaky_relu(self.down[level - 1](x), SLOPE)  # half the size
-            x = F.leaky_relu(refine(x), SLOPE)
+                x = rectified(self.down[level - 1](x))  # half the size
+            x = rectified(refine(x))
             features.append(x)
         return features
 
@@ -136,7 +142,7 @@ class Context(nn.Module):
         )
         out = []
         for layer, project in zip(self.convs, self.to_state, strict=True):
-            x = F.leaky_relu(layer(x), SLOPE)
+            x = rectified(layer(x))
             out.append(project(x))
         return out
 
@@ -173,13 +179,15 @@ class DecoderLevel(nn.Module):
         Returns:
             state [2b, w, y, x] and flow increment [2b, 2, y, x] in px of this level.
         """
-        x = self.own(own) + partner_of(self.partner(own)) + self.when(when)[:, :, None, None]
+        x = self.own(own)
+        add_partner(x, self.partner(own))
+        x += self.when(when)[:, :, None, None]
         if coarser is not None and self.coarser is not None:
-            x = x + F.interpolate(
+            x += F.interpolate(
                 self.coarser(coarser), size=own.shape[-2:], mode="bilinear", align_corners=False
             )
         if context is not None:
-            x = x + context.repeat(2, 1, 1, 1)
+            x += context.repeat(2, 1, 1, 1)
         x = self.refine(x)
         return x, self.flow(F.leaky_relu(x, SLOPE))
 
@@ -187,6 +195,13 @@ class DecoderLevel(nn.Module):
 def partner_of(x: Tensor) -> Tensor:
     """Exchange the two sides stacked along the batch: [2b, ...] -> [2b, ...]."""
     return torch.roll(x, x.shape[0] // 2, dims=0)
+
+
+def add_partner(x: Tensor, y: Tensor) -> None:
+    """Add to each side's half of ``x`` the other side's half of ``y``, both [2b, ...], in place."""
+    b = x.shape[0] // 2
+    x[:b] += y[b:]
+    x[b:] += y[:b]
 
 
 class Answer(NamedTuple):
