@@ -77,3 +77,54 @@ def no_thread_left() -> Iterator[None]:
     yield
     alive = [thread.name for thread in threading.enumerate() if thread.name == "emsynth-jobs"]
     assert not alive, f"a job thread is still alive: {alive}"
+
+
+@pytest.fixture
+def more_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods of another package: quick ones that redraw, one that only a cancel ends, and one that guesses badly."""
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    from napari_emsynth import methods
+    from napari_emsynth.spec import MethodSpec
+
+    class Smooth:
+        """Aligns by a mean over neighbours; upsamples by the nearest section, shifted by a constant."""
+
+        halo = (1, 2, 2)
+
+        def __init__(self, shift: float = 0.0) -> None:
+            self.shift = shift
+
+        def __call__(self, block: Any, *args: Any) -> Any:
+            *positions, runtime = args
+            runtime.cancel.check()
+            if not positions:
+                padded = np.pad(block, ((1, 1), (0, 0), (0, 0)), mode="reflect")
+                return ((padded[:-2] + padded[1:-1] + padded[2:]) / 3).astype(np.float32)
+            return block[[min(len(block) - 1, max(0, round(p))) for p in positions[0]]] + self.shift
+
+    class Endless:
+        halo = (0, 0, 0)
+
+        def __call__(self, block: Any, *args: Any) -> Any:
+            while True:
+                args[-1].cancel.check()
+                args[-1].cancel._event.wait(0.01)
+
+    def point(task: Any, name: str, made: Any, **more: Any) -> Any:
+        spec = MethodSpec(
+            task=task, id=name, title=name.title(), summary="For tests.", build=lambda *_: made,
+            keeps_acquired=False, **more,
+        )  # fmt: skip
+        return SimpleNamespace(name=name, load=lambda: spec)
+
+    twice = {"factors": (2,), "samplings": ("point",)}
+    found = [
+        point("align", "smooth", Smooth()),
+        point("align", "endless", Endless()),
+        point("upsample", "twice", Smooth(), **twice),
+        point("upsample", "poor", Smooth(3.0), **twice),
+    ]
+    monkeypatch.setattr(methods, "entry_points", lambda group: found)

@@ -34,8 +34,11 @@ def test_menus() -> None:
     menus = {menu: [item.command for item in items] for menu, items in manifest().contributions.menus.items()}
     assert menus["napari/layers/data"][0] == f"{PLUGIN}.interpolate_section"
     assert set(menus) == {
-        "napari/layers/filter", "napari/layers/data", "napari/layers/annotate", "napari/file/io_utilities",
+        "napari/layers/filter", "napari/layers/data", "napari/layers/annotate", "napari/layers/register",
+        "napari/file/io_utilities",
     }  # fmt: skip
+    assert f"{PLUGIN}.upsample" in menus["napari/layers/data"]
+    assert menus["napari/layers/register"] == [f"{PLUGIN}.align"]
     from napari._app_model.constants import MenuId
 
     assert set(menus) <= {str(menu) for menu in MenuId.contributables()}
@@ -62,7 +65,13 @@ def test_preferences_have_the_defaults_of_a_session(plugin_settings: Any, npe2pm
     )
 
 
-@pytest.mark.parametrize("what", ["canvas_menu", "widgets.restore", "widgets.export", "commands", "samples"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "canvas_menu", "widgets.restore", "widgets.export", "widgets.upsample", "widgets.align", "commands",
+        "samples",
+    ],
+)  # fmt: skip
 def test_nothing_heavy_is_imported(what: str) -> None:
     code = (
         f"import sys, napari_emsynth.plugin.{what}\n"

@@ -6,7 +6,6 @@ Conventions: a result's section ``j`` lies at the layer's section ``j / factor +
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -142,10 +141,3 @@ class UpsampleSettings(VolumeSettings):
     def title(self) -> str:
         """Return a few words for a progress bar and the history."""
         return f"Upsample x{self.factor}"
-
-
-def isotropic_factor(voxel_z: float, voxel_xy: float) -> int:
-    """Return the factor that makes voxels nearest to cubes, within what is offered; 2 when they are flat already."""
-    if voxel_xy <= 0:
-        return LOWEST
-    return min(HIGHEST, max(LOWEST, math.floor(voxel_z / voxel_xy + 0.5)))

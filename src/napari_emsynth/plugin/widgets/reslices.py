@@ -17,8 +17,9 @@ from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QSizePolicy, QVBoxLayou
 from napari_emsynth.plugin.volume_run import Picture, Plane
 from napari_emsynth.volume import Array
 
-# Reslices are long and low: this much of their length is left out at first, so that sections can be told apart.
-STRIP_ZOOM = 5.0
+# Reslices are long and low: they are enlarged about their middle, until they are this high for their width, but
+# no more than so many times.
+STRIP_HEIGHT, STRIP_ZOOM = 0.45, 5.0
 LOWEST_PX, SPACING_PX = 32, 4
 # As high as it is wide, at most.
 TALLEST = 1.0
@@ -33,17 +34,13 @@ class View:
         self.down = self.across = 0.0
         self.zoom = 1.0
 
-    def fit(self, picture: Picture, width_px: float, most_px: float) -> float:
-        """Look at the middle of a picture; return how many pixels it is high.
-
-        Low pictures are enlarged up to :data:`STRIP_ZOOM` times, as far as they stay below ``most_px``.
-        """
+    def fit(self, picture: Picture, width_px: float) -> float:
+        """Look at the middle of a picture in a pane of this width; return how high the pane should be."""
         self.down, self.across = picture.top + picture.height / 2, picture.left + picture.width / 2
         whole = width_px / picture.width
-        self.zoom = min(max(whole, most_px / picture.height), STRIP_ZOOM * whole)
-        if whole * picture.height > most_px:
-            self.zoom = most_px / picture.height
-        return min(most_px, self.zoom * picture.height)
+        strip = min(STRIP_ZOOM * whole, STRIP_HEIGHT * width_px / picture.height)
+        self.zoom = min(max(whole, strip), TALLEST * width_px / picture.height)
+        return self.zoom * picture.height
 
 
 class Pane(QWidget):
@@ -144,7 +141,7 @@ class Reslices(QWidget):
 
     enlarge_asked = Signal()
 
-    def __init__(self, names: Sequence[str] = ("xy", "xz", "yz"), *, wheel_zooms: bool = False) -> None:
+    def __init__(self, names: Sequence[str] = ("xz", "yz", "xy"), *, wheel_zooms: bool = False) -> None:
         super().__init__()
         self.views = {name: View() for name in names}
         self.panes: dict[str, tuple[Pane, Pane]] = {}
@@ -184,7 +181,7 @@ class Reslices(QWidget):
         """Look at the middle of every plane, and give every pane the height it needs."""
         width = max(1.0, (self.width() - SPACING_PX) / 2)
         for name, plane in self._planes.items():
-            height = self.views[name].fit(plane.before, width, TALLEST * width)
+            height = self.views[name].fit(plane.before, width)
             for pane in self.panes[name]:
                 pane.setFixedHeight(max(LOWEST_PX, round(height)))
         self._repaint()

@@ -205,10 +205,9 @@ class VolumeDock(Dock):
         under = QHBoxLayout()
         under.addWidget(self.caption, 1)
         under.addWidget(self.larger)
-        self.body.addWidget(self.reslices)
+        for widget in (self.selfcheck, self.notices, self.reslices):
+            self.body.addWidget(widget)
         self.body.addLayout(under)
-        self.body.addWidget(self.selfcheck)
-        self.body.addWidget(self.notices)
         self.body.addStretch(1)
         self.foot.addWidget(self.job_bar)
         self.history = HistoryButtons(self.session)

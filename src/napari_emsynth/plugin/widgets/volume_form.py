@@ -13,7 +13,6 @@ from napari_emsynth.plugin.volume_settings import (
     LOWEST,
     UpsampleSettings,
     VolumeSettings,
-    isotropic_factor,
 )
 from napari_emsynth.plugin.widgets.method_form import MethodForm, Switch, choose, combo
 
@@ -24,14 +23,16 @@ LAZY = Switch(
     tip="The result appears at once; each new part of it is computed when it comes into view",
 )
 WITH_MASK = Switch("with_mask", "Add the synthetic mask")
+# Voxels whose edges differ by less than this are called cubes.
+CUBIC = 0.15
 REDRAWS = "Redraws acquired voxels too: every voxel of the result is made up."
 
-SAMPLINGS = {"point": "a thin plane (point)", "slab": "a mean over its depth (slab)"}
+SAMPLINGS = {"point": "a thin plane", "slab": "a thick slab"}
 EXPLAINED = {
-    "point": "Each section shows the tissue at one depth: ssTEM, SBEM. Sections stay where they are, "
-    "new ones go between.",
-    "slab": "Each section averages the tissue over its whole thickness: binned FIB-SEM. Each is divided, "
-    "the outer faces stay, every voxel is new.",
+    "point": "It shows the tissue at one depth (ssTEM, SBEM). Sections stay where they are, new ones go "
+    "between them.",
+    "slab": "It averages the tissue over its whole thickness (binned FIB-SEM). Each is divided; the outer "
+    "faces stay, every voxel is new.",
 }
 
 
@@ -133,12 +134,12 @@ class UpsampleForm(VolumeForm):
 
 
 def factor_text(factor: int, voxel_nm: tuple[float, float, float] | None) -> str:
-    """Return "x2" and what it makes of a section, when its thickness is known."""
+    """Return "x2" and how thick sections will be, when that is known; and whether voxels will be cubes, about."""
     if voxel_nm is None:
         return f"x{factor}"
     z, _, x = voxel_nm
-    cubes = ", nearest to cubes" if factor == isotropic_factor(z, x) else ""
-    return f"x{factor}: {z:g} to {z / factor:.3g} nm{cubes}"
+    cubic = ", cubic" if abs(z / factor - x) < CUBIC * x else ""
+    return f"x{factor}: {z / factor:.3g} nm{cubic}"
 
 
 def remark() -> QLabel:
