@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
@@ -42,6 +42,19 @@ def test_a_method_is_built_once_for_equal_requests():
     assert asked(method="linear").built() is asked(method="linear").built()
 
 
+def test_weights_that_were_trained_further_are_loaded_again(tmp_path):
+    from napari_emsynth.weights.store import load, write
+
+    tensors, card = load("interpolate/emsynth", "accurate")
+    path = tmp_path / "mine.safetensors"
+    methods = []
+    for share in (1.0, 0.5):
+        write(path, path.with_suffix(".toml"), {k: share * v for k, v in tensors.items()}, card)
+        methods.append(asked(weights=str(path)).built())
+    one, other = (next(method.network.parameters()).detach() for method in methods)
+    assert float((one - 2 * other).abs().max()) == pytest.approx(0, abs=1e-6)
+
+
 def test_what_the_engine_says_is_kept_and_passed_on():
     told, kept = [], []
     asked(runtime=Runtime(note=told.append)).heard(kept).runtime.note("smaller tiles")
@@ -49,9 +62,13 @@ def test_what_the_engine_says_is_kept_and_passed_on():
 
 
 def test_voxels_outside_the_range_of_the_weights_are_warned_of():
-    assert asked(voxel_nm=(30, 10, 10)).scale_notices() == []
-    assert "900 nm along y" in asked(voxel_nm=(30, 900, 900)).scale_notices()[0]
-    assert asked(method="linear", voxel_nm=(30, 900, 900)).scale_notices() == []
+    def notices(**options):
+        request = asked(**options)
+        return scale_notices(request.spec, request.weights, request.volume)
+
+    assert notices(voxel_nm=(30, 10, 10)) == []
+    assert "900 nm along y" in notices(voxel_nm=(30, 900, 900))[0]
+    assert notices(method="linear", voxel_nm=(30, 900, 900)) == []
 
 
 def test_the_record_names_the_weights_by_their_sum():

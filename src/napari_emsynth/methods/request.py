@@ -7,7 +7,7 @@ cancel token stay at home.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -61,12 +61,7 @@ class Request:
         """
         volume = Volume.of(volume, voxel_nm=voxel_nm)
         spec = get(task, method)
-        if not isinstance(params, Params):
-            params = spec.params.from_json(dict(params or {}))
-        if weights is not None and not spec.weights:
-            raise InputError(f"{spec.name} has no weights to choose, got {weights!r}")
-        chosen = weights or (spec.weights[0] if spec.weights else None)
-        return cls(task, volume, method, params, chosen, runtime)
+        return cls(task, volume, method, params_of(spec, params), weights_of(spec, weights), runtime)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what belongs to this process."""
@@ -83,9 +78,7 @@ class Request:
         Raises:
             InputError: weights that are missing, damaged or of another method.
         """
-        given = json.dumps(self.params.to_json())
-        sha256 = None if self.weights is None else self._card().sha256
-        return _built(self.task, self.method, given, self.weights, sha256, self.runtime.device)
+        return built(self.spec, self.params, self.weights, self.runtime.device)
 
     def on(self, volume: Volume) -> Request:
         """Return the same request for another volume, quiet but for cancelling."""
@@ -94,27 +87,15 @@ class Request:
 
     def heard(self, notices: list[str]) -> Request:
         """Return the request with what the engine tells also kept in ``notices``."""
-        return replace(self, runtime=replace(self.runtime, note=_both(notices.append, self.runtime.note)))
-
-    def scale_notices(self) -> list[str]:
-        """Return a warning when the pixel size is outside what the weights were trained for."""
-        if self.weights is None or self.volume.grid.voxel_nm is None:
-            return []
-        low, high = self._card().voxel_nm
-        return [
-            f"voxel size {v:g} nm along {axis} is outside the {low:g} to {high:g} nm these weights were trained for"
-            for axis, v in zip("yx", self.volume.grid.voxel_nm[1:], strict=True)
-            if not low * BELOW <= v <= high * ABOVE
-        ][:1]
+        return replace(self, runtime=heard(self.runtime, notices))
 
     def record(self) -> dict[str, Any]:
         """Return what a provenance record says of the request."""
-        card = None if self.weights is None else self._card()
         voxel_nm = self.volume.grid.voxel_nm
         return {
             "task": self.task,
             "method": self.method,
-            "weights": None if card is None else {"id": card.id, "sha256": card.sha256},
+            "weights": weights_record(self.spec, self.weights),
             "params": self.params.to_json(),
             "seed": self.runtime.seed,
             "source": {
@@ -126,11 +107,36 @@ class Request:
             "device": self.runtime.device,
         }
 
-    def _card(self) -> Any:
-        from napari_emsynth.weights.store import read_card
 
-        assert self.weights is not None
-        return read_card(self.spec.name, self.weights)
+def params_of(spec: MethodSpec, params: Mapping[str, Any] | Params | None) -> Params:
+    """Return a method's parameters; what is absent takes its default.
+
+    Raises:
+        InputError: an unknown name or a bad value.
+    """
+    return params if isinstance(params, Params) else spec.params.from_json(dict(params or {}))
+
+
+def weights_of(spec: MethodSpec, weights: str | None) -> str | None:
+    """Return the weights to use: those asked for, else the method's default, None for methods without any.
+
+    Raises:
+        InputError: weights asked for of a method that has none.
+    """
+    if weights is not None and not spec.weights:
+        raise InputError(f"{spec.name} has no weights to choose, got {weights!r}")
+    return weights or (spec.weights[0] if spec.weights else None)
+
+
+def built(spec: MethodSpec, params: Params, weights: str | None, device: str) -> Any:
+    """Return the built method, made once a process for equal arguments and equal weights.
+
+    Raises:
+        InputError: weights that are missing, damaged or of another method.
+    """
+    record = weights_record(spec, weights)
+    sha256 = None if record is None else record["sha256"]
+    return _built(spec.task, spec.id, json.dumps(params.to_json()), weights, sha256, device)
 
 
 @lru_cache(maxsize=4)
@@ -142,9 +148,32 @@ def _built(
     sha256: str | None,  # noqa: ARG001 - part of the key: a file of the same name may be trained further
     device: str,
 ) -> Any:
-    """Build a method once a process; ``params`` is JSON."""
     spec = get(task, id_)
     return spec.build(spec.params.from_json(json.loads(params)), Runtime(device=device), weights)
+
+
+def weights_record(spec: MethodSpec, weights: str | None) -> dict[str, str] | None:
+    """Return what a provenance record says of weights; None for methods without any."""
+    if weights is None:
+        return None
+    from napari_emsynth.weights.store import read_card
+
+    card = read_card(spec.name, weights)
+    return {"id": card.id, "sha256": card.sha256}
+
+
+def scale_notices(spec: MethodSpec, weights: str | None, volume: Volume) -> list[str]:
+    """Return a warning when the pixel size is outside what the weights were trained for."""
+    if weights is None or volume.grid.voxel_nm is None:
+        return []
+    from napari_emsynth.weights.store import read_card
+
+    low, high = read_card(spec.name, weights).voxel_nm
+    return [
+        f"voxel size {v:g} nm along {axis} is outside the {low:g} to {high:g} nm these weights were trained for"
+        for axis, v in zip("yx", volume.grid.voxel_nm[1:], strict=True)
+        if not low * BELOW <= v <= high * ABOVE
+    ][:1]
 
 
 def portable(runtime: Runtime) -> Runtime:
@@ -152,9 +181,11 @@ def portable(runtime: Runtime) -> Runtime:
     return replace(runtime, progress=no_progress, cancel=CancelToken(), note=no_note)
 
 
-def _both(first: Callable[[str], Any], second: Callable[[str], Any]) -> Callable[[str], None]:
-    def note(line: str) -> None:
-        first(line)
-        second(line)
+def heard(runtime: Runtime, notices: list[str]) -> Runtime:
+    """Return the runtime with what the engine tells also kept in ``notices``."""
 
-    return note
+    def note(line: str) -> None:
+        notices.append(line)
+        runtime.note(line)
+
+    return replace(runtime, note=note)

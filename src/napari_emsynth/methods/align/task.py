@@ -13,7 +13,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.methods import blocks, default
 from napari_emsynth.methods.align.job import Job
 from napari_emsynth.methods.align.selfcheck import SMALLEST_EDGE, SelfCheck, check
-from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.trust import provenance
@@ -68,7 +68,7 @@ def align(
     request.built()
     notices.append(f"{request.spec.title} redraws every voxel: the result is a synthesis throughout")
     checked = _checked(request, notices) if selfcheck else None
-    notices += request.scale_notices()
+    notices += scale_notices(request.spec, request.weights, request.volume)
     job = Job.of(request)
     if source.is_lazy:
         data = blocks.lazy(job, source.shape, source.dtype, request.runtime, request.built().halo[0])

@@ -15,8 +15,9 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
-from napari_emsynth.methods.interpolate.job import Job, check_window, weights_of
+from napari_emsynth.methods.interpolate.job import Job, check_window
 from napari_emsynth.methods.interpolate.plan import Marks, Window, check_sections
+from napari_emsynth.methods.request import weights_of
 from napari_emsynth.metrics.image import coverage
 from napari_emsynth.metrics.scores import Table, score
 from napari_emsynth.spec import Runtime

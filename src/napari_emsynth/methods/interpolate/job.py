@@ -7,22 +7,20 @@ job can be pickled and sent to another process; the built method is made anew th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
 from napari_emsynth.methods.interpolate.gap import Gap, Interpolator, Synthesis
 from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window
 from napari_emsynth.methods.interpolate.seams import harmonise
+from napari_emsynth.methods.request import built, portable
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.params import Params
-from napari_emsynth.spec import CancelToken, MethodSpec, Runtime, no_note, no_progress
+from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.selfcheck import Calibration, Sample, SelfCheck, check, intensity_range, mixed
 from napari_emsynth.volume import Array, Float, Volume
 
@@ -37,26 +35,6 @@ CHECK_EDGE = 384
 CHECK_COUNT = 2
 # How far from the repair hidden sections are looked for.
 CHECK_REACH = 64
-
-
-def weights_of(spec: MethodSpec, weights: str | None) -> str | None:
-    """Return the weights to use: those asked for, else the method's default, None for methods without any.
-
-    Raises:
-        InputError: weights asked for of a method that has none.
-    """
-    if weights is not None and not spec.weights:
-        raise InputError(f"{spec.name} has no weights to choose, got {weights!r}")
-    return weights or (spec.weights[0] if spec.weights else None)
-
-
-@lru_cache(maxsize=4)
-def built(id_: str, params: str, weights: str | None, device: str) -> Interpolator:
-    """Build a method once a process; ``params`` is JSON."""
-    spec = get("interpolate", id_)
-    runtime = Runtime(device=device)
-    method: Interpolator = spec.build(spec.params.from_json(json.loads(params)), runtime, weights)
-    return method
 
 
 @dataclass
@@ -85,12 +63,14 @@ class Job:
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what belongs to this process: callbacks, the cancel token, caches."""
-        quiet = replace(self.runtime, progress=no_progress, cancel=CancelToken(), note=no_note)
-        return self.__dict__ | {"runtime": quiet, "_samples": {}}
+        return self.__dict__ | {"runtime": portable(self.runtime), "_samples": {}}
 
     def built(self) -> Interpolator:
         """Return the built method."""
-        return built(self.method, json.dumps(self.params.to_json()), self.weights, self.runtime.device)
+        method: Interpolator = built(
+            get("interpolate", self.method), self.params, self.weights, self.runtime.device
+        )
+        return method
 
     def norm(self, z: int) -> Normalisation:
         """Return (and remember) the statistics of an input section."""

@@ -15,7 +15,7 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
 from napari_emsynth.methods.interpolate import render
-from napari_emsynth.methods.interpolate.job import Job, weights_of
+from napari_emsynth.methods.interpolate.job import Job
 from napari_emsynth.methods.interpolate.plan import (
     Marks,
     Repair,
@@ -24,6 +24,7 @@ from napari_emsynth.methods.interpolate.plan import (
     output_order,
     plan_repairs,
 )
+from napari_emsynth.methods.request import heard, params_of, scale_notices, weights_of, weights_record
 from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
@@ -74,14 +75,14 @@ def interpolate(
     volume = Volume.of(volume, voxel_nm=voxel_nm)
     spec = get("interpolate", method)
     notices: list[str] = []
-    runtime = replace(runtime, note=_both(notices.append, runtime.note))
+    runtime = heard(runtime, notices)
     marks, mask_volume, order = _marks(volume, sections, mask, insert, runtime, notices)
-    job = Job(volume, mask_volume, marks, method, _params(spec, params), weights_of(spec, weights), runtime)
+    job = Job(volume, mask_volume, marks, method, params_of(spec, params), weights_of(spec, weights), runtime)
     repairs = plan_repairs(marks, order)
     notices += _one_sided(repairs)
     job.built()
     checks = _selfchecks(job, repairs) if selfcheck else {}
-    notices += _verdicts(spec, repairs, checks) + _scale_notices(spec, job, volume)
+    notices += _verdicts(spec, repairs, checks) + scale_notices(spec, job.weights, volume)
     draw = render.lazy if volume.is_lazy else render.eager
     arrays = draw(job, order, repairs, {k: c.calibration for k, c in checks.items() if c is not None})
     grid = replace(volume.grid, shape=(len(order), *volume.shape[1:]))
@@ -92,20 +93,6 @@ def interpolate(
         uncertainty=Volume(arrays.half_width, grid, f"{volume.name} uncertainty"),
         provenance=record,
     )
-
-
-def _both(first: Any, second: Any) -> Any:
-    def note(line: str) -> None:
-        first(line)
-        second(line)
-
-    return note
-
-
-def _params(spec: MethodSpec, params: Mapping[str, Any] | Params | None) -> Params:
-    if isinstance(params, Params):
-        return params
-    return spec.params.from_json(dict(params or {}))
 
 
 def _marks(
@@ -214,20 +201,6 @@ def _listed(sections: Sequence[int]) -> str:
     return f"section{'s' if len(sections) > 1 else ''} {shown}"
 
 
-def _scale_notices(spec: MethodSpec, job: Job, volume: Volume) -> list[str]:
-    """Warn when the pixel size is outside what the weights were trained for."""
-    if job.weights is None or volume.grid.voxel_nm is None:
-        return []
-    from napari_emsynth.weights.store import read_card
-
-    low, high = read_card(spec.name, job.weights).voxel_nm
-    return [
-        f"voxel size {v:g} nm along {axis} is outside the {low:g} to {high:g} nm these weights were trained for"
-        for axis, v in zip("yx", volume.grid.voxel_nm[1:], strict=True)
-        if not low * 0.9 <= v <= high * 1.15
-    ][:1]
-
-
 def _provenance(
     spec: MethodSpec,
     job: Job,
@@ -236,16 +209,10 @@ def _provenance(
     notices: list[str],
     masked: bool,
 ) -> dict[str, Any]:
-    weights = None
-    if job.weights is not None:
-        from napari_emsynth.weights.store import read_card
-
-        card = read_card(spec.name, job.weights)
-        weights = {"id": card.id, "sha256": card.sha256}
     return provenance.record(
         task="interpolate",
         method=spec.id,
-        weights=weights,
+        weights=weights_record(spec, job.weights),
         params=job.params.to_json(),
         seed=job.runtime.seed,
         source={

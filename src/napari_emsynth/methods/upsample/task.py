@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import INDEX, blocks, get
-from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import Lattice, check_factor, check_sections
 from napari_emsynth.methods.upsample.selfcheck import SelfCheck, check
@@ -69,7 +69,7 @@ def upsample(
     request.built()
     job = Job.of(request, Lattice(request.volume.shape[0], factor, known))
     checked = _checked(job, notices) if selfcheck else None
-    notices += [*_redraw_notices(job), *request.scale_notices()]
+    notices += [*_redraw_notices(job), *scale_notices(request.spec, request.weights, request.volume)]
     source = request.volume
     grid = job.lattice.grid(source.grid)
     made_up = [job.kept(section) is None for section in range(grid.shape[0])]
