@@ -78,10 +78,12 @@ def test_the_activity_dock_shows_the_job(viewer: Any, session: Session, qtbot: A
     from napari.utils import progress
 
     job = session.queue.submit(Job("Interpolate 3 sections", forever))
+    qtbot.wait(300)
+    assert not progress._all_instances, "a job that may be short shows no bar"
     qtbot.waitUntil(lambda: any("Interpolate 3 sections" in bar.desc for bar in progress._all_instances))
     job.cancel.cancel()
     finish(session)
-    assert not [bar for bar in progress._all_instances if "Interpolate" in bar.desc]
+    qtbot.waitUntil(lambda: not [bar for bar in progress._all_instances if "Interpolate" in bar.desc])
 
 
 END = """

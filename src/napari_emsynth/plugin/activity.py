@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from napari.utils import progress
 from qtpy.QtCore import QObject, Qt
 
@@ -11,6 +13,9 @@ from napari_emsynth.plugin.jobs import Job, JobQueue
 STEPS = 1000
 # No bar is made meanwhile: painting one waits for the system's loader, which maps torch's libraries (0.4 s, measured).
 LOADING = "loading the engine"
+# Nor for a job that may be over by then: beside a bar napari turns a wheel, and every turn paints the whole window
+# (20 a second; without a graphics card that took up to half of a core from the repair, measured).
+BAR_AFTER_S = 2.0
 
 
 class ActivityMirror(QObject):
@@ -34,7 +39,7 @@ class ActivityMirror(QObject):
             running = [
                 job
                 for job in self._queue.visible_jobs
-                if job.state == "running" and job.progress[2] != LOADING
+                if job.state == "running" and job.progress[2] != LOADING and has_lasted(job)
             ]
             for job in running:
                 self._move(job)
@@ -58,3 +63,8 @@ class ActivityMirror(QObject):
             bar.update(ahead)
         if bar.desc.rstrip(": ") != job.describe():
             bar.set_description(job.describe())
+
+
+def has_lasted(job: Job) -> bool:
+    """True once a job runs long enough for a bar."""
+    return time.monotonic() - job.started_s >= BAR_AFTER_S

@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QDockWidget, QMenu, QWidget
 
-from napari_emsynth.plugin.layers import is_image, section_at
+from napari_emsynth.plugin.layers import is_companion, is_image, section_at
 from napari_emsynth.plugin.preview import is_preview
 from napari_emsynth.plugin.session import Session
 
@@ -64,6 +64,7 @@ def is_ours(viewer: Any, event: Any) -> bool:
         and not layer.rgb
         and layer.ndim == 3
         and not is_preview(layer)
+        and not is_companion(layer)
         and str(layer.mode) == "pan_zoom"
     )
 

@@ -19,6 +19,8 @@ from napari_emsynth.volume import Array, Volume
 
 # Where layers keep what the plugin must not forget.
 PROVENANCE_KEY = "emsynth"
+# What a layer shows of a result, beside its voxels: "synthetic" or "uncertainty".
+COMPANION_KEY = "emsynth_part"
 
 
 def is_image(layer: Any) -> bool:
@@ -191,8 +193,13 @@ def find_layer(viewer: Any, unique_id: Any) -> Any | None:
 
 
 def image_layers(viewer: Any) -> list[Any]:
-    """Return the image layers, the topmost first."""
-    return [layer for layer in reversed(list(viewer.layers)) if is_image(layer)]
+    """Return the image layers, the topmost first; not those that only tell something of another."""
+    return [layer for layer in reversed(list(viewer.layers)) if is_image(layer) and not is_companion(layer)]
+
+
+def is_companion(layer: Any) -> bool:
+    """True for a result's mask or uncertainty, which is nobody's source."""
+    return COMPANION_KEY in layer.metadata
 
 
 def mask_layers(viewer: Any) -> list[Any]:
