@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_emsynth.plugin.activity import LOADING
+from napari_emsynth.plugin.jobs import Job
 from napari_emsynth.spec import MethodSpec, Task
 
 # In the order in which they depend on each other; names that a build does not have are passed over.
@@ -89,3 +91,10 @@ def preload_libraries(check: Callable[[], None] = lambda: None) -> list[str]:
             if dlopen(str(file).encode(), RTLD_NOW):
                 mapped.append(file.name)
     return mapped
+
+
+def ready(job: Job) -> None:
+    """Load the engine before a job needs it: its own imports would hold the window up."""
+    job.report(0, 0, LOADING)
+    load(job.cancel.check)
+    job.report(0, 0, "")
