@@ -99,7 +99,8 @@ class Job:
             return f"{self.title}: stopping"
         done, total, message = self.progress
         parts = [self.title if not message else f"{self.title}: {message}"]
-        if total:
+        # "0/1" says nothing.
+        if total > 1:
             parts.append(f"{done}/{total}")
         if self.eta_s is not None:
             parts.append(f"{format_seconds(self.eta_s)} left")

@@ -18,12 +18,14 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.request import lazy
 from napari_emsynth.plugin.volume_settings import UpsampleSettings, VolumeSettings
 from napari_emsynth.plugin.window import Window
-from napari_emsynth.spec import Result, Runtime, no_progress
+from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.volume import Array, Volume
 
 # A result that needs more of the free memory than this share would make the machine swap.
 ROOM = 0.8
 GIB = 2**30
+# Progress of a preview is told in this many parts a plane.
+PARTS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,13 +226,11 @@ def preview(
         "xz": ((z, row, x), (settings.sections(z), row, x)),
         "yz": ((z, y, column), (settings.sections(z), y, column)),
     }
-    # Planes are counted, not the tiles of a plane.
-    quiet = replace(runtime, progress=no_progress)
     planes = []
     for done, (name, (before, after)) in enumerate(cuts.items()):
         runtime.cancel.check()
-        runtime.progress(done, len(cuts), f"{name} plane")
-        drawn = draw(after, quiet)
+        runtime.progress(PARTS * done, PARTS * len(cuts), "planes")
+        drawn = draw(after, _part(runtime, done, len(cuts)))
         planes.append(
             Plane(
                 name,
@@ -239,6 +239,15 @@ def preview(
             )
         )
     return planes
+
+
+def _part(runtime: Runtime, done: int, total: int) -> Runtime:
+    """Map the tiles of one plane to their share of the whole preview."""
+
+    def progress(tiles: int, of: int, _message: str) -> None:
+        runtime.progress(PARTS * done + PARTS * tiles // max(of, 1), PARTS * total, "planes")
+
+    return replace(runtime, progress=progress)
 
 
 def drawer(

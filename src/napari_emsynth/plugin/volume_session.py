@@ -226,9 +226,9 @@ class VolumeTask(QObject):
         check = outcome.selfcheck
         beaten = bool(check) and not check["beats_floors"] and self._has_floor(outcome)
         self.noticed.emit(lines, beaten)
-        for line in lines:
-            notify.warn(line, [("Use linear instead", self.use_floor)] if beaten else ())
-            beaten = False
+        # The dock shows all; what calls for a decision is worth interrupting for.
+        if check and not check["beats_floors"]:
+            notify.warn(lines[0], [("Use linear instead", self.use_floor)] if beaten else ())
 
     def _has_floor(self, outcome: VolumeOutcome) -> bool:
         engine = self.session.engine

@@ -58,8 +58,9 @@ class JobBar(QWidget):
             return
         done, total, _ = jobs[0].progress
         # A bar without a range moves to and fro: something goes on, nobody knows how long.
-        self.bar.setRange(0, STEPS if total else 0)
-        if total:
+        counted = total > 1 or done > 0
+        self.bar.setRange(0, STEPS if counted else 0)
+        if counted:
             self.bar.setValue(STEPS * done // total)
         waiting = f" (+{len(jobs) - 1} waiting)" if len(jobs) > 1 else ""
         self.line.setText(jobs[0].describe() + waiting)

@@ -61,6 +61,7 @@ class Pane(QWidget):
         self._image = QImage()
         self._grip: QPointF | None = None
         self.is_faint = False
+        self.setToolTip("Drag to move both sides; double-click for a large view")
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     @property

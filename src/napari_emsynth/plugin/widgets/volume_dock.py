@@ -161,9 +161,7 @@ class VolumeDock(Dock):
         layer = self.layer()
         fresh = layer is not None and made.layer_id == layer.unique_id and made.settings == self.form.value()
         self.reslices.set_faint(not fresh)
-        self.caption.setText(
-            made.window.describe() if fresh else "of other settings or another layer: preview again"
-        )
+        self.caption.setText(describe(made) if fresh else "of other settings or another layer: preview again")
 
     def _show_checked(self, outcome: VolumeOutcome | None) -> None:
         check = None if outcome is None else outcome.selfcheck
@@ -225,7 +223,7 @@ class VolumeDock(Dock):
             f"Compare ({self.session.blink_key})", "Hold the button, or the key, to see the original"
         )
         self.larger = button("Enlarge", "Show the reslices in a window of their own")
-        return rows((self.look, self.sections), (self.compare,))
+        return rows((self.look, self.sections, self.compare))
 
     def _connect(self) -> None:
         session, task = self.session, self.task
@@ -245,3 +243,12 @@ class VolumeDock(Dock):
         task.previewed.connect(self._show_preview)
         task.checked.connect(self._show_checked)
         task.noticed.connect(self.notices.show_lines)
+
+
+def describe(made: Previewed) -> str:
+    """Return what a preview shows, in a line or two."""
+    section, settings = made.window.section, made.settings
+    # Point sampling shows what lies between two sections; slab sampling, a part of the section itself.
+    between = settings.section_scale > 1 and settings.section_offset == 0
+    after = f"; after: between {section} and {section + 1}" if between else ""
+    return f"{made.window.describe()}; xy at z {section}{after}"
