@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.metrics import band_power, mid_band_ratio, radial_power
+from napari_emsynth.metrics.spectrum import spectral_distance
 
 
 def noise(shape=(128, 160), std=3.0, seed=0):
@@ -59,3 +60,18 @@ def test_what_has_no_band_is_nan():
     assert math.isnan(mid_band_ratio(noise(), np.zeros((64, 64))))
     assert math.isnan(band_power(np.zeros((1, 1))))
     assert radial_power(np.ones((1, 5)))[1].shape == (1,)
+
+
+def test_spectral_distance_is_zero_for_the_same_and_grows_with_blur():
+    rng = np.random.default_rng(0)
+    sharp = [rng.standard_normal((64, 48)) for _ in range(3)]
+    soft, softer = ([gaussian_filter(image, s) for image in sharp] for s in (0.5, 1.0))
+    assert spectral_distance(sharp, sharp) == 0
+    assert 0 < spectral_distance(soft, sharp) < spectral_distance(softer, sharp)
+    assert spectral_distance([10 * image for image in sharp], sharp) == pytest.approx(2, abs=0.01)
+
+
+def test_spectral_distance_hardly_sees_the_size_of_an_image():
+    rng = np.random.default_rng(0)
+    small, large = ([rng.standard_normal((n, n)) for _ in range(8)] for n in (48, 96))
+    assert spectral_distance(small, large) < 0.1

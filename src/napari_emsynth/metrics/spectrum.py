@@ -9,6 +9,7 @@ Laws: ``mid_band_ratio(a, a)`` is 1; contrast times c is power times c squared; 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,3 +89,21 @@ def mid_band_ratio(img: Array, real: Array, band: tuple[float, float] = MID_BAND
     """
     reference = band_power(real, band)
     return band_power(img, band) / reference if reference > 0 else math.nan
+
+
+def spectral_distance(images: Sequence[Array], reference: Sequence[Array]) -> float:
+    """Return how far the mean radial spectrum of some images is from that of others.
+
+    Args:
+        images: [y, x] each, such as the reslices of a volume.
+        reference: [y, x] each, such as its sections; all images are cut to the shortest edge there is.
+
+    Returns:
+        Root mean square of the difference in log10 power over the frequencies, in decades; 0 = the same spectrum.
+    """
+    edge = min(n for image in (*images, *reference) for n in image.shape)
+    spectra = [
+        np.log10(np.nanmean([radial_power(image[:edge, :edge])[1] for image in group], axis=0) + 1e-12)
+        for group in (images, reference)
+    ]
+    return float(np.sqrt(np.nanmean((spectra[0] - spectra[1]) ** 2)))

@@ -34,6 +34,7 @@ from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.reslices import random_reslices, random_sections
 from napari_emsynth.training.stacks import StackSamples, jitter, middle
+from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
@@ -151,7 +152,7 @@ class Mixed(AdversarialRecipe):
             seen = jitter(stack, shifts.astype(np.float32))
             padded = np.pad(seen, [(c, c) for c in self.cut], mode="reflect")
             drawn = network(torch.from_numpy(padded)[None, None].to(device))[0, 0].cpu().numpy()
-            peak = 255.0 / std
+            peak = intensity_range(block[0]) / std
             before.append(psnr(seen, stack, peak))
             after.append(psnr(drawn, stack, peak))
             middle_y = stack.shape[1] // 2

@@ -124,7 +124,7 @@ class PixelRecipe(Recipe):
         return {"config": asdict(self.config), "voxel_nm": VOXEL_NM}
 
 
-class Recipe2017(PixelRecipe, AdversarialRecipe):
+class AdversarialSections(PixelRecipe, AdversarialRecipe):
     """Algorithm 1, from the weights given (the paper does not say from where; we start at ``pixel``)."""
 
     objective = "adversarial"
@@ -215,5 +215,6 @@ SPEC = MethodSpec(
     paper="Jain 2017, Adversarial Image Alignment and Interpolation, section 3",
     build=build,
     weights=("pixel", "adversarial"),
-    recipes={"pixel": PixelRecipe, "adversarial": Recipe2017},
+    has_uncertainty=True,
+    recipes={"pixel": PixelRecipe, "adversarial": AdversarialSections},
 )

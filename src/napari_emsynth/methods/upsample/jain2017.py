@@ -41,6 +41,7 @@ from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.reslices import random_reslices, random_sections
 from napari_emsynth.training.stacks import StackSamples, jitter, middle
+from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
@@ -172,7 +173,7 @@ class SuperResolution(AdversarialRecipe):
             padded = np.pad(on, [(c, c) for c in self.cut], mode="reflect")
             drawn = network(torch.from_numpy(padded)[None, None].to(device)).cpu()
             full = interleaved(drawn)[0, : len(stack)].numpy()
-            peak = 255.0 / std
+            peak = intensity_range(block[0]) / std
             hidden = stack[1 : 2 * len(on) - 1 : RATE]
             ours.append(psnr(full[1::RATE][: len(hidden)], hidden, peak))
             floor.append(psnr(0.5 * (on[:-1] + on[1:]), hidden, peak))
