@@ -73,6 +73,28 @@ def test_the_runtime_is_given_whole_or_in_parts_never_both():
         _runtime(whole, **{**keywords, "seed": 1})
 
 
+def test_whole_volumes_are_made_through_the_public_names(install):
+    import numpy as np
+
+    from napari_emsynth.testing.stand_ins import redrawing
+
+    install(redrawing())
+    stack = np.random.default_rng(0).integers(0, 255, (9, 20, 24), np.uint8)
+    seen = []
+    thin = es.upsample(
+        stack, 2, method="linear", voxel_nm=(20, 5, 5), seed=5, progress=lambda *told: seen.append(told)
+    )
+    assert thin.volume.grid.voxel_nm == (10, 5, 5)
+    assert thin.provenance["seed"] == 5
+    assert seen
+    straight = es.align(stack, method="stand-in-smooth", params={"strength": 0.5}, selfcheck=False)
+    assert straight.provenance["params"] == {"strength": 0.5}
+    assert straight.provenance["selfcheck"] is None
+    assert es.evaluate("upsample/linear", stack, gap=2)["factor"] == 3
+    with pytest.raises(es.InputError, match="either runtime or its parts"):
+        es.align(stack, method="stand-in-smooth", runtime=es.Runtime(), seed=1)
+
+
 def test_the_console_script_and_the_manifest_are_registered():
     (script,) = entry_points(group="console_scripts", name="emsynth")
     assert script.value == "napari_emsynth.cli:main"
