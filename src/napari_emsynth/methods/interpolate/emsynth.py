@@ -159,7 +159,7 @@ class Natural(Recipe, AdversarialRecipe):
     """
 
     objective = "natural"
-    scheme = Scheme(adversarial=0.03)
+    scheme = Scheme(adversarial=0.05)
 
     def discriminator(self) -> nn.Module:
         """The siamese discriminator of Jain 2017, section 3.3."""
