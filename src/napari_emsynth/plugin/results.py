@@ -8,7 +8,7 @@ above it; ``layer.metadata["emsynth"]`` is the provenance record.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,32 +189,40 @@ def mask_layer(result: Result, placement: Placement) -> Any:
     An image, not labels: those come with drawing tools, for which the window stood still for 0.44 s the first time and
     0.13 s later (CPU time; an image takes 0.1 s).
     """
-    return Image(
-        result.synthetic.data,
-        name="synthetic",
-        colormap=Colormap(MASK_COLOURS, name="synthetic"),
-        contrast_limits=(0, 1),
-        interpolation2d="nearest",
-        blending="translucent_no_depth",
-        opacity=MASK_OPACITY,
-        metadata={COMPANION_KEY: "synthetic"},
-        **placement.space,
-    )
+    return Image(result.synthetic.data, name="synthetic", **mask_look(), **placement.space)
+
+
+def mask_look() -> dict[str, Any]:
+    """Return how a mask looks, as keyword arguments of an image layer."""
+    return {
+        "colormap": Colormap(MASK_COLOURS, name="synthetic"),
+        "contrast_limits": (0, 1),
+        "interpolation2d": "nearest",
+        "blending": "translucent_no_depth",
+        "opacity": MASK_OPACITY,
+        "metadata": {COMPANION_KEY: "synthetic"},
+    }
 
 
 def uncertainty_layer(result: Result, placement: Placement) -> Any:
-    """Return the half width of the 90 % interval as a hidden image layer; a quarter of the range is white."""
-    low, high = placement.look["contrast_limits"]
+    """Return the half width of the 90 % interval as a hidden image layer."""
     assert result.uncertainty is not None
-    return Image(
-        result.uncertainty.data,
-        name="uncertainty",
-        colormap="inferno",
-        contrast_limits=(0.0, max(high - low, 1e-6) / 4),
-        visible=False,
-        metadata={COMPANION_KEY: "uncertainty"},
-        **placement.space,
-    )
+    look = uncertainty_look(placement.look["contrast_limits"])
+    return Image(result.uncertainty.data, name="uncertainty", **look, **placement.space)
+
+
+def uncertainty_look(limits: Sequence[float]) -> dict[str, Any]:
+    """Return how an uncertainty looks, as keyword arguments of an image layer; a quarter of the range is white.
+
+    Args:
+        limits: of the contrast of what it is the uncertainty of.
+    """
+    return {
+        "colormap": "inferno",
+        "contrast_limits": (0.0, max(limits[1] - limits[0], 1e-6) / 4),
+        "visible": False,
+        "metadata": {COMPANION_KEY: "uncertainty"},
+    }
 
 
 class Comparison:
