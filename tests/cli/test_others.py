@@ -40,7 +40,7 @@ def test_no_method_has_a_flag_that_another_option_has():
 def test_methods_lists_every_method_with_its_weights(emsynth):
     entries = {f"{e['task']}/{e['id']}": e for e in emsynth("methods", "--json").json["methods"]}
     assert {"interpolate/emsynth", "interpolate/linear", "interpolate/optical-flow"} <= entries.keys()
-    assert "upsample/linear" in entries
+    assert entries["upsample/linear"]["samplings"] == ["point", "slab"]
     (weights,) = [w for w in entries["interpolate/emsynth"]["weights"] if w["name"] == "accurate"]
     assert len(weights["sha256"]) == 64
     assert len(weights["voxel_nm"]) == 2

@@ -85,17 +85,32 @@ def test_a_block_travels_without_what_belongs_to_this_process(small):
 
 
 @pytest.mark.parametrize(
-    ("shape", "halo", "depth"),
+    ("edge", "voxel_bytes", "halo", "depth"),
     [
-        ((99, 64, 64), 0, 16),
-        ((99, 64, 64), 8, 16),
-        ((99, 64, 64), 13, 32),
-        ((99, 64, 64), 500, 64),
-        ((99, 10_000, 10_000), 13, 4),
+        (64, 2, 0, 16),
+        (64, 2, 8, 16),
+        (64, 2, 13, 32),
+        (64, 2, 500, 64),
+        (5000, 2, 13, 16),
+        (5000, 5, 13, 8),
+        (50_000, 2, 13, 4),
     ],
 )
-def test_lazy_blocks_are_as_deep_as_the_halo_asks_and_the_section_allows(shape, halo, depth):
-    assert blocks.lazy_depth(shape, halo) == depth
+def test_lazy_blocks_are_as_deep_as_the_halo_asks_and_the_section_allows(edge, voxel_bytes, halo, depth):
+    assert blocks.lazy_depth((99, edge, edge), voxel_bytes, halo) == depth
+
+
+@pytest.mark.parametrize("edge", [100, 5000, 7000])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_a_tiff_is_written_in_whole_layers_so_that_no_block_is_drawn_twice(edge, dtype):
+    from napari_emsynth.io.content import Content, slabs
+    from napari_emsynth.spec import Result
+
+    lazy = blocks.lazy(Numbered((70, edge, edge)), (70, edge, edge), np.dtype(dtype), Runtime(), 13)
+    mask = Volume.of(blocks.mask([True] * 70, lazy))
+    content = Content.of(Result(volume=Volume.of(lazy), synthetic=mask, provenance={}))
+    starts = np.cumsum([0, *lazy.chunks[0]])
+    assert [slab.start for slab in slabs(content)] == starts[:-1].tolist()
 
 
 def test_the_mask_is_lazy_where_the_volume_is(small):

@@ -27,6 +27,7 @@ def methods(*, json: AsJson = False) -> None:
                 "trainable": bool(spec.recipes),
                 "uncertainty": spec.has_uncertainty,
                 "keeps_acquired": spec.keeps_acquired,
+                **({"factors": spec.factors, "samplings": spec.samplings} if spec.task == "upsample" else {}),
                 "params": spec.params().to_json(),
                 "weights": [describe_weights(spec, name) for name in spec.weights],
             }

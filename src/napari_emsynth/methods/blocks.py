@@ -30,8 +30,9 @@ EAGER_BLOCK: Shape = (128, 512, 512)
 # the halo: deeper ones waste less on halos, but a viewer that shows one section computes a layer of them.
 LAZY_EDGE = 512
 STEP, DEEPEST = 16, 64
-# A layer of lazy blocks over whole large sections holds at most so many voxels, unless it is SHALLOWEST sections.
-LAYER_VOXELS = 1 << 29
+# A layer of lazy blocks over whole large sections, with its mask, is at most this large, unless it is SHALLOWEST
+# sections: what a TIFF is written in, so that no block is drawn twice.
+LAYER_BYTES = 1 << 30
 SHALLOWEST = 4
 # Blocks are read from multiples of this on, so that a network with strides sees the same phase in every block.
 PHASE: Shape = (1, 16, 16)
@@ -169,7 +170,7 @@ def lazy(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime, halo:
     """
     import dask.array as da
 
-    edges = (lazy_depth(shape, halo), LAZY_EDGE, LAZY_EDGE)
+    edges = (lazy_depth(shape, dtype.itemsize + 1, halo), LAZY_EDGE, LAZY_EDGE)
     chunks = tuple(tuple(min(e, n - i) for i in range(0, n, e)) for n, e in zip(shape, edges, strict=True))
     return da.map_blocks(
         _DrawBlock(draw, replace(runtime, progress=no_progress)),
@@ -180,10 +181,10 @@ def lazy(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime, halo:
     )
 
 
-def lazy_depth(shape: Shape, halo: float) -> int:
-    """Return how many sections a lazy block holds."""
+def lazy_depth(shape: Shape, voxel_bytes: int, halo: float) -> int:
+    """Return how many sections a lazy block holds; ``voxel_bytes`` counts volume and mask."""
     depth = STEP * min(DEEPEST // STEP, max(1, math.ceil(2 * halo / STEP)))
-    while depth > SHALLOWEST and depth * shape[1] * shape[2] > LAYER_VOXELS:
+    while depth > SHALLOWEST and depth * shape[1] * shape[2] * voxel_bytes > LAYER_BYTES:
         depth //= 2
     return depth
 

@@ -1,0 +1,6 @@
+from napari_emsynth.testing.volume_contract import AlignContract
+
+
+class Test(AlignContract):
+    task = "align"
+    id = "jain2017"
