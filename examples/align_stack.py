@@ -1,4 +1,4 @@
-"""A stack whose sections jump against each other, redrawn so that they continue each other. The jumps are known here."""
+"""A stack whose sections jump against each other, redrawn so that they continue each other. The jumps are known."""
 
 import numpy as np
 from scipy.ndimage import shift
