@@ -14,6 +14,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QDockWidget, QMenu, QWidget
 
+from napari_emsynth.plugin.layer_menu import install_layer_menu
 from napari_emsynth.plugin.layers import is_companion, is_image, section_at
 from napari_emsynth.plugin.preview import is_preview
 from napari_emsynth.plugin.session import Session
@@ -30,6 +31,7 @@ def install(viewer: Any) -> Session:
     session = Session.of(viewer)
     if not any(getattr(callback, "emsynth_menu", False) for callback in viewer.mouse_drag_callbacks):
         viewer.mouse_drag_callbacks.append(_callback(session))
+        install_layer_menu()
     return session
 
 
