@@ -13,6 +13,7 @@ from typing import Any
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin import layers as layer_tools
 from napari_emsynth.plugin import notify
+from napari_emsynth.plugin.checkerboard import Checkerboard
 from napari_emsynth.plugin.engine import ready
 from napari_emsynth.plugin.history import History
 from napari_emsynth.plugin.jobs import Job, JobQueue
@@ -53,6 +54,7 @@ class Repairing:
     settings: Settings
     preview: Preview
     comparison: Comparison
+    checkerboard: Checkerboard
     is_closed: bool
     is_showing: bool
     shown: list[Shown]
@@ -140,6 +142,7 @@ class Repairing:
         outcome, layers = made
         viewer = self.viewer
         self.comparison.stop()
+        self.checkerboard.hide(viewer)
         self.preview.hide(viewer)
         if outcome.request.settings.place == "in place":
             shown = show_in_place(layer, outcome)

@@ -21,6 +21,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.plugin import layers as layer_tools
 from napari_emsynth.plugin import notify
 from napari_emsynth.plugin.activity import ActivityMirror
+from napari_emsynth.plugin.checkerboard import Checkerboard
 from napari_emsynth.plugin.engine import Engine, load, ready
 from napari_emsynth.plugin.history import History
 from napari_emsynth.plugin.jobs import Job, JobQueue
@@ -83,6 +84,7 @@ class Session(Marking, Repairing, QObject):
         self.history = History()
         self.preview = Preview()
         self.comparison = Comparison()
+        self.checkerboard = Checkerboard()
         self.menu: Any = None
         # True while mask and uncertainty of a result still come.
         self.is_showing = False
@@ -195,25 +197,41 @@ class Session(Marking, Repairing, QObject):
         """Show the original (or the result again); return whether the original is shown."""
         if not on:
             self.comparison.stop()
-        elif not self.comparison.start(self.viewer, self.shown, [self.preview.layer_id]):
+        elif not self.comparison.start(
+            self.viewer, self.shown, [self.preview.layer_id, self.checkerboard.layer_id]
+        ):
             notify.info("nothing to compare yet: no result is shown")
         return self.comparison.is_on
+
+    def show_checkerboard(self, on: bool) -> bool:
+        """Show original and result in alternating squares (or the result again); return whether they are shown."""
+        self.comparison.stop()
+        if not on:
+            self.checkerboard.hide(self.viewer)
+        elif not self.checkerboard.show(self.viewer, self.shown):
+            notify.info("nothing to compare in squares: no result is shown that has its original's sections")
+        self.results_changed.emit()
+        return self.checkerboard.is_on(self.viewer)
 
     # -- history -----------------------------------------------------------------------------------
 
     def undo(self) -> str | None:
         """Take the last step back."""
-        self.comparison.stop()
+        self._end_comparing()
         title = self.history.undo(self.viewer)
         self.results_changed.emit()
         return title
 
     def redo(self) -> str | None:
         """Do the last undone step again."""
-        self.comparison.stop()
+        self._end_comparing()
         title = self.history.redo(self.viewer)
         self.results_changed.emit()
         return title
+
+    def _end_comparing(self) -> None:
+        self.comparison.stop()
+        self.checkerboard.hide(self.viewer)
 
     # -- export ------------------------------------------------------------------------------------
 

@@ -57,6 +57,8 @@ class RestoreSections(Dock):
         self.live.setToolTip("Show what the repair would put at the section on screen")
         self.compare = QPushButton(f"Compare ({session.blink_key})")
         self.compare.setToolTip("Hold the button, or the key, to see the original")
+        self.board = QCheckBox("Checkerboard")
+        self.board.setToolTip("Show original and result in alternating squares")
         self.blink = BlinkKey(session)
         self._preview_timer = QTimer(self, singleShot=True, interval=PREVIEW_DELAY_MS)
         self._lay_out()
@@ -167,6 +169,9 @@ class RestoreSections(Dock):
             self._preview_timer.stop()
             self.session.end_preview()
 
+    def _refresh_board(self, event: Any = None) -> None:  # noqa: ARG002 - napari's event
+        self.board.setChecked(self.session.checkerboard.is_on(self.session.viewer))
+
     def _go_to(self, section: int) -> None:
         layer = self.layer()
         if layer is not None:
@@ -208,6 +213,8 @@ class RestoreSections(Dock):
         self.blink.release()
         self.session.end_preview()
         self.layer_box.release()
+        self.session.show_checkerboard(False)
+        self.session.viewer.layers.events.removed.disconnect(self._refresh_board)
         self.session.viewer.dims.events.current_step.disconnect(self._ask_preview)
 
     # -- building ----------------------------------------------------------------------------------
@@ -226,6 +233,7 @@ class RestoreSections(Dock):
         look.addWidget(self.live)
         look.addWidget(self.compare)
         self.body.addLayout(look)
+        self.body.addWidget(self.board)
         self.body.addWidget(self.notices)
         self.body.addStretch(1)
         self.foot.addWidget(self.job_bar)
@@ -262,6 +270,9 @@ class RestoreSections(Dock):
         self._preview_timer.timeout.connect(self.preview_now)
         self.compare.pressed.connect(lambda: session.compare(True))
         self.compare.released.connect(lambda: session.compare(False))
+        self.board.clicked.connect(lambda on: session.show_checkerboard(on))
+        session.results_changed.connect(self._refresh_board)
+        session.viewer.layers.events.removed.connect(self._refresh_board)
         self.notices.floor_asked.connect(lambda: session.use_floor())
         self.job_bar.run_asked.connect(self.run)
         self.copy.clicked.connect(lambda: self.copy_code())
