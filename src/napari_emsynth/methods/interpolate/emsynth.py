@@ -8,11 +8,11 @@ With sections ``a`` (below) and ``b`` (above), ``t`` in (0, 1) and side displace
     loss = LapL1(mean, y) + |mean - y|^2 + 0.1 (|mean - y| / e^s + s)
            + 0.25 mean_k |down_k(side)(p + u_k) - down_k(y)|                                   (4)
 
-where ``u_k`` is the displacement hint at level k: without the last term the hints hardly leave zero. Three cautious
-rivals of the mean are offered to the self-check, which mixes them in as far as the user's own sections ask for it (on
-noisy, badly aligned sections they ask for the first, on smooth ones of another microscope for the second)::
+where ``u_k`` is the displacement hint at level k: without the last term the hints hardly leave zero. Four other
+guesses of the mean are offered to the self-check, which mixes them in as far as the user's own sections ask for it (on
+noisy, badly aligned sections they ask for the first, on smooth ones of another microscope for the last)::
 
-    G_2 * mean,   (1 - t) a + t b,   G_1 * ((1 - t) a + t b)                                   (5)
+    G_2 * mean,   (1 - t) a + t b,   G_1 * ((1 - t) a + t b),   both moved half way along a classical flow   (5)
 
 The heads start at zero, so that training starts at linear interpolation.
 """
@@ -37,6 +37,7 @@ from napari_emsynth.methods.interpolate.held_out import (
     held_out_scores,
     naturalness,
 )
+from napari_emsynth.methods.interpolate.optical_flow import quick_half_way
 from napari_emsynth.models.interpolation_unet import Answer, Config, InterpolationUNet
 from napari_emsynth.models.jain2017 import CriticConfig, Discriminator
 from napari_emsynth.nn.pyramid import laplacian_l1
@@ -261,7 +262,12 @@ class Emsynth:
         if not self.cautious:
             return Synthesis(mean, np.exp(log_scale))
         linear = (1 - gap.t) * gap.below + gap.t * gap.above
-        rivals = (gaussian_filter(mean, RIVAL_BLUR_PX), linear, gaussian_filter(linear, FLOOR_BLUR_PX))  # (5)
+        rivals = (  # (5)
+            lambda: gaussian_filter(mean, RIVAL_BLUR_PX),
+            lambda: linear,
+            lambda: gaussian_filter(linear, FLOOR_BLUR_PX),
+            lambda: quick_half_way(gap.below, gap.above, gap.t),
+        )
         return Synthesis(mean, np.exp(log_scale), rivals)
 
 

@@ -7,6 +7,7 @@ becomes 1 - t.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,13 +44,13 @@ class Synthesis:
         mean: [y, x] normalised.
         scale: [y, x] expected size of the error, normalised, up to a factor that the self-check calibrates;
             None when the method has no opinion (then one size stands for all pixels).
-        rivals: more cautious guesses [y, x] of the same section. The self-check finds out on the user's own
-            sections how much of each to mix in; without it they are ignored.
+        rivals: other guesses [y, x] of the same section, each computed when it is called. The self-check finds out on
+            the user's own sections how much of each to mix in; without it they are ignored.
     """
 
     mean: Float
     scale: Float | None = None
-    rivals: tuple[Float, ...] = ()
+    rivals: tuple[Callable[[], Float], ...] = ()
 
 
 class Interpolator(Protocol):

@@ -33,6 +33,8 @@ BLOCK = 2048
 CHECK_EDGE = 384
 # Hidden sections a self-check uses.
 CHECK_COUNT = 2
+# A rival with less than this share of the mix is left out.
+NEGLIGIBLE = 0.02
 # How far from the repair hidden sections are looked for.
 CHECK_REACH = 64
 
@@ -183,7 +185,9 @@ class Job:
         truth = self.volume.section(k, *window)
         return Sample(
             truth=norm.forward(truth),
-            guesses=tuple(guess[inner] for guess in (synthesis.mean, *synthesis.rivals)),
+            guesses=tuple(
+                guess[inner] for guess in (synthesis.mean, *(rival() for rival in synthesis.rivals))
+            ),
             scale=_scale_of(synthesis)[inner],
             below=gap.below[inner],
             above=gap.above[inner],
@@ -193,8 +197,13 @@ class Job:
 
 
 def _mixed(synthesis: Synthesis, mix: Sequence[float]) -> Synthesis:
-    """Mix the rivals in as the self-check found best."""
-    return Synthesis(mixed((synthesis.mean, *synthesis.rivals), mix), synthesis.scale)
+    """Mix the rivals in as the self-check found best; those that hardly count are not computed."""
+    wanted = [(synthesis.mean, mix[0])]
+    for rival, share in zip(synthesis.rivals, mix[1:], strict=False):
+        if share > NEGLIGIBLE:
+            wanted.append((rival(), share))
+    total = sum(share for _, share in wanted)
+    return Synthesis(mixed([guess for guess, _ in wanted], [s / total for _, s in wanted]), synthesis.scale)
 
 
 def _scale_of(synthesis: Synthesis) -> Float:
