@@ -68,7 +68,7 @@ def test_preferences_have_the_defaults_of_a_session(plugin_settings: Any, npe2pm
 @pytest.mark.parametrize(
     "what",
     [
-        "canvas_menu", "widgets.restore", "widgets.export", "widgets.upsample", "widgets.align", "commands",
+        "canvas_menu", "widgets.restore", "widgets.export", "widgets.upsample", "widgets.align", "widgets.train", "commands",
         "samples",
     ],
 )  # fmt: skip

@@ -24,6 +24,7 @@ from napari_emsynth.params import Params
 from napari_emsynth.plugin.engine import Engine
 from napari_emsynth.plugin.forms import ParamsForm
 from napari_emsynth.plugin.method_settings import MethodSettings
+from napari_emsynth.plugin.own_weights import own_weights
 from napari_emsynth.spec import MethodSpec, Task
 
 FROM_FILE = "From a file..."
@@ -148,13 +149,7 @@ class MethodForm(QWidget):
         """Show weights and parameters of the chosen method."""
         spec = self.spec()
         self.method.setToolTip("" if spec is None else spec.summary)
-        self.weights.clear()
-        for name in () if spec is None else spec.weights:
-            self.weights.addItem(name, "" if name == spec.weights[0] else name)
-        if self.weights.count():
-            self.weights.addItem(FROM_FILE, FROM_FILE)
-        choose(self.weights, settings.weights)
-        self.rows.setRowVisible(self.weights, self.weights.count() > 0)
+        self._offer_weights(settings.weights)
         fresh = ParamsForm(self._params_class())
         try:
             fresh.set_value(self._params_class().from_json(dict(settings.params)))
@@ -168,6 +163,23 @@ class MethodForm(QWidget):
         self.params = fresh
         fresh.value_changed.connect(self._changed)
         fresh.setVisible(bool(self._params_class().fields()))
+
+    def refresh_weights(self) -> None:
+        """Offer the weights there are by now; the chosen ones stay chosen."""
+        self._offer_weights(self.weights.currentData() or "")
+
+    def _offer_weights(self, chosen: str) -> None:
+        """List the bundled weights and the user's own."""
+        spec = self.spec()
+        self.weights.clear()
+        for name in () if spec is None else spec.weights:
+            self.weights.addItem(name, "" if name == spec.weights[0] else name)
+        for name in () if spec is None else own_weights().names(spec.name):
+            self.weights.addItem(name, name)
+        if self.weights.count():
+            self.weights.addItem(FROM_FILE, FROM_FILE)
+        choose(self.weights, chosen)
+        self.rows.setRowVisible(self.weights, self.weights.count() > 0)
 
     def _method_chosen(self) -> None:
         self._busy = True
@@ -211,6 +223,7 @@ class MethodForm(QWidget):
         top.addWidget(self.more)
 
     def _connect(self) -> None:
+        own_weights().weights_changed.connect(self.refresh_weights)
         self.method.activated.connect(lambda _i: self._method_chosen())
         self.weights.activated.connect(lambda _i: self._weights_chosen())
         for box in (self.device, self.precision):
