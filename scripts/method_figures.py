@@ -1,0 +1,127 @@
+"""Draw the figure of every method's page: one section and its reslices, before and after, on an eval volume.
+
+Usage:
+    python scripts/method_figures.py --data FOLDER [TASK/ID ...]
+
+The volume is fly medulla FIB-SEM (FlyEM, Janelia; Creative Commons Attribution), which nothing was trained on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tifffile
+import typer
+
+import napari_emsynth as es
+from napari_emsynth.methods import all_methods
+from napari_emsynth.methods.align.jitter import moved, shifts
+from napari_emsynth.metrics.image import psnr
+from napari_emsynth.spec import MethodSpec
+
+HERE = Path(__file__).parents[1] / "docs" / "images" / "methods"
+# The crop: sections, rows and columns, and the section shown.
+CROP = (slice(60, 157), slice(40, 200), slice(30, 190))
+SECTION, ROW, COLUMN = 48, 80, 80
+# Sections are cut to about the height of a reslice where both are shown.
+ROWS = slice(32, 128)
+MISSING = 2  # sections each side of the one shown, for interpolation: a 20 nm gap
+JITTER_PX = 1.5
+
+Panel = tuple[str, Any]
+
+
+def interpolate(spec: MethodSpec, stack: Any) -> list[list[Panel]]:
+    """The hidden section by every weight, between what was given and the truth."""
+    a, b = SECTION - MISSING, SECTION + MISSING
+    thin = np.stack([stack[a - MISSING], stack[a], stack[b], stack[b + MISSING]])
+    names = list(spec.weights) or [None]
+    drawn = [
+        es.interpolate(thin, [2], insert=True, method=spec.id, weights=w, device="cpu", selfcheck=False)
+        for w in names
+    ]
+    truth = stack[SECTION]
+    answers = [(w or spec.title, np.asarray(r.volume.data)[2]) for w, r in zip(names, drawn, strict=True)]
+    row = [("section below, 20 nm away", stack[a])]
+    row += [(f"{name}: {psnr(image, truth):.1f} dB", image) for name, image in answers]
+    row += [
+        (f"linear: {psnr(0.5 * stack[a] + 0.5 * stack[b], truth):.1f} dB", 0.5 * stack[a] + 0.5 * stack[b])
+    ]
+    return [[*row, ("truth", truth)]]
+
+
+def reslices(title: str, stack: Any, truth: Any | None) -> list[Panel]:
+    """The xy, xz and yz planes through the middle of one stack."""
+    score = "" if truth is None else f", {psnr(stack, truth):.1f} dB"
+    z = round(SECTION * len(stack) / (CROP[0].stop - CROP[0].start))
+    return [
+        (f"{title}: xy{score}", stack[z, ROWS]),
+        ("xz", stack[:, ROW]),
+        ("yz", stack[:, :, COLUMN]),
+    ]
+
+
+def align(spec: MethodSpec, stack: Any) -> list[list[Panel]]:
+    """A stack with known jitter, aligned by every weight, and the truth."""
+    jittered = moved(stack, shifts(len(stack), JITTER_PX, 0))
+    rows = [reslices(f"jitter of {JITTER_PX} px", jittered, stack)]
+    for weights in spec.weights or (None,):
+        result = es.align(jittered, method=spec.id, weights=weights, device="cpu", selfcheck=False)
+        rows.append(reslices(str(weights or spec.title), np.asarray(result.volume.data), stack))
+    return [*rows, reslices("truth", stack, None)]
+
+
+def upsample(spec: MethodSpec, stack: Any) -> list[list[Panel]]:
+    """Every second section left out, made up again."""
+    thin = stack[::2]
+    rows = [reslices("every second section", np.repeat(thin, 2, axis=0)[: len(stack)], None)]
+    for weights in spec.weights or (None,):
+        result = es.upsample(thin, 2, method=spec.id, weights=weights, device="cpu", selfcheck=False)
+        rows.append(reslices(str(weights or spec.title), np.asarray(result.volume.data), stack))
+    return [*rows, reslices("truth", stack, None)]
+
+
+TASKS = {"interpolate": interpolate, "align": align, "upsample": upsample}
+
+
+def draw(rows: list[list[Panel]], path: Path) -> None:
+    """Lay panels out at one scale and save them."""
+    widths = [panel.shape[1] for _, panel in rows[0]]
+    heights = [max(panel.shape[0] for _, panel in row) for row in rows]
+    unit = 2.6 / 160
+    figure, axes = plt.subplots(
+        len(rows),
+        len(rows[0]),
+        figsize=(unit * sum(widths), unit * sum(heights) + 0.3 * len(rows)),
+        gridspec_kw={"width_ratios": widths, "height_ratios": heights},
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, line in zip(rows, axes, strict=True):
+        for (title, image), axis in zip(row, line, strict=True):
+            axis.imshow(image, cmap="gray", vmin=40, vmax=220, interpolation="nearest")
+            axis.set_title(title, fontsize=7)
+            axis.set_axis_off()
+            axis.set_anchor("N")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(metavar="TASK/ID", help="All by default.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of the eval volumes.")] = Path("data"),
+) -> None:
+    """Draw and save."""
+    stack = tifffile.imread(data / "fib25_eval.tif")[CROP]
+    for spec in all_methods():
+        if not names or spec.name in names:
+            draw(TASKS[spec.task](spec, stack), HERE / f"{spec.name.replace('/', '-')}.png")
+            print(spec.name)
+
+
+if __name__ == "__main__":
+    typer.run(main)
