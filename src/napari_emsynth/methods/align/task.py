@@ -66,8 +66,8 @@ def align(
     notices: list[str] = []
     request = request.heard(notices)
     request.built()
-    notices.append(f"{request.spec.title} redraws every voxel: the result is a synthesis throughout")
     checked = _checked(request, notices) if selfcheck else None
+    notices.append(f"{request.spec.title} redraws every voxel: the result is a synthesis throughout")
     notices += scale_notices(request.spec, request.weights, request.volume)
     job = Job.of(request)
     if source.is_lazy:
