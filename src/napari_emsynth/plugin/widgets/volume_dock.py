@@ -218,7 +218,7 @@ class VolumeDock(Dock):
         self.look = button("Preview", "Compute the part in view only, and show it before and after")
         self.sections = spin(FEWEST, MOST, 1, "How many sections of the reslices, around the one on screen")
         self.sections.setValue(DEFAULT_SECTIONS)
-        self.sections.setSuffix(" sections")
+        self.sections.setSuffix(" z")
         self.compare = button(
             f"Compare ({self.session.blink_key})", "Hold the button, or the key, to see the original"
         )
