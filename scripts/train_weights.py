@@ -20,7 +20,7 @@ import torch
 import typer
 
 from napari_emsynth.methods import get_by_name
-from napari_emsynth.methods.interpolate import evaluate
+from napari_emsynth.methods.evaluate import evaluate
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.loop import fit
@@ -35,14 +35,19 @@ LICENCE = (
     "trained on Drosophila medulla FIB-SEM by FlyEM, Janelia (neuroproof_examples), Creative Commons Attribution; "
     "the volumes were cropped, augmented and learned from"
 )
-# Volumes the card's figures are measured on: file, distance to each neighbour in sections.
-EVAL = [("fib25_eval", gap) for gap in (1, 2, 3, 4)] + [
-    ("hemibrain_eval", 1),
-    ("mouse_sbem_eval", 1),
-    ("vnc_sstem_eval", 1),
-    ("cremi_sstem_eval", 1),
-    ("mouse_sstem_eval", 1),
-]
+# What the card's figures are measured on, by task: file, gap (interpolate: sections to each neighbour; align: px of
+# jitter; upsample: sections left out), and the crop along y and x in px: networks in three dimensions take their time.
+EVAL: dict[str, list[tuple[str, int, int]]] = {
+    "interpolate": [("fib25_eval", gap, 1024) for gap in (1, 2, 3, 4)]
+    + [
+        (f"{name}_eval", 1, 1024)
+        for name in ("hemibrain", "mouse_sbem", "vnc_sstem", "cremi_sstem", "mouse_sstem")
+    ],
+    "align": [("fib25_eval", 1, 160), ("fib25_eval", 2, 160), ("mouse_sbem_eval", 1, 160)],
+    "upsample": [("fib25_eval", 1, 160), ("hemibrain_eval", 1, 160), ("mouse_sbem_eval", 1, 160)],
+}
+# Figures that are worth a card's space, and what they are called there.
+FIGURES = {"psnr": "PSNR in dB", "mid_band": "mid-band power"}
 
 app = typer.Typer(add_completion=False)
 Name = Annotated[str, typer.Argument(help="TASK/ID")]
@@ -152,17 +157,21 @@ def finish(
     )
     target = store.HERE / f"{id_}.safetensors", store.HERE / "cards" / f"{id_}.toml"
     card = store.write(*target, saved.best, card, half=True)
-    figures = {
-        f"PSNR in dB, {file}, gap {gap}": psnr_row(data / f"{file}.tif", gap, limit) for file, gap in EVAL
-    }
+    figures: dict[str, dict[str, float]] = {}
+    for file, gap, edge in EVAL[name.split("/")[0]]:
+        figures |= rows(name, weights, data / f"{file}.tif", gap, edge, limit)
     target[1].write_text(Card(**(vars(card) | {"figures": figures})).to_toml(), encoding="utf-8")
     print(target[1].read_text(encoding="utf-8"))
 
 
-def psnr_row(file: Path, gap: int, limit: int) -> dict[str, float]:
-    """PSNR in dB of the method and the floors on one eval volume, in the window the evaluation uses."""
-    report = evaluate(Volume.of(tifffile.imread(file)), gap=gap, limit=limit)
-    return {method: round(scores["psnr"], 3) for method, scores in report["scores"].items()}
+def rows(name: str, weights: str, file: Path, gap: int, edge: int, limit: int) -> dict[str, dict[str, float]]:
+    """The method and the floors on one eval volume, in the window the evaluation uses."""
+    volume = Volume.of(tifffile.imread(file)[:, :edge, :edge])
+    report = evaluate(name, volume, weights=weights, gap=gap, limit=limit)
+    return {
+        f"{label}, {file.stem}, gap {gap}": {m: round(s[figure], 3) for m, s in report["scores"].items()}
+        for figure, label in FIGURES.items()
+    }
 
 
 if __name__ == "__main__":
