@@ -12,7 +12,7 @@ from napari.layers import Image
 
 from napari_emsynth.plugin.history import ReplacedData
 from napari_emsynth.plugin.layers import COMPANION_KEY, Placement, find_layer, full_data, unique_name
-from napari_emsynth.plugin.results import Shown, insert_above
+from napari_emsynth.plugin.results import Shown, family, insert_above
 from napari_emsynth.volume import Array
 
 # Squares along the shorter side of a section, and the least px of one.
@@ -69,7 +69,8 @@ class Checkerboard:
                 **placement.space,
                 **placement.look,
             )
-            insert_above(viewer, board, {layer.unique_id})
+            # Above the mask too: it would tint the squares that are not synthetic.
+            insert_above(viewer, board, family(layer.unique_id, shown) | family(record.source_id, shown))
             viewer.layers.selection.active = layer
             self.layer_id = board.unique_id
             return True
