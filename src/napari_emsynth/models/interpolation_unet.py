@@ -95,7 +95,7 @@ class Residual(nn.Module):
         y = first(F.leaky_relu(x, SLOPE))
         for layer in rest:
             y = layer(rectified(y))
-        return y.add_(x)
+        return torch.as_tensor(y.add_(x))
 
 
 class Encoder(nn.Module):

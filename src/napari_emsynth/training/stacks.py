@@ -18,18 +18,20 @@ from napari_emsynth.training.pairs import stack_of
 from napari_emsynth.volume import Array, Float
 
 
-def jitter(stack: Float, shifts: Float) -> Float:
-    """Shift every section by a known, also fractional, number of px.
+def pulled(section: Float, u: Array) -> Float:
+    """Return ``section(p + u)`` by cubic interpolation.
 
     Args:
-        stack: [z, y, x].
-        shifts: [z, 2] (dy, dx) px, pull convention; what comes from outside is reflected.
-
-    Returns:
-        [z, y, x] float32, by cubic interpolation.
+        section: [y, x]; what comes from outside is reflected.
+        u: (dy, dx) px.
     """
-    moved = [shift(section, -u, order=3, mode="mirror") for section, u in zip(stack, shifts, strict=True)]
-    return np.stack(moved).astype(np.float32)
+    # scipy pushes: out(p) = in(p - shift).
+    return np.asarray(shift(section, -np.asarray(u), order=3, mode="mirror"), dtype=np.float32)
+
+
+def jitter(stack: Float, shifts: Array) -> Float:
+    """Pull every section [y, x] of a stack [z, y, x] by its own shift; shifts [z, 2] (dy, dx) px."""
+    return np.stack([pulled(section, u) for section, u in zip(stack, shifts, strict=True)])
 
 
 class StackSamples:

@@ -118,7 +118,7 @@ class Mixed(AdversarialRecipe):
             seen.append(stack)
             if rng.random() < JITTERED:
                 shifts = rng.normal(0, rng.uniform(*JITTER_PX), (len(stack), 2))
-                seen[-1] = jitter(stack, shifts.astype(np.float32))
+                seen[-1] = jitter(stack, shifts)
         pair = (torch.from_numpy(np.stack(stacks)[:, None]).to(device) for stacks in (seen, true))
         return Minibatch(*pair)
 
@@ -149,7 +149,7 @@ class Mixed(AdversarialRecipe):
             mean, std = robust_mean_std(block)
             stack = (middle(block, TEST_SIZE).astype(np.float32) - np.float32(mean)) / np.float32(std)
             shifts = np.random.default_rng(0).normal(0, TEST_PX, (len(stack), 2))
-            seen = jitter(stack, shifts.astype(np.float32))
+            seen = jitter(stack, shifts)
             padded = np.pad(seen, [(c, c) for c in self.cut], mode="reflect")
             drawn = network(torch.from_numpy(padded)[None, None].to(device))[0, 0].cpu().numpy()
             peak = intensity_range(block[0]) / std

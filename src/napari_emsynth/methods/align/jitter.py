@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import shift
 
 from napari_emsynth.methods.align.job import Job
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
 from napari_emsynth.normalisation import to_dtype
+from napari_emsynth.training.stacks import pulled
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Float, Volume
 
@@ -71,20 +71,19 @@ def moved(stack: Array, by: NDArray[np.float64]) -> Array:
         stack: [z, y, x] any real dtype.
         by: [z, 2] (dy, dx) px.
     """
-    out = [_pulled(section, u) for section, u in zip(stack, by, strict=True)]
+    out = [_moved(section, u) for section, u in zip(stack, by, strict=True)]
     return np.stack(out)
 
 
-def _pulled(section: Array, u: NDArray[np.float64]) -> Array:
+def _moved(section: Array, u: NDArray[np.float64]) -> Array:
     values: Float = np.asarray(section, np.float32)
     unknown = ~np.isfinite(values)
     if unknown.any():
         values = np.where(unknown, values[~unknown].mean() if not unknown.all() else 0.0, values)
-    # scipy pushes: out(p) = in(p - shift).
-    pulled = np.asarray(shift(values, -u, order=3, mode="reflect"), np.float32)
+    there = pulled(values, u)
     if unknown.any():
-        pulled[unknown] = np.nan
-    return to_dtype(pulled, section.dtype)
+        there[unknown] = np.nan
+    return to_dtype(there, section.dtype)
 
 
 def jitter(volume: Volume, sigma: float, seed: int, *, edge: int, depth: int) -> Jittered:

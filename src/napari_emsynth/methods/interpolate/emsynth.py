@@ -160,7 +160,7 @@ class Natural(Recipe, AdversarialRecipe):
     """
 
     objective = "natural"
-    scheme = Scheme(adversarial=0.05)
+    scheme = Scheme(adversarial=0.15)
 
     def discriminator(self) -> nn.Module:
         """The siamese discriminator of Jain 2017, section 3.3."""

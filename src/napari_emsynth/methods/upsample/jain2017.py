@@ -131,7 +131,7 @@ class SuperResolution(AdversarialRecipe):
         seen = on
         if rng.random() < JITTERED:
             spread = rng.uniform(*JITTER_PX)
-            seen = np.stack([jitter(s, rng.normal(0, spread, (len(s), 2)).astype(np.float32)) for s in on])
+            seen = np.stack([jitter(s, rng.normal(0, spread, (len(s), 2))) for s in on])
 
         def tensor(array: Float) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
