@@ -22,6 +22,7 @@ from napari_emsynth.plugin.volume_code import volume_code
 from napari_emsynth.plugin.volume_layers import placed
 from napari_emsynth.plugin.volume_run import marked, preview, run
 from napari_emsynth.plugin.volume_settings import UpsampleSettings
+from napari_emsynth.plugin.widgets.align import FineAlignment
 from napari_emsynth.plugin.widgets.upsample import UpsampleZ
 from napari_emsynth.plugin.widgets.volume_form import UpsampleForm, factor_text
 from napari_emsynth.plugin.window import Window, around, window_in_view
@@ -58,6 +59,9 @@ def names(viewer: Any) -> list[str]:
 @pytest.mark.parametrize("viewer", ["raw", "proxied"], indirect=True)
 def test_run_undo_redo(viewer: Any, session: Session, opened: Any, finish: Any, stack: Any) -> None:
     source = viewer.layers["stack"]
+    opened.look.click()
+    finish(session)
+    assert opened.reslices.panes["xz"][1].picture is not None
     opened.job_bar.button.click()
     assert opened.job_bar.button.text() == "Cancel"
     finish(session)
@@ -325,6 +329,15 @@ def test_closing_leaves_the_work_of_other_docks(
     assert not opened.job_bar._queue.visible_of("other")[0].is_over
     session.queue.cancel_all()
     finish(session)
+
+
+def test_the_menus_open_both_docks(raw_viewer: Any, finish: Any) -> None:
+    for title, kind in (("Upsample z", UpsampleZ), ("Fine alignment", FineAlignment)):
+        _, dock = raw_viewer.window.add_plugin_dock_widget("napari-emsynth", title)
+        assert isinstance(dock, kind)
+        finish(dock.session)
+        dock.leave()
+    dock.session.close()
 
 
 def test_the_dock_fits_a_laptop(opened: Any) -> None:

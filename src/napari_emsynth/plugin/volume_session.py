@@ -18,7 +18,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.plugin import notify
 from napari_emsynth.plugin.code import source_path
 from napari_emsynth.plugin.jobs import Job
-from napari_emsynth.plugin.layers import PROVENANCE_KEY, find_layer, volume_of
+from napari_emsynth.plugin.layers import PROVENANCE_KEY, Placement, find_layer, volume_of
 from napari_emsynth.plugin.request import FLOOR_METHOD
 from napari_emsynth.plugin.results import Shown, add_layers, family
 from napari_emsynth.plugin.session import LONGEST, Session, ready
@@ -38,7 +38,7 @@ class Previewed:
         planes: xy, xz, yz; before and after.
         window: of the layer.
         settings: it was made with.
-        look: contrast limits, gamma and colour map of the layer.
+        look: of the layer, see :class:`~napari_emsynth.plugin.layers.Placement`.
         layer_id: of the layer.
     """
 
@@ -140,7 +140,7 @@ class VolumeTask(QObject):
             volume, settings = self._volume(layer, channel), self.settings
             window = window_in_view(self.session.viewer, layer, sections)
             voxel = tuple(abs(float(s)) for s in layer.scale[-3:])
-            look = {name: getattr(layer, name) for name in ("contrast_limits", "gamma", "colormap")}
+            look = Placement.of(layer).look
 
             def work(job: Job) -> Previewed:
                 ready(job)
@@ -198,6 +198,7 @@ class VolumeTask(QObject):
         outcome, layers = made
         session = self.session
         session.comparison.stop()
+        session.checkerboard.hide(session.viewer)
         source_id, name = source
         session.is_showing = True
         step = add_layers(
