@@ -25,7 +25,7 @@ from napari_emsynth.plugin.volume_settings import UpsampleSettings
 from napari_emsynth.plugin.widgets.align import FineAlignment
 from napari_emsynth.plugin.widgets.upsample import UpsampleZ
 from napari_emsynth.plugin.widgets.volume_form import UpsampleForm, factor_text
-from napari_emsynth.plugin.window import Window, around, window_in_view
+from napari_emsynth.plugin.window import EDGE, Window, around, window_in_view
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
@@ -194,7 +194,7 @@ def test_the_preview_is_of_the_view(raw_viewer: Any, stack: Any) -> None:
     raw_viewer.screenshot(flash=False)
     window = window_in_view(raw_viewer, layer, 5)
     assert (window.sections, window.section) == (slice(5, 10), 7)
-    assert 0 < window.rows.stop - window.rows.start <= 256
+    assert 0 < window.rows.stop - window.rows.start <= EDGE
     assert abs(window.row - 256) <= 2
     assert abs(window.column - 288) <= 2
 

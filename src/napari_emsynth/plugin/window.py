@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_emsynth.plugin.layers import current_section, full_data
 
-# A preview has to be quick; more cannot be seen in a narrow dock anyway.
-EDGE = 256
+# A preview has to be quick; more does not fit into a narrow dock pixel by pixel.
+EDGE = 128
 
 
 @dataclass(frozen=True, kw_only=True)
