@@ -6,6 +6,8 @@ A :class:`Recipe` knows data, network, loss and judge; a :class:`Learner` knows 
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +16,9 @@ from torch import Tensor, nn
 
 from napari_emsynth.tiling.stage import channels_last
 from napari_emsynth.training import checkpoint
+from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.plan import Plan
+from napari_emsynth.weights import store
 
 
 class Divergence(ArithmeticError):  # noqa: N818 - what happened, not somebody's mistake
@@ -41,15 +45,51 @@ class Learner(Protocol):
 
 
 class Recipe:
-    """What a method brings to be trained; methods inherit from it."""
+    """What a method brings to be trained; methods inherit from it.
+
+    Attributes:
+        method: TASK/ID.
+        objective: name of the recipe, and of bundled weights made by it.
+        voxel_nm: smallest and largest pixel size in nm the samples stand for.
+        data: what to learn from and to be scored on.
+        config: of the architecture, a frozen dataclass.
+        start: weights to start from, or None.
+    """
+
+    method: str
+    objective: str
+    voxel_nm: tuple[float, float]
+    data: TrainingData
+    config: Any
+    start: dict[str, Tensor] | None
 
     def fingerprint(self) -> dict[str, Any]:
-        """JSON object that names method, configuration and data; a resumed run must equal it."""
+        """JSON object that names method, objective, configuration and data; a resumed run must equal it."""
+        return {
+            "method": self.method,
+            "objective": self.objective,
+            "config": json.loads(json.dumps(asdict(self.config))),  # tuples as a checkpoint gives them back
+            "data": self.data.fingerprint(),
+        }
+
+    def build(self) -> nn.Module:
+        """Build the network, untrained."""
         raise NotImplementedError
 
     def network(self) -> nn.Module:
-        """Build the network to train, starting weights loaded."""
-        raise NotImplementedError
+        """Build the network to train, starting weights loaded.
+
+        Raises:
+            InputError: the starting weights are of another configuration.
+        """
+        network = self.build()
+        if self.start is not None:
+            store.fill(network, self.start, f"to start {self.method} from")
+        return network
+
+    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:  # noqa: ARG002 - for those who measure
+        """Return what the card needs to know of the trained network: ``config``, ``voxel_nm``, perhaps ``factor``."""
+        return {"config": asdict(self.config), "voxel_nm": self.voxel_nm}
 
     def loss(
         self, network: nn.Module, rng: Generator, device: torch.device
@@ -59,10 +99,6 @@ class Recipe:
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """Score held-out sections; must hold ``score``, higher is better."""
-        raise NotImplementedError
-
-    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
-        """Return what the card needs to know of the trained network: ``config``, ``factor``, ``voxel_nm``."""
         raise NotImplementedError
 
     def learner(self, plan: Plan, device: torch.device) -> Learner:

@@ -7,9 +7,10 @@ up among the bundled weights first, then in the user's folder; anything with a s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -22,6 +23,7 @@ from napari_emsynth.weights import own
 from napari_emsynth.weights.card import Card
 
 HERE = Path(__file__).parent
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def bundled_id(method: str, name: str) -> str:
@@ -92,8 +94,25 @@ def load(method: str, name: str) -> tuple[dict[str, Tensor], Card]:
     return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, card
 
 
-def fill(network: nn.Module, tensors: dict[str, Tensor], card: Card) -> None:
-    """Put tensors into a network.
+def restored(method: str, name: str, network_of: Callable[[dict[str, Any]], Network]) -> tuple[Network, Card]:
+    """Load weights into the network that their card describes.
+
+    Args:
+        method: TASK/ID they must belong to.
+        name: a bundled name, a name in the user's folder, or a path.
+        network_of: builds the network from the card's configuration.
+
+    Raises:
+        InputError: missing, damaged, of another method or of another architecture.
+    """
+    tensors, card = load(method, name)
+    network = network_of(card.config)
+    fill(network, tensors, f"{card.id} of {method}")
+    return network, card
+
+
+def fill(network: nn.Module, tensors: dict[str, Tensor], whose: str) -> None:
+    """Put tensors into a network; ``whose`` they are is named when they do not fit.
 
     Raises:
         InputError: names or shapes do not fit: the weights are of another architecture.
@@ -102,7 +121,7 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], card: Card) -> None:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise InputError(f"weights {card.id} do not fit the architecture of {card.method}: {first}") from None
+        raise InputError(f"weights {whose} do not fit the architecture: {first}") from None
 
 
 def write(

@@ -16,7 +16,7 @@ from looking; fields that move voxels keep them.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,9 @@ class Mixed(AdversarialRecipe):
         size: edge in voxels of the stack that G answers.
     """
 
+    method = "align/jain2017"
     objective = "mixed"
+    voxel_nm = VOXEL_NM
     scheme = Scheme(adversarial=0.02)
 
     def __init__(
@@ -89,21 +91,9 @@ class Mixed(AdversarialRecipe):
         z, y, x = (size + 2 * c for c in self.cut)
         self.samples = StackSamples(data.blocks, axes=data.axes, size=(z, y, x))
 
-    def fingerprint(self) -> dict[str, Any]:
-        """Name method, objective, sizes and data."""
-        return {
-            "method": "align/jain2017",
-            "objective": self.objective,
-            "config": asdict(self.config),
-            "data": self.data.fingerprint(),
-        }
-
-    def network(self) -> nn.Module:
-        """Build the generator, starting weights loaded."""
-        network = AlignmentGenerator(self.config)
-        if self.start is not None:
-            network.load_state_dict(self.start)
-        return network
+    def build(self) -> nn.Module:
+        """Build the generator."""
+        return AlignmentGenerator(self.config)
 
     def discriminator(self) -> nn.Module:
         """The single-image discriminator of section 4.1."""
@@ -167,10 +157,6 @@ class Mixed(AdversarialRecipe):
             "score": score,
         }
 
-    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:  # noqa: ARG002 - the common signature
-        """Return what the card needs."""
-        return {"config": asdict(self.config), "voxel_nm": VOXEL_NM}
-
 
 class Adversarial(Mixed):
     """Algorithm 1 without the pixel term; the arguments are those of :class:`Mixed`."""
@@ -199,9 +185,9 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> Jain2017:  # no
     Raises:
         InputError: weights that are missing, damaged or of another architecture.
     """
-    tensors, card = store.load(SPEC.name, weights or SPEC.weights[0])
-    network = AlignmentGenerator(Config.from_json(card.config))
-    store.fill(network, tensors, card)
+    network, _ = store.restored(
+        SPEC.name, weights or SPEC.weights[0], lambda config: AlignmentGenerator(Config.from_json(config))
+    )
     return Jain2017(network)
 
 

@@ -19,7 +19,6 @@ The heads start at zero, so that training starts at linear interpolation.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -74,7 +73,9 @@ class Recipe(recipe.Recipe):
         size: crop edge in px.
     """
 
+    method = "interpolate/emsynth"
     objective = "accurate"
+    voxel_nm = VOXEL_NM
 
     def __init__(
         self,
@@ -90,21 +91,9 @@ class Recipe(recipe.Recipe):
         self.config = Config.from_json(config or {})
         self.samples = SectionTriples(data.blocks, axes=data.axes, size=size, augmentation=augmentation)
 
-    def fingerprint(self) -> dict[str, Any]:
-        """Name method, sizes and data."""
-        return {
-            "method": "interpolate/emsynth",
-            "objective": self.objective,
-            "config": list(self.config.widths),
-            "data": self.data.fingerprint(),
-        }
-
-    def network(self) -> nn.Module:
-        """Build the network, starting weights loaded."""
-        network = InterpolationUNet(self.config)
-        if self.start is not None:
-            network.load_state_dict(self.start)
-        return network
+    def build(self) -> nn.Module:
+        """Build the network."""
+        return InterpolationUNet(self.config)
 
     def loss(
         self, network: nn.Module, rng: Generator, device: torch.device
@@ -150,7 +139,7 @@ class Recipe(recipe.Recipe):
                 errors.append(case.truth - mean)
                 scales.append(np.exp(log_scale))
         factor = covering_factor(np.stack(errors), np.stack(scales)) if errors else float(np.log(10))
-        return {"config": asdict(self.config), "factor": factor, "voxel_nm": VOXEL_NM}
+        return super().facts(network, device) | {"factor": factor}
 
 
 class Natural(Recipe, AdversarialRecipe):
@@ -277,9 +266,9 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noq
     Raises:
         InputError: weights that are missing, damaged or of another architecture.
     """
-    tensors, card = store.load(SPEC.name, weights or SPEC.weights[0])
-    network = InterpolationUNet(Config.from_json(card.config))
-    store.fill(network, tensors, card)
+    network, card = store.restored(
+        SPEC.name, weights or SPEC.weights[0], lambda config: InterpolationUNet(Config.from_json(config))
+    )
     # Mixing would take back the sharpness that the natural weights are for.
     return Emsynth(network, card.factor, cautious=card.objective != Natural.objective)
 

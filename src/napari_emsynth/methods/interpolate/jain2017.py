@@ -15,7 +15,6 @@ further from the truth, than ``pixel``.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,9 @@ class PixelRecipe(Recipe):
         size: crop edge in px.
     """
 
+    method = "interpolate/jain2017"
     objective = "pixel"
+    voxel_nm = VOXEL_NM
 
     def __init__(
         self,
@@ -71,21 +72,9 @@ class PixelRecipe(Recipe):
         self.cut = self.config.border[1]
         self.samples = SectionTriples(data.blocks, axes=data.axes, size=size, augmentation=LESSONS)
 
-    def fingerprint(self) -> dict[str, Any]:
-        """Name method, objective, sizes and data."""
-        return {
-            "method": "interpolate/jain2017",
-            "objective": self.objective,
-            "config": asdict(self.config),
-            "data": self.data.fingerprint(),
-        }
-
-    def network(self) -> nn.Module:
-        """Build the generator, starting weights loaded."""
-        network = InterpolationGenerator(self.config)
-        if self.start is not None:
-            network.load_state_dict(self.start)
-        return network
+    def build(self) -> nn.Module:
+        """Build the generator."""
+        return InterpolationGenerator(self.config)
 
     def draw(self, rng: Generator, device: torch.device) -> Lesson:
         """Draw a minibatch."""
@@ -118,10 +107,6 @@ class PixelRecipe(Recipe):
             return np.asarray(drawn[0, 0].float().cpu().numpy())
 
         return answer
-
-    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:  # noqa: ARG002 - the common signature
-        """Return what the card needs."""
-        return {"config": asdict(self.config), "voxel_nm": VOXEL_NM}
 
 
 class AdversarialSections(PixelRecipe, AdversarialRecipe):
@@ -200,9 +185,9 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> Jain2017:  # no
     Raises:
         InputError: weights that are missing, damaged or of another architecture.
     """
-    tensors, card = store.load(SPEC.name, weights or SPEC.weights[0])
-    network = InterpolationGenerator(Config.from_json(card.config))
-    store.fill(network, tensors, card)
+    network, _ = store.restored(
+        SPEC.name, weights or SPEC.weights[0], lambda config: InterpolationGenerator(Config.from_json(config))
+    )
     return Jain2017(network)
 
 

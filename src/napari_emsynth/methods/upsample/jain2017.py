@@ -17,7 +17,7 @@ lies on section i of the input.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,9 @@ class SuperResolution(AdversarialRecipe):
         batch: stacks a minibatch.
     """
 
+    method = "upsample/jain2017"
     objective = "adversarial"
+    voxel_nm = VOXEL_NM
     scheme = Scheme(adversarial=0.01)
 
     def __init__(
@@ -104,21 +106,9 @@ class SuperResolution(AdversarialRecipe):
         z, y, x = (n + 2 * c for n, c in zip((PAIRS, size, size), self.cut, strict=True))
         self.samples = StackSamples(data.blocks, axes=data.axes, size=(RATE * z if self.known else z, y, x))
 
-    def fingerprint(self) -> dict[str, Any]:
-        """Name method, objective, sizes and data."""
-        return {
-            "method": "upsample/jain2017",
-            "objective": self.objective,
-            "config": asdict(self.config),
-            "data": self.data.fingerprint(),
-        }
-
-    def network(self) -> nn.Module:
-        """Build the generator, starting weights loaded."""
-        network = SuperResolutionGenerator(self.config)
-        if self.start is not None:
-            network.load_state_dict(self.start)
-        return network
+    def build(self) -> nn.Module:
+        """Build the generator."""
+        return SuperResolutionGenerator(self.config)
 
     def discriminator(self) -> nn.Module:
         """The single-image discriminator, for reslices of the answered stack."""
@@ -189,10 +179,6 @@ class SuperResolution(AdversarialRecipe):
             "score": score,
         }
 
-    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:  # noqa: ARG002 - the common signature
-        """Return what the card needs."""
-        return {"config": asdict(self.config), "voxel_nm": VOXEL_NM}
-
 
 def interleaved(pairs: Tensor) -> Tensor:
     """[b, 2, z, y, x] sections on and between -> [b, 2z, y, x] in order."""
@@ -220,9 +206,11 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> Jain2017:  # no
     Raises:
         InputError: weights that are missing, damaged or of another architecture.
     """
-    tensors, card = store.load(SPEC.name, weights or SPEC.weights[0])
-    network = SuperResolutionGenerator(Config.from_json(card.config))
-    store.fill(network, tensors, card)
+    network, _ = store.restored(
+        SPEC.name,
+        weights or SPEC.weights[0],
+        lambda config: SuperResolutionGenerator(Config.from_json(config)),
+    )
     return Jain2017(network)
 
 
