@@ -268,6 +268,17 @@ def test_bad_input_is_one_line(
     dock.leave()
 
 
+def test_damage_that_is_learnt_from_is_said(dock: TrainModels, qtbot: Any, told: list[str]) -> None:
+    layer = dock.region.layer()
+    for section in (3, 4, 22):
+        dock.session.mark(layer, section)
+    dock.region.last.setValue(20)
+    dock.train.click()
+    assert told[-1].startswith("sections 3-4 are marked as damaged")
+    wait(qtbot, dock)
+    dock.leave()
+
+
 def test_without_a_layer(raw_viewer: Any, qtbot: Any, told: list[str]) -> None:
     dock = opened(raw_viewer, qtbot)
     for act in (dock.run, dock.copy_code):

@@ -17,7 +17,7 @@ from napari_emsynth.plugin.training_code import as_code
 from napari_emsynth.plugin.training_desk import check_free, volume_for
 from napari_emsynth.plugin.training_preview import TaskPreview, middle_of
 from napari_emsynth.plugin.training_run import CURVE_POINTS, Curve, TrainingRun
-from napari_emsynth.plugin.widgets.training_curves import gains, smoothed
+from napari_emsynth.plugin.widgets.training_curves import describe, gains, smoothed
 from napari_emsynth.spec import CancelToken
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.training.job import TrainingJob
@@ -53,6 +53,15 @@ def test_gains_over_any_floor() -> None:
     assert gains([many]) == {"linear, gap 1": [(7.0, 1.0)], "linear, gap 2": [(7.0, -0.5)]}
     assert gains([{**record, "psnr": 30.0, "blurred_linear": 27.0}]) == {"blurred_linear": [(7.0, 3.0)]}
     assert gains([record]) == {"score": [(7.0, 1.0)]}
+
+
+def test_a_floor_that_all_curves_share_is_named_once() -> None:
+    both = {"linear, gap 1": [(1.0, 0.5)], "linear, gap 2": [(1.0, -0.25)]}
+    text = describe(both, has_floor=True)
+    assert text.startswith("Held-out sections, dB above linear:")
+    assert "gap&nbsp;1&nbsp;<b>+0.50</b>" in text
+    assert "linear,&nbsp;gap&nbsp;1" in describe({**both, "nearest": [(1.0, 2.0)]}, has_floor=True)
+    assert describe({"score": [(1.0, 2.0)]}, has_floor=False).startswith("Held-out sections:")
 
 
 def test_smoothing_follows() -> None:
@@ -138,7 +147,7 @@ def test_previews_show_before_now_and_truth(task: str, monkeypatch: pytest.Monke
     assert before.image.shape == now.image.shape == truth.image.shape
     assert before.psnr == now.psnr
     assert truth.psnr is None
-    assert now.caption == f"now {now.psnr:.1f} dB"
+    assert now.caption == f"now\n{now.psnr:.2f} dB"
     assert truth.image.dtype == np.uint8
     assert truth.image.std() > 10
 

@@ -42,7 +42,7 @@ class Panel:
     @property
     def caption(self) -> str:
         """The title, and how near to the truth."""
-        return self.title if self.psnr is None else f"{self.title} {self.psnr:.1f} dB"
+        return self.title if self.psnr is None else f"{self.title}\n{self.psnr:.2f} dB"
 
 
 Draw = Callable[[str, "str | None", Runtime], Float]

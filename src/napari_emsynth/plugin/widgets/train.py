@@ -12,9 +12,10 @@ from qtpy.QtWidgets import QApplication, QFrame, QLabel, QProgressBar, QVBoxLayo
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin import notify
 from napari_emsynth.plugin.code import source_path
-from napari_emsynth.plugin.layers import volume_of
+from napari_emsynth.plugin.layers import spans, volume_of
 from napari_emsynth.plugin.training_code import as_code
 from napari_emsynth.plugin.training_desk import TrainingDesk, volume_for
+from napari_emsynth.plugin.training_region import shape_of
 from napari_emsynth.plugin.widgets.buttons import button, rows
 from napari_emsynth.plugin.widgets.dock import Dock
 from napari_emsynth.plugin.widgets.layer_box import sources
@@ -96,8 +97,8 @@ class TrainModels(Dock):
     def run(self) -> None:
         """Begin."""
         job = self.session.attempt(self.job)
-        if job is not None:
-            self.desk.start(job, self.volume())
+        if job is not None and self.desk.start(job, self.volume()) is not None:
+            self._warn_of_damage(job)
             self._look()
 
     def go_on_with(self, left: Unfinished) -> None:
@@ -163,6 +164,16 @@ class TrainModels(Dock):
     def _look(self) -> None:
         """Scroll to the curves."""
         QTimer.singleShot(0, lambda: self.scroll.ensureWidgetVisible(self.panels, 0, 0))
+
+    def _warn_of_damage(self, job: TrainingJob) -> None:
+        """Say that damage is learnt from as if it were tissue."""
+        low, high = (0, shape_of(self.region.layer())[0]) if job.roi is None else job.roi[0]
+        marked = [m for m in self.session.marks_of(self.region.layer()) if m.treatment != "insert"]
+        inside = sorted({m.section for m in marked if low <= m.section < high})
+        if inside:
+            notify.warn(
+                f"sections {spans(inside)} are marked as damaged and will be learnt from; choose other sections"
+            )
 
     def _read(self, job: TrainingJob) -> Any:
         def read(source: str) -> Volume:

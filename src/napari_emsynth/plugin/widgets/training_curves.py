@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 OURS = "psnr"
 NO_FLOORS = ("step", "seconds", "score", "mid_band")
-LOSS_HEIGHT, SCORE_HEIGHT = 96, 120
+LOSS_HEIGHT, SCORE_HEIGHT = 96, 136
 # Readable on dark and on light themes.
 GREY = QColor(140, 140, 140)
 COLOURS = tuple(
@@ -91,6 +91,7 @@ class TrainingCurves(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.loss, self.score = Plot("loss", LOSS_HEIGHT), Plot("dB", SCORE_HEIGHT)
+        self.score.setLabel("bottom", "step", color=GREY.name())
         self.raw = self.loss.plot(pen=pg.mkPen(GREY.darker(130)))
         self.mean = self.loss.plot(pen=pg.mkPen(COLOURS[0], width=2))
         self.floor = pg.InfiniteLine(pos=0, angle=0, pen=pg.mkPen(GREY, style=Qt.PenStyle.DashLine))
@@ -135,11 +136,13 @@ class TrainingCurves(QWidget):
 
 
 def describe(curves: dict[str, list[tuple[float, float]]], *, has_floor: bool) -> str:
-    """Return the last values as rich text, each in its curve's colour."""
+    """Return the last values as rich text, each in its curve's colour; one floor that all share is named once."""
+    floors = {title.partition(", ")[0] for title in curves}
+    shared = f" {floors.pop()}" if has_floor and len(floors) == 1 else ""
     parts = []
     for n, (title, points) in enumerate(curves.items()):
-        words = title.replace(" ", "&nbsp;")
+        words = (title.partition(", ")[2] if shared else title).replace(" ", "&nbsp;")
         dot = f'<span style="color:{COLOURS[n % len(COLOURS)].name()}">&#9679;</span>'
         parts.append(f"{dot}&nbsp;{words}&nbsp;<b>{points[-1][1]:+.2f}</b>")
-    what = "Held-out sections, dB above" if has_floor else "Held-out sections,"
-    return f"{what} {' &nbsp;'.join(parts)}"
+    what = f"Held-out sections, dB above{shared}:" if has_floor else "Held-out sections:"
+    return f"{what}<br>{'&nbsp; '.join(parts)}"

@@ -23,7 +23,7 @@ class Picture(QWidget):
         self.image, self.caption = QLabel(), QLabel()
         self.image.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.caption.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.caption.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -34,7 +34,6 @@ class Picture(QWidget):
         """Show a picture."""
         self._pixmap = QPixmap.fromImage(grey(panel.image))
         self.caption.setText(panel.caption)
-        self.setToolTip(panel.caption)
         self._fit()
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
