@@ -68,8 +68,8 @@ def test_preferences_have_the_defaults_of_a_session(plugin_settings: Any, npe2pm
 @pytest.mark.parametrize(
     "what",
     [
-        "canvas_menu", "widgets.restore", "widgets.export", "widgets.upsample", "widgets.align", "widgets.train", "commands",
-        "samples",
+        "canvas_menu", "widgets.restore", "widgets.export", "widgets.upsample", "widgets.align",
+        "widgets.train", "commands", "samples",
     ],
 )  # fmt: skip
 def test_nothing_heavy_is_imported(what: str) -> None:

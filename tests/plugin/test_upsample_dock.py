@@ -20,7 +20,8 @@ from napari_emsynth.plugin.jobs import Job
 from napari_emsynth.plugin.session import Session
 from napari_emsynth.plugin.volume_code import volume_code
 from napari_emsynth.plugin.volume_layers import placed
-from napari_emsynth.plugin.volume_run import marked, preview, run
+from napari_emsynth.plugin.volume_preview import preview
+from napari_emsynth.plugin.volume_run import marked, run
 from napari_emsynth.plugin.volume_settings import UpsampleSettings
 from napari_emsynth.plugin.widgets.align import FineAlignment
 from napari_emsynth.plugin.widgets.upsample import UpsampleZ

@@ -24,7 +24,8 @@ from napari_emsynth.plugin.results import Shown, add_layers, family
 from napari_emsynth.plugin.session import LONGEST, Session, ready
 from napari_emsynth.plugin.volume_code import volume_code
 from napari_emsynth.plugin.volume_layers import build_volume_layers, placed
-from napari_emsynth.plugin.volume_run import Plane, Previous, VolumeOutcome, preview, run
+from napari_emsynth.plugin.volume_preview import Plane, preview
+from napari_emsynth.plugin.volume_run import Previous, VolumeOutcome, run
 from napari_emsynth.plugin.volume_settings import VolumeSettings
 from napari_emsynth.plugin.window import Window, window_in_view
 from napari_emsynth.volume import Volume

@@ -14,7 +14,7 @@ from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter
 from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_emsynth.plugin.volume_run import Picture, Plane
+from napari_emsynth.plugin.volume_preview import Picture, Plane
 from napari_emsynth.volume import Array
 
 # Reslices are long and low: they are enlarged about their middle, until they are this high for their width, but
