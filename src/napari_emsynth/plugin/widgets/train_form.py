@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
@@ -26,8 +27,8 @@ from napari_emsynth.weights import own
 MINUTES, STEPS = "minutes", "steps"
 # What a form starts with, and what it goes to when the unit is changed.
 BUDGET = {MINUTES: 10.0, STEPS: 1000.0}
-# What a spin box asks for would push the dock beyond its width.
-NARROW_PX = 60
+# napari's theme asks for 90 px in each spin box; two side by side would push the dock beyond its width.
+NARROW = "QAbstractSpinBox { min-width: 36px; }"
 SAME_OBJECTIVE = "as the starting weights"
 FROM_NOTHING = "nothing (from scratch)"
 TASK_WORDS = {
@@ -202,7 +203,7 @@ class TrainForm(QWidget):
         length = QHBoxLayout()
         length.addWidget(self.budget, 1)
         length.addWidget(self.unit, 1)
-        self.budget.setMinimumWidth(NARROW_PX)
+        narrow(self.budget)
         self.start.setToolTip("Training goes on from these weights, which stay as they are")
         self.objective.setToolTip("What the network is trained for")
         self.name.setToolTip("The new weights appear under this name wherever weights are chosen")
@@ -223,6 +224,11 @@ class TrainForm(QWidget):
         self.start.activated.connect(lambda _i: self._start_activated())
         self.unit.activated.connect(lambda _i: self._show_unit())
         own_weights().weights_changed.connect(self.refresh_weights)
+
+
+def narrow(box: QAbstractSpinBox) -> None:
+    """Let a spin box shrink."""
+    box.setStyleSheet(NARROW)
 
 
 def texts(box: QComboBox) -> list[str]:

@@ -29,6 +29,7 @@ class Picture(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.image)
         layout.addWidget(self.caption)
+        layout.addStretch(1)
 
     def show_panel(self, panel: Panel) -> None:
         """Show a picture."""

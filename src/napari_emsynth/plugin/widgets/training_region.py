@@ -13,7 +13,7 @@ from napari_emsynth.plugin.layers import check_layer, find_layer, type_of
 from napari_emsynth.plugin.session import Session
 from napari_emsynth.plugin.widgets.layer_box import LayerBox
 from napari_emsynth.plugin.widgets.method_form import combo, form_of, spin
-from napari_emsynth.plugin.widgets.train_form import NARROW_PX
+from napari_emsynth.plugin.widgets.train_form import narrow
 from napari_emsynth.training.job import Ranges
 
 EVERYTHING, VIEW = "Everything", "What the view shows"
@@ -120,7 +120,7 @@ class RegionForm(QWidget):
         self.rows.addRow("Learn from", self.region)
         line = QHBoxLayout()
         for box in (self.first, self.last):
-            box.setMinimumWidth(NARROW_PX)
+            narrow(box)
         line.addWidget(self.first, 1)
         line.addWidget(QLabel("to"))
         line.addWidget(self.last, 1)
