@@ -38,9 +38,9 @@ LICENCE = (
 # What the card's figures are measured on, by task: file, gap (interpolate: sections to each neighbour; align: px of
 # jitter; upsample: sections left out), and the crop along y and x in px: networks in three dimensions take their time.
 EVAL: dict[str, list[tuple[str, int, int]]] = {
-    "interpolate": [("fib25_eval", gap, 1024) for gap in (1, 2, 3, 4)]
+    "interpolate": [("fib25_eval", gap, 512) for gap in (1, 2, 3, 4)]
     + [
-        (f"{name}_eval", 1, 1024)
+        (f"{name}_eval", 1, 512)
         for name in ("hemibrain", "mouse_sbem", "vnc_sstem", "cremi_sstem", "mouse_sstem")
     ],
     "align": [("fib25_eval", 1, 160), ("fib25_eval", 2, 160), ("mouse_sbem_eval", 1, 160)],

@@ -149,7 +149,7 @@ class Natural(Recipe, AdversarialRecipe):
     """
 
     objective = "natural"
-    scheme = Scheme(adversarial=0.15)
+    scheme = Scheme(adversarial=0.4)
 
     def discriminator(self) -> nn.Module:
         """The siamese discriminator of Jain 2017, section 3.3."""
