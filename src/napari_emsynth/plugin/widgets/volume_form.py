@@ -29,10 +29,10 @@ REDRAWS = "Redraws acquired voxels too: every voxel of the result is made up."
 
 SAMPLINGS = {"point": "a thin plane", "slab": "a thick slab"}
 EXPLAINED = {
-    "point": "It shows the tissue at one depth (ssTEM, SBEM). Sections stay where they are, new ones go "
+    "point": "It shows the tissue at one depth (SBEM, FIB-SEM). Sections stay where they are, new ones go "
     "between them.",
-    "slab": "It averages the tissue over its whole thickness (binned FIB-SEM). Each is divided; the outer "
-    "faces stay, every voxel is new.",
+    "slab": "It averages the tissue over its whole thickness (ssTEM, binned FIB-SEM). Each is divided; "
+    "the outer faces stay, every voxel is new.",
 }
 
 
