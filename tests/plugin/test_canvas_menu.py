@@ -118,3 +118,21 @@ def test_marked_neighbours_are_repaired_together(
     assert [e["section"] for e in records[0]["sections"]] == [4, 5, 6]
     assert [e["treatment"] for e in records[1]["sections"]] == ["inserted"]
     assert viewer.dims.current_step[0] == 3, "the new section is on the screen"
+
+
+def test_the_next_click_works_after_undo_and_redo(
+    viewer: Any, session: Session, stack: Any, finish: Any
+) -> None:
+    session.set_settings(replace(session.settings, method="linear"))
+    viewer.add_image(255 - stack, name="other")
+    layer = viewer.add_image(stack, name="stack")
+    session.interpolate_at(layer, 5)
+    finish(session)
+    assert [x.name for x in viewer.layers][2:] == ["stack restored", "stack restored synthetic"]
+    at = (5.0, 3.0, 3.0)
+    for step, active in ((session.undo, "stack"), (session.redo, "stack restored"), (session.undo, "stack")):
+        step()
+        assert session.viewer.layers.selection.active.name == active
+        menu = open_menu(session, at)
+        assert titles(menu)[0] == "Interpolate missing slice (z=5)"
+        menu.close()

@@ -80,3 +80,18 @@ def test_every_method_makes_a_form(qtbot: Any, method: str) -> None:
     form.set_engine(load())
     assert form.value() == Settings(method=method)
     assert form.minimumSizeHint().width() <= 320
+
+
+def test_every_method_can_follow_every_other(qtbot: Any) -> None:
+    from napari_emsynth.plugin.engine import load
+
+    form = SettingsForm(Settings())
+    qtbot.addWidget(form)
+    form.set_engine(load())
+    names = [form.method.itemData(n) for n in range(form.method.count())]
+    for first in names:
+        for then in names:
+            form.set_value(Settings(method=first, tile=128))
+            form.method.setCurrentIndex(form.method.findData(then))
+            form.method.activated.emit(form.method.currentIndex())
+            assert form.value() == Settings(method=then, tile=128)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -238,6 +239,9 @@ def test_a_run_says_how_far_it_is() -> None:
     assert "first step" in run.describe()
     run.terms = {"step": 12, "seconds": 30.0, "loss": 0.25}
     assert run.describe() == "step 12, 30 s of 5 min, loss 0.25"
+    half = TrainingRun(replace(JOB, minutes=3.5), phantom())
+    half.terms = run.terms
+    assert "30 s of 3.5 min" in half.describe()
     run.pause()
     assert run.describe().endswith("- paused")
     run.go_on()

@@ -36,16 +36,21 @@ class AddedLayers:
     layers: list[Any]
 
     def undo(self, viewer: Any) -> None:
-        """Remove those that are still there."""
-        for layer in self.layers:
-            if find_layer(viewer, layer.unique_id) is not None:
-                viewer.layers.remove(layer)
+        """Remove those that are still there; what lay below them is active, where napari would choose nothing."""
+        there = [layer for layer in self.layers if find_layer(viewer, layer.unique_id) is not None]
+        lowest = min((viewer.layers.index(layer) for layer in there), default=0)
+        for layer in there:
+            viewer.layers.remove(layer)
+        if there and viewer.layers and not viewer.layers.selection:
+            viewer.layers.selection.active = viewer.layers[max(0, lowest - 1)]
 
     def redo(self, viewer: Any) -> None:
-        """Add those that are not there."""
-        for layer in self.layers:
-            if find_layer(viewer, layer.unique_id) is None:
-                viewer.layers.append(layer)
+        """Add those that are not there; the result is active, not its mask."""
+        missing = [layer for layer in self.layers if find_layer(viewer, layer.unique_id) is None]
+        for layer in missing:
+            viewer.layers.append(layer)
+        if missing:
+            viewer.layers.selection.active = self.layers[0]
 
 
 @dataclass(frozen=True)

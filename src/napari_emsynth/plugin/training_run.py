@@ -118,7 +118,7 @@ class TrainingRun:
             return self.failure
         if not self.terms:
             return "loading, then the first step..."
-        budget = f" of {format_seconds(60 * self.job.minutes)}" if self.job.minutes else ""
+        budget = f" of {self.job.minutes:g} min" if self.job.minutes else ""
         steps = f" of {self.job.steps}" if self.job.steps else ""
         parts = [f"step {self.terms['step']:.0f}{steps}", f"{format_seconds(self.terms['seconds'])}{budget}"]
         if "loss" in self.terms:

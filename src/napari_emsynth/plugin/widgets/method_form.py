@@ -136,10 +136,12 @@ class MethodForm(QWidget):
     def _params_value(self) -> dict[str, object]:
         """Return the parameters that are not at their default; the last valid ones while the user types."""
         try:
-            chosen, default = self.params.value().to_json(), self._params_class()().to_json()
+            chosen = self.params.value()
         except InputError:
             return {}
-        return {name: value for name, value in chosen.items() if value != default[name]}
+        # Not the chosen method's class: right after another was chosen, the form still shows the one before.
+        default = type(chosen)().to_json()
+        return {name: value for name, value in chosen.to_json().items() if value != default[name]}
 
     def _params_class(self) -> type[Params]:
         spec = self.spec()
