@@ -74,7 +74,7 @@ class Mixed(AdversarialRecipe):
     method = "align/jain2017"
     objective = "mixed"
     voxel_nm = VOXEL_NM
-    scheme = Scheme(adversarial=0.02)
+    scheme = Scheme(adversarial=0.05)
 
     def __init__(
         self,

@@ -113,7 +113,7 @@ class AdversarialSections(PixelRecipe, AdversarialRecipe):
     """Algorithm 1, from the weights given (the paper does not say from where; we start at ``pixel``)."""
 
     objective = "adversarial"
-    scheme = Scheme(adversarial=0.1)
+    scheme = Scheme()
 
     def discriminator(self) -> nn.Module:
         """The siamese discriminator of section 3.3, for images of the generator's output size."""
