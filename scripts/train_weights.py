@@ -107,6 +107,7 @@ def train(
     batch: Annotated[int | None, typer.Option(help="samples a step")] = None,
     size: Annotated[int | None, typer.Option(help="crop edge in px")] = None,
     lr: float = 1e-3,
+    validate_every: Annotated[float, typer.Option(help="seconds between validations")] = 240.0,
     seed: int = 0,
     start: Annotated[str, typer.Option(help="weights to start from, or a checkpoint of another run")] = "",
 ) -> None:
@@ -123,7 +124,7 @@ def train(
             with path.with_suffix(".jsonl").open("a") as file:
                 file.write(line + "\n")
 
-    plan = Plan(seconds=60 * minutes, lr=lr, validate_every=240.0)
+    plan = Plan(seconds=60 * minutes, lr=lr, validate_every=validate_every)
     recipe = recipe_of(name, weights, data, start, batch=batch, size=size)
     fit(recipe, plan, path, device=torch.device(device), seed=seed, resume=True, on_step=on_step)
 

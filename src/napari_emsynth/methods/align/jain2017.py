@@ -48,8 +48,6 @@ SLIM = Config(kind="alignment", maps=16)
 VOXEL_NM = (8.0, 30.0)
 # Validation: jitter of this deviation in px on crops of this size.
 TEST_PX, TEST_SIZE = 1.5, (48, 64, 64)
-# Worth of a factor e in the reslices' mid-band power, in dB.
-NATURALNESS_DB = 2.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,8 @@ class Mixed(AdversarialRecipe):
     objective = "mixed"
     voxel_nm = VOXEL_NM
     scheme = Scheme(adversarial=0.05)
+    # Worth of a factor e in the reslices' mid-band power, in dB.
+    naturalness_db = 2.0
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Mixed(AdversarialRecipe):
             bands.append(mid_band_ratio(drawn[:, middle_y], stack[:, middle_y]))
         gain = float(np.mean(after) - np.mean(before))
         band = float(np.exp(np.mean(np.log(np.maximum(bands, 1e-3)))))
-        score = gain - NATURALNESS_DB * abs(float(np.log(band)))
+        score = gain - self.naturalness_db * abs(float(np.log(band)))
         return {
             "psnr": float(np.mean(after)),
             "jittered": float(np.mean(before)),
@@ -162,7 +162,9 @@ class Adversarial(Mixed):
     """Algorithm 1 without the pixel term; the arguments are those of :class:`Mixed`."""
 
     objective = "adversarial"
-    scheme = Scheme(adversarial=1.0, pixel=0.0)
+    # Nothing but the adversary holds the generator: small steps.
+    scheme = Scheme(adversarial=1.0, pixel=0.0, lr=2e-5)
+    naturalness_db = 6.0
 
 
 class Jain2017:
