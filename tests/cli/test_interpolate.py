@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -225,7 +226,13 @@ def test_interrupted_it_exits_130_and_leaves_nothing(tmp_path, crop):
     es.write(es.Volume.of(big, voxel_nm=(10, 10, 10)), tmp_path / "big.tif")
     marked = ("--sections", "1-14", "--method", "optical-flow")
     run = command("interpolate", tmp_path / "big.tif", tmp_path / "o.tif", *marked)
-    process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
+    # Started in a shell's background the tests would pass on that interrupts are ignored.
+    process = subprocess.Popen(
+        run,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     work = tmp_path / ".o.tif.emsynth-part"
     while not work.exists():
         assert process.poll() is None
