@@ -156,7 +156,7 @@ def test_weights_of_another_configuration(tmp_path):
     first = next(iter(tensors))
     path = tmp_path / "other.safetensors"
     store.write(path, path.with_suffix(".toml"), {**tensors, first: tensors[first][:1]}, card)
-    with pytest.raises(InputError, match="do not fit the architecture: size mismatch"):
+    with pytest.raises(InputError, match="do not fit the architecture of interpolate/emsynth: size mismatch"):
         train(METHOD, volume(), tmp_path / "w.safetensors", steps=1, start=str(path))
     assert not (tmp_path / "w.job.json").exists()
 

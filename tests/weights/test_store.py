@@ -91,7 +91,7 @@ def test_weights_of_another_method_are_refused(tmp_path):
 
 def test_weights_of_another_architecture_are_refused():
     with pytest.raises(InputError, match="do not fit the architecture"):
-        store.fill(nn.Linear(2, 2), TENSORS, "mine of interpolate/emsynth")
+        store.fill(nn.Linear(2, 2), TENSORS, "mine", METHOD)
 
 
 @pytest.mark.parametrize("name", ["missing", "folder/missing.safetensors"])

@@ -18,7 +18,6 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get_by_name
 from napari_emsynth.methods.train_input import (
     check_checkpoint,
-    check_fit,
     check_place,
     completed,
     crop,
@@ -129,7 +128,9 @@ def run(
     tensors, card, objective = starting_weights(spec, job.start, job.objective)
     data = split(crop(volume, job.slices))
     recipe = spec.recipes[objective](data, tensors, None if card is None else card.config)
-    check_fit(spec, recipe, card)
+    if tensors is not None and card is not None:
+        # Weights that do not fit are refused before anything is written.
+        store.fill(recipe.build(), tensors, card.id, spec.name)
     check_checkpoint(job, recipe)
     job.write()
     try:

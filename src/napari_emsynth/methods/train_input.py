@@ -19,7 +19,6 @@ from napari_emsynth.training.job import Ranges, TrainingJob, read_description, r
 from napari_emsynth.training.recipe import Recipe
 from napari_emsynth.volume import Volume
 from napari_emsynth.weights import store
-from napari_emsynth.weights.card import Card
 
 # Share of the free memory that the region to learn from may take: training makes copies of parts of it.
 MEMORY_SHARE = 0.25
@@ -69,22 +68,6 @@ def check_place(spec: MethodSpec, path: Path) -> None:
         raise InputError(
             f"{path} is inside the installed package, where nothing is written; choose another folder"
         )
-
-
-def check_fit(spec: MethodSpec, recipe: Recipe, card: Card | None) -> None:
-    """Refuse starting weights of another configuration than their card says.
-
-    Raises:
-        InputError: names or shapes do not fit.
-    """
-    try:
-        recipe.network()
-    except RuntimeError as error:
-        lines = str(error).splitlines()
-        name = "none" if card is None else card.id
-        raise InputError(
-            f"weights {name} do not fit the architecture of {spec.name}: {lines[min(1, len(lines) - 1)].strip()}"
-        ) from None
 
 
 def check_checkpoint(job: TrainingJob, recipe: Recipe) -> None:

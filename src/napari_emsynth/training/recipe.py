@@ -84,7 +84,7 @@ class Recipe:
         """
         network = self.build()
         if self.start is not None:
-            store.fill(network, self.start, f"to start {self.method} from")
+            store.fill(network, self.start, "to start from", self.method)
         return network
 
     def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:  # noqa: ARG002 - for those who measure

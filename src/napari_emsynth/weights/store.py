@@ -107,12 +107,12 @@ def restored(method: str, name: str, network_of: Callable[[dict[str, Any]], Netw
     """
     tensors, card = load(method, name)
     network = network_of(card.config)
-    fill(network, tensors, f"{card.id} of {method}")
+    fill(network, tensors, card.id, method)
     return network, card
 
 
-def fill(network: nn.Module, tensors: dict[str, Tensor], whose: str) -> None:
-    """Put tensors into a network; ``whose`` they are is named when they do not fit.
+def fill(network: nn.Module, tensors: dict[str, Tensor], name: str, method: str) -> None:
+    """Put tensors into a network; ``name`` and ``method`` are told when they do not fit.
 
     Raises:
         InputError: names or shapes do not fit: the weights are of another architecture.
@@ -121,7 +121,7 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], whose: str) -> None:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise InputError(f"weights {whose} do not fit the architecture: {first}") from None
+        raise InputError(f"weights {name} do not fit the architecture of {method}: {first}") from None
 
 
 def write(

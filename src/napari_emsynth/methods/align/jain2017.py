@@ -6,7 +6,7 @@
     adversarial:  Algorithm 1; real = xy section of the input, fake = xz or yz reslice of G
     mixed:        the same, plus the pixel term  sum |G - stack|
 
-The paper trains on stacks as they are, 'roughly aligned with pixel-level jitter'. We add known jitter to half of the
+The paper trains on stacks as they are, 'roughly aligned with pixel-level jitter'. We add known jitter to most
 samples of an intact stack, and the pixel term compares with the stack before it; so ``mixed`` learns what jitter is
 and what must stay. ``adversarial`` goes on from ``mixed`` without any pixel term (the paper does not say from where).
 

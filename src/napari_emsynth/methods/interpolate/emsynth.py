@@ -99,12 +99,17 @@ class Recipe(recipe.Recipe):
         self, network: nn.Module, rng: Generator, device: torch.device
     ) -> tuple[Tensor, dict[str, float]]:
         """Draw a batch and return (4) with its terms."""
-        lesson: Lesson = self.samples.batch(rng, self.count).to(device)
+        lesson = self.minibatch(rng, device)
+        return self.objective_of(lesson, self.generate(network, lesson))
+
+    def minibatch(self, rng: Generator, device: torch.device) -> Lesson:
+        """Draw samples."""
+        return self.samples.batch(rng, self.count).to(device)
+
+    def generate(self, network: nn.Module, batch: Lesson) -> Answer:
+        """Run the network."""
         assert isinstance(network, InterpolationUNet)
-        return self.objective_of(
-            lesson,
-            network.explain(lesson.below, lesson.above, lesson.t, lesson.span, lesson.partial, lesson.keep),
-        )
+        return network.explain(batch.below, batch.above, batch.t, batch.span, batch.partial, batch.keep)
 
     @staticmethod
     def objective_of(lesson: Lesson, answer: Answer) -> tuple[Tensor, dict[str, float]]:
@@ -154,15 +159,6 @@ class Natural(Recipe, AdversarialRecipe):
     def discriminator(self) -> nn.Module:
         """The siamese discriminator of Jain 2017, section 3.3."""
         return Discriminator(CriticConfig(images=2, size=self.samples.size))
-
-    def minibatch(self, rng: Generator, device: torch.device) -> Lesson:
-        """Draw samples."""
-        return self.samples.batch(rng, self.count).to(device)
-
-    def generate(self, network: nn.Module, batch: Lesson) -> Answer:
-        """Run the network."""
-        assert isinstance(network, InterpolationUNet)
-        return network.explain(batch.below, batch.above, batch.t, batch.span, batch.partial, batch.keep)
 
     def fakes(self, batch: Lesson, output: Answer, rng: Generator) -> Tensor:  # noqa: ARG002 - the common signature
         """(below, mean): [b, 2, y, x]."""

@@ -76,7 +76,7 @@ class PixelRecipe(Recipe):
         """Build the generator."""
         return InterpolationGenerator(self.config)
 
-    def draw(self, rng: Generator, device: torch.device) -> Lesson:
+    def minibatch(self, rng: Generator, device: torch.device) -> Lesson:
         """Draw a minibatch."""
         return self.samples.batch(rng, self.count).to(device)
 
@@ -88,7 +88,7 @@ class PixelRecipe(Recipe):
         self, network: nn.Module, rng: Generator, device: torch.device
     ) -> tuple[Tensor, dict[str, float]]:
         """Mean absolute difference of one minibatch."""
-        lesson = self.draw(rng, device)
+        lesson = self.minibatch(rng, device)
         drawn = network(torch.cat((lesson.below, lesson.above), dim=1))
         loss = (drawn - self.inner(lesson.target)).abs().mean()
         return loss, {"pixel": float(loss.detach())}
@@ -118,10 +118,6 @@ class AdversarialSections(PixelRecipe, AdversarialRecipe):
     def discriminator(self) -> nn.Module:
         """The siamese discriminator of section 3.3, for images of the generator's output size."""
         return Discriminator(CriticConfig(images=2, size=self.samples.size - 2 * self.cut))
-
-    def minibatch(self, rng: Generator, device: torch.device) -> Lesson:
-        """Sections z - 1, z and z + 1."""
-        return self.draw(rng, device)
 
     def generate(self, network: nn.Module, batch: Lesson) -> Tensor:
         """Interpolate: [b, 1, y, x]."""

@@ -41,8 +41,8 @@ def upsample(
     Args:
         volume: [z, y, x] Volume or array; numpy, memmap, dask or zarr, any real dtype.
         factor: 2 to 12; may be fractional under point sampling.
-        sampling: "point" when each section is a thin sample of the tissue (ssTEM, SBEM), "slab" when each is an
-            average over its thickness (binned FIB-SEM).
+        sampling: "point" when each section is a thin sample of the tissue (SBEM, FIB-SEM), "slab" when each is an
+            average over its thickness (ssTEM, binned FIB-SEM).
         method: id, see ``methods("upsample")``; None takes the first that can do factor and sampling.
         weights: name or file; None takes the method's default.
         params: of the method.
