@@ -96,6 +96,7 @@ class MethodSpec:
             recipe (see :mod:`napari_emsynth.training.recipe`). Bundled weights are named after the objective that
             made them; empty when there is nothing to train.
         factors: of upsample and superres: what it can do; empty for any number from 2 to 12.
+        answers: "voxels" when the method draws new ones; "displacement" when it only says where they come from.
         samplings: of upsample: "point" (each section is a thin sample), "slab" (each is an average), the default first.
     """
 
@@ -112,6 +113,7 @@ class MethodSpec:
     recipes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     factors: tuple[int, ...] = ()
     samplings: tuple[str, ...] = ()
+    answers: Literal["voxels", "displacement"] = "voxels"
 
     @property
     def name(self) -> str:

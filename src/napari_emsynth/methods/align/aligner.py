@@ -5,10 +5,17 @@ Conventions: blocks are [z, y, x] float32, normalised (zero mean, unit deviation
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Float
+
+Mask = NDArray[np.bool_]
 
 
 class Redrawer(Protocol):
@@ -23,3 +30,60 @@ class Redrawer(Protocol):
 
     def __call__(self, block: Float, runtime: Runtime) -> Float:
         """Return the block [z, y, x] with its sections aligned, normalised, of the same shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbour:
+    """A section that another one is registered onto.
+
+    Args:
+        image: [y, x] normalised float32.
+        weight: its say among several neighbours.
+        known: [y, x] True where the image is tissue; None where all of it is.
+    """
+
+    image: Float
+    weight: float = 1.0
+    known: Mask | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PairField:
+    """How one section must be pulled to lie on its neighbours.
+
+    Args:
+        displacement: [2, y', x'] (dy, dx) px of the full-size section: ``moving(p + u(p)) ~ fixed(p)``. Node i of n
+            along an axis of N px sits at px ``(i + 0.5) N / n - 0.5``.
+        confidence: [y', x'] 0 to 1, how far it can be trusted; 0 where the method abstains.
+        notes: figures worth telling, such as the similarity before and after.
+    """
+
+    displacement: Float
+    confidence: Float
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+
+class Registrar(Protocol):
+    """A built method that answers with a displacement of one section onto others.
+
+    ``how`` says who is asked about whom: "pairs" are asked about one neighbour at a time, and the stack solver
+    combines the answers; a "chain" is asked about all neighbours at once, which are aligned already, outwards from
+    the reference section. Sections come normalised one by one, large shifts already taken out.
+    """
+
+    how: Literal["pairs", "chain"]
+
+    def __call__(
+        self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
+    ) -> PairField:
+        """Register a section [y, x] onto its neighbours.
+
+        Args:
+            moving: [y, x] the section.
+            fixed: its neighbours, the nearest first.
+            known: [y, x] True where the section is tissue; None where all of it is.
+            runtime: how to compute.
+
+        Raises:
+            Cancelled: after ``runtime.cancel``.
+        """

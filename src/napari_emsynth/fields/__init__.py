@@ -1,0 +1,1 @@
+"""Displacement fields: what they are, their algebra, what moves along with them."""
