@@ -1,4 +1,4 @@
-"""How well neighbouring sections lie on each other.
+"""How well neighbouring sections lie on each other, and how near a displacement is to the known one.
 
 Chunked Pearson correlation (CPC): two sections are cut into non-overlapping chunks ``c`` of 32 x 32 px, and the
 correlations of corresponding chunks are averaged::
@@ -11,6 +11,19 @@ with ``a_c``, ``b_c`` the chunks' means. Sections are [y, x] of any real dtype. 
 itself gives 1; gain and offset of either section do not matter; chunks without structure, or with a pixel that is not
 finite, are left out. It rewards smooth sections as well as aligned ones: hold it against that of a stack known to be
 aligned, and do not want it higher.
+
+Displacements are dense, [2, y, x] (dy, dx) px, pull: ``out(p) = in(p + u(p))``; a pixel in the ``margin`` does not
+count. With ``u o (id + g)`` the field ``u(p + g(p))`` (linear between pixels, the edge's value beyond it)::
+
+    EPE = mean_p |u(p) - t(p)|                       t: the truth                                 (4)
+    EqE = mean_p |u_g(p) - (g(p) + u_0(p + g(p)))|   u_g: answer when the fixed section is        (5)
+                                                     pulled by g; u_0: answer when it is not
+    folds = share of p with det(1 + grad u)(p) <= 0  forward differences                          (6)
+    c_z(p) = a_z(p) + k_z(p + a_z(p))                k: known, a: applied afterwards              (7)
+    residual = mean_zp |c - G * c|                   G: Gaussian, sigma 3 sections, 24 px         (8)
+
+Laws: each is 0 for the perfect answer; (4) of a constant error is its length; a mirrored field is folds throughout;
+(8) forgives one offset for all sections and slow drift along z, which may be true, and nothing that jumps.
 """
 
 from __future__ import annotations
@@ -20,6 +33,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.volume import Array
@@ -27,6 +41,8 @@ from napari_emsynth.volume import Array
 Float64 = NDArray[np.float64]
 
 CHUNK_PX = 32
+# What is smoother than this along z and in plane may be true drift of structures, not an error.
+DRIFT_SECTIONS, DRIFT_PX = 3.0, 24.0
 
 
 def _chunks(section: Array, chunk: int) -> Float64:
@@ -90,3 +106,122 @@ def stack_cpc(stack: Array, chunk: int = CHUNK_PX) -> float:
     pairs = [cpc(a, b, chunk) for a, b in pairwise(stack)]
     known = [c for c in pairs if math.isfinite(c)]
     return float(np.mean(known)) if known else math.nan  # (3)
+
+
+def end_point_error(u: Array, truth: Array, margin: int = 0) -> float:
+    """Return the mean end-point error (4), px.
+
+    Args:
+        u: [2, y, x] displacement found, (dy, dx) px.
+        truth: [2, y, x] the known one.
+        margin: px that do not count on every side.
+
+    Raises:
+        InputError: shapes differ, or nothing is left within the margin.
+    """
+    _check_fields(margin, u, truth)
+    return _mean_length(np.asarray(u, np.float64) - truth, margin)  # (4)
+
+
+def equivariance_error(u_g: Array, u_0: Array, g: Array, margin: int = 0) -> float:
+    """Return by how much an answer does not follow a known warp of the fixed section (5), px.
+
+    Args:
+        u_g: [2, y, x] answer for the fixed section pulled by ``g``, (dy, dx) px.
+        u_0: [2, y, x] answer for the fixed section as it is.
+        g: [2, y, x] the known warp.
+        margin: px that do not count on every side.
+
+    Raises:
+        InputError: shapes differ, or nothing is left within the margin.
+    """
+    _check_fields(margin, u_g, u_0, g)
+    return _mean_length(u_g - _followed(np.asarray(g, np.float64), u_0), margin)  # (5)
+
+
+def folds(u: Array) -> float:
+    """Return the share of pixels, 0 to 1, where a displacement turns the section over or tears it (6).
+
+    Args:
+        u: [2, y, x] displacement, (dy, dx) px; at least 2 px along both axes.
+
+    Raises:
+        InputError: not such a field.
+    """
+    _check_fields(0, u)
+    if min(u.shape[1:]) < 2:
+        raise InputError(
+            f"folds of a field of {u.shape[1]} x {u.shape[2]} px: the limit is 2 px along both axes"
+        )
+    u = np.asarray(u, np.float64)
+    along_y = u[:, 1:, :-1] - u[:, :-1, :-1]
+    along_x = u[:, :-1, 1:] - u[:, :-1, :-1]
+    determinant = (1 + along_y[0]) * (1 + along_x[1]) - along_y[1] * along_x[0]
+    return float(np.mean(determinant <= 0))  # (6)
+
+
+def mean_magnitude(u: Array, margin: int = 0) -> float:
+    """Return the mean length of a displacement, px: of an aligned stack's answer, the harm done.
+
+    Args:
+        u: [2, y, x] (dy, dx) px.
+        margin: px that do not count on every side.
+
+    Raises:
+        InputError: not such a field, or nothing is left within the margin.
+    """
+    _check_fields(margin, u)
+    return _mean_length(np.asarray(u, np.float64), margin)
+
+
+def stack_residual(applied: Array, known: Array, margin: int = 0) -> float:
+    """Return what an alignment leaves of a stack's known distortion (8), px.
+
+    Args:
+        applied: [z, 2, y, x] the alignment's answer, (dy, dx) px; zeros give the residual before alignment.
+        known: [z, 2, y, x] what the stack was distorted by beforehand.
+        margin: px that do not count on every side of a section.
+
+    Raises:
+        InputError: shapes differ, or nothing is left within the margin.
+    """
+    if applied.ndim != 4 or applied.shape != known.shape:
+        raise InputError(
+            f"fields of shapes {applied.shape} and {known.shape} cannot be compared; needs [z, 2, y, x], equal"
+        )
+    _check_fields(margin, applied[0])
+    composed = np.stack([_followed(a, k) for a, k in zip(applied, known, strict=True)])  # (7)
+    drift = gaussian_filter(composed, (DRIFT_SECTIONS, 0, DRIFT_PX, DRIFT_PX))
+    return float(np.mean([_mean_length(c, margin) for c in composed - drift]))  # (8)
+
+
+def _followed(first: Array, then: Array) -> Float64:
+    """Return [2, y, x] ``first(p) + then(p + first(p))``."""
+    first = np.asarray(first, np.float64)
+    there = np.indices(first.shape[1:]) + first
+    pulled = [map_coordinates(np.asarray(t, np.float64), there, order=1, mode="nearest") for t in then]
+    followed: Float64 = first + np.stack(pulled)
+    return followed
+
+
+def _mean_length(u: Float64, margin: int) -> float:
+    """Return the mean length of the vectors [2, y, x] that are ``margin`` px or more from every edge."""
+    inner = u[:, margin : u.shape[1] - margin, margin : u.shape[2] - margin]
+    return float(np.hypot(inner[0], inner[1]).mean())
+
+
+def _check_fields(margin: int, *fields: Array) -> None:
+    """Refuse what is no dense displacement, differs in shape, or has nothing but margin.
+
+    Raises:
+        InputError: as said.
+    """
+    shapes = {tuple(f.shape) for f in fields}
+    if len(shapes) > 1 or any(f.ndim != 3 or f.shape[0] != 2 for f in fields):
+        said = " and ".join(str(shape) for shape in sorted(shapes))
+        raise InputError(f"fields of shape {said} cannot be measured; needs [2, y, x], equal")
+    edge = min(fields[0].shape[1:])
+    if not 0 <= 2 * margin < edge:
+        raise InputError(
+            f"margin of {margin} px is outside 0 to {(edge - 1) // 2} px for an edge of {edge} px"
+        )
