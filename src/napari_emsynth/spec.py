@@ -132,6 +132,7 @@ class Result:
         uncertainty: float32 on the same grid, half width of the 90 % interval in source intensity units,
             0 where acquired; None when the method has none.
         displacement: float32 [z, 2, y, x] (dy, dx) px, pull convention; None when nothing moved.
+        confidence: float32 [z, y', x'] 0 to 1 on the displacement's nodes, how far it can be trusted; None without one.
     """
 
     volume: Volume
@@ -139,3 +140,4 @@ class Result:
     provenance: dict[str, Any]
     uncertainty: Volume | None = None
     displacement: Any = None
+    confidence: Any = None

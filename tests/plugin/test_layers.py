@@ -16,7 +16,6 @@ from napari_emsynth.plugin.layers import (
     current_section,
     section_at,
     section_translate,
-    spans,
     volume_of,
 )
 from napari_emsynth.plugin.masks import draw, ellipse, outlines
@@ -135,13 +134,6 @@ def test_the_section_on_screen(raw_viewer: Any) -> None:
     layer = raw_viewer.add_image(np.zeros(SHAPE, np.uint8), scale=(4, 2, 2))
     raw_viewer.dims.set_point(0, 12)
     assert current_section(raw_viewer, layer) == 3
-
-
-def test_spans_are_what_the_command_line_reads() -> None:
-    from napari_emsynth.cli.parse import parse_sections
-
-    assert spans([12, 40, 41, 42, 7]) == "7,12,40-42"
-    assert parse_sections(spans([12, 40, 41, 42, 7]), 50) == [7, 12, 40, 41, 42]
 
 
 def test_shapes_become_masks() -> None:

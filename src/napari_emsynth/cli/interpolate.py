@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
-from napari_emsynth.cli.parse import parse_sections
 from napari_emsynth.cli.screen import Screen, table
 from napari_emsynth.errors import InputError
+from napari_emsynth.sections import parse_sections
 
 if TYPE_CHECKING:
     from napari_emsynth.spec import Result, Runtime

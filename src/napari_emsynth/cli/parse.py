@@ -1,4 +1,4 @@
-"""Text to values, for what typer does not know: lists of sections, voxel sizes, regions."""
+"""Text to values, for what typer does not know: voxel sizes, regions."""
 
 from __future__ import annotations
 
@@ -6,32 +6,6 @@ import re
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Shape, Triple, check_voxel_nm
-
-
-def parse_sections(text: str, count: int) -> list[int]:
-    """Return the sections that ``text`` lists, in order, repeats kept.
-
-    Args:
-        text: 0-based indices and closed ranges, such as "12,40-42".
-        count: sections of the volume; ranges are held against it before they are written out.
-
-    Raises:
-        InputError: not such a list, or a section outside the stack.
-    """
-    sections: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if match is None:
-            raise InputError(
-                f"--sections {text!r}: {part.strip()!r} is not a section such as 12 nor a range such as 40-42"
-            )
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise InputError(f"--sections {text!r}: the range {first}-{last} runs backwards")
-        if last >= count:
-            raise InputError(f"section {last} is outside the stack, whose sections are 0 to {count - 1}")
-        sections.extend(range(first, last + 1))
-    return sections
 
 
 def parse_voxel_nm(text: str | None) -> Triple | None:

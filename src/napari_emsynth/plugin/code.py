@@ -10,9 +10,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from napari_emsynth.plugin.layers import spans
 from napari_emsynth.plugin.method_settings import MethodSettings
 from napari_emsynth.plugin.request import Request, Settings
+from napari_emsynth.sections import spans
 from napari_emsynth.volume import Volume
 
 OUT = "restored.ome.tif"

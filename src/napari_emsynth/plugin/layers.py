@@ -7,7 +7,7 @@ exactly on its source; layers are told apart by ``unique_id``, never by identity
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,14 +212,3 @@ def section_translate(layer: Any, section: int) -> Array:
     world = layer.data_to_world((float(section), 0.0, 0.0))
     matrix = np.array(layer.affine.affine_matrix)
     return np.linalg.solve(matrix, np.append(np.asarray(world, float), 1.0))[:3]
-
-
-def spans(sections: Iterable[int]) -> str:
-    """Write section numbers as the command line takes them: ``12,40-42``."""
-    parts: list[list[int]] = []
-    for z in sorted(sections):
-        if parts and z == parts[-1][1] + 1:
-            parts[-1][1] = z
-        else:
-            parts.append([z, z])
-    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QFrame, QLabel, QProgressBar, QVBoxLayo
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin import notify
 from napari_emsynth.plugin.code import source_path
-from napari_emsynth.plugin.layers import spans, volume_of
+from napari_emsynth.plugin.layers import volume_of
 from napari_emsynth.plugin.training_code import as_code
 from napari_emsynth.plugin.training_desk import TrainingDesk, volume_for
 from napari_emsynth.plugin.training_region import shape_of
@@ -24,6 +24,7 @@ from napari_emsynth.plugin.widgets.train_form import TrainForm
 from napari_emsynth.plugin.widgets.training_curves import TrainingCurves
 from napari_emsynth.plugin.widgets.training_panels import TrainingPanels
 from napari_emsynth.plugin.widgets.training_region import RegionForm
+from napari_emsynth.sections import spans
 from napari_emsynth.training.job import TrainingJob, Unfinished
 from napari_emsynth.volume import Volume
 from napari_emsynth.weights import own
