@@ -5,7 +5,7 @@ With the flow ``u`` from below to above (``below(p) ~ above(p + u(p))``), both s
     mean(p) = (1 - t) below(p - t u(p)) + t above(p + (1 - t) u(p))       (1)
 
 and the same with the flow from above to below; the two answers are averaged, which makes the method symmetric.
-The flow is iterative Lucas-Kanade (Le Besnerais & Champagnat 2005) as scikit-image provides it.
+The flow is that of :mod:`napari_emsynth.methods.flow`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates, zoom
-
+from napari_emsynth.methods.flow import enlarged, fits, flow, pull, shrunk
 from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
 from napari_emsynth.params import Params, param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
 
-# Below this edge the flow's window does not fit: mixing is all there is.
-SMALLEST_EDGE = 16
-# The quick flow: window (at half the resolution), warps at each scale, and blur before halving.
-QUICK_RADIUS_PX, QUICK_WARPS, QUICK_BLUR_PX = 12, 4, 0.6
+# The quick flow: how much smaller its sections are, its window there, and warps at each scale.
+QUICK_SHRINK, QUICK_RADIUS_PX, QUICK_WARPS = 2, 12, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +31,9 @@ class OpticalFlowParams(Params):
     warps: int = param(10, "warps at each scale", low=1, high=100, advanced=True)
 
 
-def pull(section: Float, displacement: Float) -> Float:
-    """Return ``section(p + u(p))``; section [y, x], displacement [2, y, x] (dy, dx) px."""
-    grid = np.indices(section.shape, dtype=np.float32)
-    return np.asarray(
-        map_coordinates(section, grid + displacement, order=1, mode="nearest"), dtype=np.float32
-    )
-
-
-def half_way(below: Float, above: Float, t: float, flow: Float) -> Float:
+def half_way(below: Float, above: Float, t: float, motion: Float) -> Float:
     """Equation (1)."""
-    return (1 - t) * pull(below, -t * flow) + t * pull(above, (1 - t) * flow)
+    return (1 - t) * pull(below, -t * motion) + t * pull(above, (1 - t) * motion)
 
 
 def quick_half_way(below: Float, above: Float, t: float) -> Float:
@@ -61,31 +49,17 @@ def quick_half_way(below: Float, above: Float, t: float) -> Float:
     Returns:
         [y, x]; linear interpolation where the sections are too small for a flow.
     """
-    if min(below.shape) < 2 * SMALLEST_EDGE:
+    if not fits(below.shape, QUICK_SHRINK):
         return (1 - t) * below + t * above
-    low, high = halved(below), halved(above)
-    up = half_way(below, above, t, quick_flow(low, high, below.shape))
-    down = half_way(above, below, 1 - t, quick_flow(high, low, below.shape))
+    low, high = (shrunk(section, QUICK_SHRINK) for section in (below, above))
+    up = half_way(below, above, t, _quick(low, high, below.shape))
+    down = half_way(above, below, 1 - t, _quick(high, low, below.shape))
     return 0.5 * (up + down)
 
 
-def halved(section: Float) -> Float:
-    """Return a section at half its resolution: [y, x] -> [y / 2, x / 2]."""
-    smooth = gaussian_filter(section, QUICK_BLUR_PX)
-    return np.asarray(zoom(smooth, 0.5, order=1, grid_mode=True, mode="nearest"), dtype=np.float32)
-
-
-def quick_flow(low: Float, high: Float, shape: tuple[int, ...]) -> Float:
-    """Return the flow [2, y, x] px of the full resolution ``shape``, estimated on halved sections."""
-    from skimage.registration import optical_flow_ilk
-
-    flow = optical_flow_ilk(low, high, radius=QUICK_RADIUS_PX, num_warp=QUICK_WARPS, dtype=np.float32)
-    factors = np.divide(shape, low.shape)
-    full = [
-        f * zoom(u, factors, order=1, grid_mode=True, mode="nearest")
-        for u, f in zip(flow, factors, strict=True)
-    ]
-    return np.stack(full).astype(np.float32)
+def _quick(low: Float, high: Float, shape: tuple[int, ...]) -> Float:
+    """Return the flow [2, y, x] px of the full resolution ``shape``, estimated on shrunk sections."""
+    return enlarged(flow(low, high, QUICK_RADIUS_PX, QUICK_WARPS, prefilter=False), shape)
 
 
 class OpticalFlow:
@@ -99,17 +73,14 @@ class OpticalFlow:
 
     def __call__(self, gap: Gap, runtime: Runtime) -> Synthesis:
         """Average (1) over both directions of the flow."""
-        from skimage.registration import optical_flow_ilk
-
-        if min(gap.below.shape) < SMALLEST_EDGE:
+        if not fits(gap.below.shape):
+            # Mixing is all there is.
             return Synthesis((1 - gap.t) * gap.below + gap.t * gap.above)
         answers = []
         for a, b, t in ((gap.below, gap.above, gap.t), (gap.above, gap.below, 1 - gap.t)):
             runtime.cancel.check()
-            flow = optical_flow_ilk(
-                a, b, radius=self.params.radius, num_warp=self.params.warps, prefilter=True, dtype=np.float32
-            )
-            answers.append(half_way(a, b, t, flow))
+            motion = flow(a, b, self.params.radius, self.params.warps)
+            answers.append(half_way(a, b, t, motion))
         return Synthesis(0.5 * (answers[0] + answers[1]))
 
 
