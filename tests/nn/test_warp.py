@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from napari_emsynth.nn.pyramid import blur, laplacian, laplacian_l1
-from napari_emsynth.nn.warp import upsample_flow, warp
+from napari_emsynth.nn.warp import inside, upsample_flow, warp
 
 
 def image(h=12, w=17):
@@ -37,6 +37,51 @@ def test_upsampled_flow_scales_its_vectors():
     out = upsample_flow(flow, (8, 8))
     assert out.shape == (1, 2, 8, 8)
     torch.testing.assert_close(out, torch.full_like(out, 2.0))
+
+
+def volume():
+    return torch.rand(2, 1, 6, 9, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_zero_displacement_is_the_identity_in_three_dimensions():
+    torch.testing.assert_close(warp(volume(), torch.zeros(2, 3, 6, 9, 8)), volume())
+
+
+def test_integer_displacement_is_an_exact_pull_in_three_dimensions():
+    flow = torch.zeros(2, 3, 6, 9, 8)
+    flow[:, 0], flow[:, 1], flow[:, 2] = 1, 2, -3  # out(z, y, x) = in(z + 1, y + 2, x - 3)
+    torch.testing.assert_close(warp(volume(), flow)[:, :, :5, :7, 3:], volume()[:, :, 1:, 2:, :5])
+
+
+def test_a_fraction_of_a_voxel_is_linear_between_the_two():
+    flow = torch.zeros(2, 3, 6, 9, 8)
+    flow[:, 0] = 0.25
+    expected = 0.75 * volume()[:, :, :-1] + 0.25 * volume()[:, :, 1:]
+    torch.testing.assert_close(warp(volume(), flow)[:, :, :-1], expected)
+
+
+def test_a_volume_of_equal_sections_moves_as_its_sections_do():
+    flow = torch.randn(2, 2, 12, 17, generator=torch.Generator().manual_seed(1))
+    thick = torch.cat((torch.zeros(2, 1, 12, 17), flow), dim=1)[:, :, None].expand(-1, -1, 4, -1, -1)
+    stack = image()[:, :, None].expand(-1, -1, 4, -1, -1)
+    torch.testing.assert_close(warp(stack, thick)[:, :, 2], warp(image(), flow), atol=1e-5, rtol=1e-5)
+
+
+def test_upsampled_flow_scales_its_vectors_in_three_dimensions():
+    out = upsample_flow(torch.ones(1, 3, 2, 3, 4), (4, 6, 8))
+    torch.testing.assert_close(out, torch.full((1, 3, 4, 6, 8), 2.0))
+
+
+@pytest.mark.parametrize("size", [(5, 7), (4, 5, 6)])
+def test_inside_is_where_the_pull_stays_within(size):
+    flow = torch.zeros(1, len(size), *size)
+    assert bool((inside(flow) == 1).all())
+    flow[:, -1] = 2.0
+    found = inside(flow)
+    assert bool((found[..., : size[-1] - 2] == 1).all())
+    assert bool((found[..., size[-1] - 2 :] == 0).all())
+    flow[:, 0] = -0.5  # also half a px beyond the first row or section
+    assert bool((inside(flow)[:, :, 0] == 0).all())
 
 
 def test_blur_keeps_constants():

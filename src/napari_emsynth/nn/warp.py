@@ -1,41 +1,57 @@
-"""Warping by displacement fields.
+"""Warping by displacement fields, in two or three dimensions.
 
-Convention: displacements are pixels, channel order (dy, dx), pull: ``out(p) = in(p + u(p))``. Law: a zero
-displacement is the identity, an integer displacement is an exact shift.
+Convention: displacements are pixels, channel order (dy, dx) or (dz, dy, dx), pull: ``out(p) = in(p + u(p))``. Law: a
+zero displacement is the identity, an integer displacement is an exact shift.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# What linear interpolation is called, by the number of axes.
+LINEAR = {2: "bilinear", 3: "trilinear"}
 
-def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
-    """Return pixel centres [1, 2, y, x] as (y, x), on the device of ``like``, float32."""
-    y = torch.arange(height, device=like.device, dtype=torch.float32)
-    x = torch.arange(width, device=like.device, dtype=torch.float32)
-    return torch.stack(torch.meshgrid(y, x, indexing="ij"))[None]
+
+def pixel_grid(size: Sequence[int], like: Tensor) -> Tensor:
+    """Return pixel centres [1, d, *size] as (y, x) or (z, y, x), on the device of ``like``, float32."""
+    axes = [torch.arange(n, device=like.device, dtype=torch.float32) for n in size]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
 
 
 def warp(image: Tensor, displacement: Tensor, mode: str = "bilinear") -> Tensor:
     """Pull ``image`` along ``displacement``.
 
     Args:
-        image: [b, c, y, x].
-        displacement: [b, 2, y, x] (dy, dx) px.
-        mode: "bilinear" or "nearest"; beyond the border the nearest pixel is repeated.
+        image: [b, c, y, x] or [b, c, z, y, x].
+        displacement: [b, 2, y, x] (dy, dx) px, or [b, 3, z, y, x] (dz, dy, dx) voxels.
+        mode: "bilinear" (linear along every axis) or "nearest"; beyond the border the nearest pixel is repeated.
     """
-    h, w = image.shape[-2:]
-    at = pixel_grid(h, w, image) + displacement.float()
-    # grid_sample wants (x, y) in [-1, 1] between the centres of the corner pixels.
-    x = at[:, 1] * (2.0 / max(w - 1, 1)) - 1.0
-    y = at[:, 0] * (2.0 / max(h - 1, 1)) - 1.0
-    grid = torch.stack((x, y), dim=-1).to(image.dtype)  # [b, y, x, 2]
+    size = image.shape[2:]
+    at = pixel_grid(size, image) + displacement.float()
+    # grid_sample wants (x, y) or (x, y, z) in [-1, 1] between the centres of the corner pixels.
+    scaled = [at[:, axis] * (2.0 / max(n - 1, 1)) - 1.0 for axis, n in enumerate(size)]
+    grid = torch.stack(scaled[::-1], dim=-1).to(image.dtype)  # [b, *size, d]
     return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)
 
 
-def upsample_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a displacement field [b, 2, y, x] to ``size`` px, its vectors scaled with it."""
-    scale = size[0] / flow.shape[-2]
-    return F.interpolate(flow, size=size, mode="bilinear", align_corners=False) * scale
+def upsample_flow(flow: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize a displacement field [b, d, *coarse] to ``size`` px, its vectors scaled with it."""
+    scale = size[0] / flow.shape[2]
+    mode = LINEAR[flow.ndim - 2]
+    return F.interpolate(flow, size=tuple(size), mode=mode, align_corners=False) * scale
+
+
+def inside(displacement: Tensor) -> Tensor:
+    """Return which pixels are pulled from within the image: [b, 1, *size], 1 inside, 0 beyond the border.
+
+    Args:
+        displacement: [b, d, *size] px.
+    """
+    size = displacement.shape[2:]
+    at = pixel_grid(size, displacement) + displacement.detach().float()
+    limits = torch.tensor([n - 1.0 for n in size], device=at.device).view(1, -1, *(1,) * len(size))
+    return ((at >= 0) & (at <= limits)).all(dim=1, keepdim=True).to(displacement.dtype)

@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from napari_emsynth.nn.gaussian import radius, smoothed
+
+
+@pytest.mark.parametrize("size", [(12, 17), (9, 10, 11)])
+def test_constants_stay(size):
+    field = torch.full((2, 3, *size), 0.7)
+    torch.testing.assert_close(smoothed(field, 1.5), field)
+
+
+def test_ramps_stay_away_from_the_border():
+    ramp = torch.arange(40.0).view(1, 1, 1, 40).expand(1, 2, 30, 40).contiguous()
+    inner = (..., slice(6, -6))
+    torch.testing.assert_close(smoothed(ramp, 1.5)[inner], ramp[inner])
+
+
+@pytest.mark.parametrize("size", [(20, 25), (14, 15, 16)])
+def test_equals_the_gaussian_filter_of_scipy(size):
+    image = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    expected = gaussian_filter(image, 1.5, mode="nearest", radius=radius(1.5))
+    np.testing.assert_allclose(smoothed(torch.from_numpy(image)[None, None], 1.5)[0, 0], expected, atol=1e-5)
+
+
+def test_no_deviation_is_no_smoothing():
+    image = torch.rand(1, 2, 4, 5)
+    assert smoothed(image, 0) is image
