@@ -185,14 +185,40 @@ def stack_residual(applied: Array, known: Array, margin: int = 0) -> float:
     Raises:
         InputError: shapes differ, or nothing is left within the margin.
     """
+    composed = _composed(applied, known)
+    _check_fields(margin, applied[0])
+    rest = composed - _smooth(composed)
+    return float(np.mean([_mean_length(c, margin) for c in rest]))  # (8)
+
+
+def drift(applied: Array, known: Array) -> Float64:
+    """Return the part of what an alignment leaves that (8) forgives, [z, 2, y, x] (dy, dx) px.
+
+    The undistorted stack pulled along it is what a perfect alignment with that drift looks like.
+
+    Args:
+        applied: [z, 2, y, x] the alignment's answer, px.
+        known: [z, 2, y, x] what the stack was distorted by beforehand.
+
+    Raises:
+        InputError: shapes differ.
+    """
+    return _smooth(_composed(applied, known))
+
+
+def _composed(applied: Array, known: Array) -> Float64:
+    """Return (7), [z, 2, y, x]."""
     if applied.ndim != 4 or applied.shape != known.shape:
         raise InputError(
             f"fields of shapes {applied.shape} and {known.shape} cannot be compared; needs [z, 2, y, x], equal"
         )
-    _check_fields(margin, applied[0])
-    composed = np.stack([_followed(a, k) for a, k in zip(applied, known, strict=True)])  # (7)
-    drift = gaussian_filter(composed, (DRIFT_SECTIONS, 0, DRIFT_PX, DRIFT_PX))
-    return float(np.mean([_mean_length(c, margin) for c in composed - drift]))  # (8)
+    return np.stack([_followed(a, k) for a, k in zip(applied, known, strict=True)])  # (7)
+
+
+def _smooth(composed: Float64) -> Float64:
+    """Return G * c of (8)."""
+    smooth: Float64 = gaussian_filter(composed, (DRIFT_SECTIONS, 0, DRIFT_PX, DRIFT_PX))
+    return smooth
 
 
 def _followed(first: Array, then: Array) -> Float64:
