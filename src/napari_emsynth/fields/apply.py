@@ -31,6 +31,7 @@ from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.volume import Array, Volume
 
 Box = tuple[slice, slice, slice]
+Span2 = tuple[slice, slice]
 
 # Edge in px of what is drawn at once: halos cost little, and the field on it takes a few MB.
 TILE = 768
@@ -111,46 +112,41 @@ class Draw:
 
     Args:
         volume: what is moved.
-        field: of its shape.
+        field: of its rows and columns.
         how: interpolation.
+        first: section of the volume that the field's first one is for.
     """
 
     volume: Volume
     field: Displacement
     how: Interpolation
+    first: int = 0
 
     def __call__(self, box: Box, runtime: Runtime) -> Array:
         """Return [z, y, x] voxels of a box, in the volume's dtype."""
         z, y, x = box
-        out = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), self.volume.dtype)
-        sections = range(z.start, z.stop)
+        out = np.empty(_size(box), self.volume.dtype)
+        sections = range(z.start - self.first, z.stop - self.first)
         rows, columns = self._needed(sections, y, x)
         block = self.volume.read(z, rows, columns)
         for i, section in enumerate(sections):
             runtime.cancel.check()
-            for ty, tx in _tiles(y, x):
-                place = (
-                    i,
-                    slice(ty.start - y.start, ty.stop - y.start),
-                    slice(tx.start - x.start, tx.stop - x.start),
-                )
-                out[place] = self._tile(section, block[i], (rows.start, columns.start), ty, tx)
+            for tile in _tiles(y, x):
+                out[(i, *_within(tile, (y, x)))] = self._tile(section, block[i], (rows, columns), tile)
         return out
 
-    def _tile(self, z: int, read: Array, origin: tuple[int, int], y: slice, x: slice) -> Array:
-        """Return one tile of one section, from what was read of the section from ``origin`` on."""
-        u = self.field.dense(z, y, x)
+    def _tile(self, z: int, read: Array, where: Span2, tile: Span2) -> Array:
+        """Return one tile of a section; ``read`` is the window ``where`` of the section."""
+        u = self.field.dense(z, *tile)
         if not u.any():
-            return read[y.start - origin[0] : y.stop - origin[0], x.start - origin[1] : x.stop - origin[1]]
-        rows, columns = self._needed(range(z, z + 1), y, x)
-        pixels = read[
-            rows.start - origin[0] : rows.stop - origin[0],
-            columns.start - origin[1] : columns.stop - origin[1],
-        ]
-        window = Window(pixels, rows.start, columns.start, self.field.shape[1:])
-        return pulled(window, u, (y.start, x.start), self.how)[0]
+            return read[_within(tile, where)]
+        rows, columns = self._needed(range(z, z + 1), *tile)
+        window = Window(
+            read[_within((rows, columns), where)], rows.start, columns.start, self.field.shape[1:]
+        )
+        return pulled(window, u, (tile[0].start, tile[1].start), self.how)[0]
 
-    def _needed(self, sections: range, y: slice, x: slice) -> tuple[slice, slice]:
+    def _needed(self, sections: range, y: slice, x: slice) -> Span2:
         """Return the rows and columns that a window of some sections is made from; one pixel at least."""
         bounds = [self.field.reach(z, y, x) for z in sections]
         low = np.min([b[0] for b in bounds], axis=0)
@@ -168,21 +164,35 @@ class Outside:
 
     Args:
         field: that moves.
+        first: section of the volume that the field's first one is for.
     """
 
     field: Displacement
+    first: int = 0
 
     def __call__(self, box: Box, runtime: Runtime) -> Array:
         """Return [z, y, x] uint8."""
         z, y, x = box
-        out = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.uint8)
-        for i, section in enumerate(range(z.start, z.stop)):
+        out = np.empty(_size(box), np.uint8)
+        for i, section in enumerate(range(z.start - self.first, z.stop - self.first)):
             runtime.cancel.check()
-            for ty, tx in _tiles(y, x):
-                u = self.field.dense(section, ty, tx)
-                there = beyond(u, (ty.start, tx.start), self.field.shape[1:])
-                out[i, ty.start - y.start : ty.stop - y.start, tx.start - x.start : tx.stop - x.start] = there
+            for tile in _tiles(y, x):
+                u = self.field.dense(section, *tile)
+                out[(i, *_within(tile, (y, x)))] = beyond(
+                    u, (tile[0].start, tile[1].start), self.field.shape[1:]
+                )
         return out
+
+
+def _size(box: Box) -> tuple[int, int, int]:
+    z, y, x = (s.stop - s.start for s in box)
+    return z, y, x
+
+
+def _within(inner: Span2, outer: Span2) -> Span2:
+    """Return where a window lies in another that holds it."""
+    y, x = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
+    return y, x
 
 
 def _clipped(low: float, high: float, length: int) -> slice:
@@ -191,7 +201,7 @@ def _clipped(low: float, high: float, length: int) -> slice:
     return slice(start, int(min(max(high, start + 1), length)))
 
 
-def _tiles(y: slice, x: slice) -> list[tuple[slice, slice]]:
+def _tiles(y: slice, x: slice) -> list[Span2]:
     """Cut a window into tiles."""
     rows, columns = ([slice(i, min(i + TILE, s.stop)) for i in range(s.start, s.stop, TILE)] for s in (y, x))
     return list(product(rows, columns))
@@ -217,18 +227,26 @@ def _eager(draw: Draw | Outside, like: Volume, dtype: np.dtype[Any], runtime: Ru
 
 
 def _lazy(draw: Draw | Outside, like: Volume, dtype: np.dtype[Any], runtime: Runtime) -> Any:
+    """Return a dask array; nodes in memory go with the blocks that need them, section by section."""
     import dask.array as da
 
     edges = lazy_block(like)
-    chunks = tuple(
-        tuple(min(e, n - i) for i in range(0, n, e)) for n, e in zip(like.shape, edges, strict=True)
-    )
-    return da.map_blocks(
+    axes = [da.arange(n, chunks=e) for n, e in zip(like.shape, edges, strict=True)]
+    nodes = []
+    if not draw.field.is_lazy:
+        data = draw.field.data
+        nodes = [da.from_array(data, chunks=(edges[0], *data.shape[1:]), name=f"nodes-{uuid4().hex}"), "zcvu"]
+        draw = replace(draw, field=replace(draw.field, data=data[:1], shape=(1, *like.shape[1:])))
+    return da.blockwise(
         _Block(draw, replace(runtime, progress=no_progress)),
-        chunks=chunks,
+        "zyx",
+        *(part for pair in zip(axes, "zyx", strict=True) for part in pair),
+        *nodes,
         dtype=dtype,
         meta=np.empty((0, 0, 0), dtype),
         name=f"moved-{uuid4().hex}",
+        concatenate=True,
+        align_arrays=False,
     )
 
 
@@ -256,6 +274,18 @@ class _Block:
         plain = Runtime(device=self.runtime.device, precision=self.runtime.precision, seed=self.runtime.seed)
         return {"draw": self.draw, "runtime": plain}
 
-    def __call__(self, block_info: Any = None) -> Array:
-        z, y, x = (slice(int(a), int(b)) for a, b in block_info[None]["array-location"])
-        return self.draw((z, y, x), self.runtime)
+    def __call__(self, z: Array, y: Array, x: Array, nodes: Array | None = None) -> Array:
+        """Draw a block.
+
+        Args:
+            z: [d] its sections, all in a row.
+            y: [h] its rows.
+            x: [w] its columns.
+            nodes: [d, 2, y', x'] of its sections; None when the field reads them itself.
+        """
+        draw = self.draw
+        if nodes is not None:
+            part = replace(draw.field, data=nodes, shape=(len(nodes), *draw.field.shape[1:]))
+            draw = replace(draw, field=part, first=int(z[0]))
+        rows, columns = (slice(int(p[0]), int(p[-1]) + 1) for p in (y, x))
+        return draw((slice(int(z[0]), int(z[-1]) + 1), rows, columns), self.runtime)
