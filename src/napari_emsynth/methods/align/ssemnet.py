@@ -1,165 +1,146 @@
 """ssEMnet (Yoo, Hildebrand, Tobin, Lee and Jeong 2017): sections registered by the features of an autoencoder.
 
-With encoder ``f`` (weights theta), decoder ``g`` (weights phi) and sections ``x``, trained once and then frozen::
+Nothing is learned of registration: the autoencoder is trained to redraw sections and then frozen, and each section is
+registered by descending its own energy, whose only unknowns are the vectors of a coarse map::
 
-    L(theta, phi) = sum |x - g(f(x))|^2 + lambda (|theta|^2 + |phi|^2)                         (1)
+    v = argmin E(v),   E = features' difference to several neighbours + regularisers                  (1)
+    v <- v - Adam(dE/dv)                                                                              (2)
 
-Ours: (1) is divided by the number of pixels, so that its size does not depend on the crop, and lambda is chosen for
-it; samples are single sections with the defects that other networks here are trained on.
+:mod:`.ssemnet_energy` has E term by term, :mod:`.ssemnet_descent` its sum over a section, :mod:`.ssemnet_grid` the
+ways from the map to pixels, and :mod:`.ssemnet_recipe` the training. Ours: descent on binned copies first, with nodes
+as far apart in their pixels; a rate that falls to zero along half a cosine; tiles, whose gradients add up to that of
+the whole; and the confidence ::
+
+    c = 1 - <|f_i - f_0|^2> / (<|f_i - m|^2> + <|f_0 - m|^2>),  cut to 0 .. 1                         (3)
+
+around a node, with m the features' mean: 1 where they agree, 0 where they have nothing to do with each other.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from numpy.random import Generator
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from napari_emsynth.metrics.image import psnr
+from napari_emsynth.methods.align import ssemnet_energy as energy
+from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
+from napari_emsynth.methods.align.ssemnet_descent import Scale, SsemnetParams, Target, features_of
+from napari_emsynth.methods.align.ssemnet_grid import Grid, Interpolation, resampled
+from napari_emsynth.methods.align.ssemnet_recipe import Recipe
 from napari_emsynth.models.ssemnet import Autoencoder, Config
-from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.spec import MethodSpec, Runtime
-from napari_emsynth.training import recipe
-from napari_emsynth.training.data import TrainingData
-from napari_emsynth.training.pairs import Augmentation, SectionTriples
-from napari_emsynth.training.plan import Plan
-from napari_emsynth.training.stacks import middle, pulled
-from napari_emsynth.trust.selfcheck import intensity_range
+from napari_emsynth.tiling.device import resolve
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
-# lambda of (1), per pixel.
-DECAY = 1e-6
-# Pixel sizes the training samples stand for: 10 nm, magnified 0.5 to 2.5 times.
-VOXEL_NM = (4.0, 20.0)
-# What the other recipes simulate on top of a section; what they do to the relation of three does not matter here.
-DEFECTS = Augmentation(jitter=0.0, partial=0.0, one_sided=0.0, thinned=0.0)
-# Validation: crops of this size (z, y, x), sections this far apart, moved by up to so many px, found within a reach.
-TEST_SIZE, TEST_GAP, TEST_PX, REACH = (12, 176, 176), 2, 3.0, 6
-# Worth in dB of reconstruction of a pixel of registration error.
-DB_A_PIXEL = 4.0
+# Cores of this edge in px; a descent over one takes 200 MB.
+TILE = 1024
+# Sections are not binned below this edge in px: a few features are no landmark.
+SMALLEST_EDGE = 64
+# (3) is 0 where features vary less than this share of what they do in the whole section.
+STRUCTURE = 0.02
 
 
-class Recipe(recipe.Recipe):
-    """How the autoencoder is trained and scored (see :mod:`napari_emsynth.training.recipe`).
+class Ssemnet:
+    """The built method: a frozen autoencoder and the parameters."""
 
-    Args:
-        data: blocks to learn from and to be scored on.
-        start: weights to start from, or None.
-        config: sizes of the network as JSON, None for the defaults.
-        batch: triples of sections a step.
-        size: crop edge in px, a multiple of 16.
-    """
+    how: Literal["chain"] = "chain"
 
-    method = "align/ssemnet"
-    objective = "autoencoder"
-    voxel_nm = VOXEL_NM
+    def __init__(self, network: Autoencoder, params: SsemnetParams) -> None:
+        self.network, self.params = network.eval().requires_grad_(False), params
 
-    def __init__(
+    def __call__(
+        self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
+    ) -> PairField:
+        """Register a section [y, x] onto its neighbours."""
+        device = resolve(runtime.device)
+        self.network.to(device)
+        shape = (moving.shape[0], moving.shape[1])
+        v = torch.zeros(2, *self._nodes(shape, 1), device=device)
+        for binning in self._binnings(shape):
+            scale = self._scale(moving, fixed, known, binning, runtime.tile or TILE, device)
+            v = resampled(v, scale.grid.nodes)
+            v = scale.descend(v, self.params, runtime)
+        trust, notes = agreement(scale, v, shape)
+        return PairField(v.cpu().numpy(), trust.cpu().numpy(), notes)
+
+    def _binnings(self, shape: tuple[int, int]) -> list[int]:
+        """Return by how much the section is binned, scale by scale; the last is 1."""
+        binnings = [2**k for k in range(self.params.scales)]
+        return [b for b in reversed(binnings) if b == 1 or min(shape) / b >= SMALLEST_EDGE]
+
+    def _nodes(self, shape: tuple[int, int], binning: int) -> tuple[int, int]:
+        step = self.params.step_px * binning
+        return -(-shape[0] // step), -(-shape[1] // step)
+
+    def _scale(
         self,
-        data: TrainingData,
-        start: dict[str, Tensor] | None = None,
-        config: dict[str, Any] | None = None,
-        *,
-        batch: int = 3,
-        size: int = 128,
-    ) -> None:
-        self.data, self.start, self.count = data, start, batch
-        self.config = Config.from_json(config or {})
-        self.samples = SectionTriples(data.blocks, axes=data.axes, size=size, augmentation=DEFECTS)
-
-    def build(self) -> nn.Module:
-        """Build the network."""
-        return Autoencoder(self.config)
-
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Draw sections and return (1) with its terms."""
-        lesson = self.samples.batch(rng, self.count).to(device)
-        sections = torch.cat((lesson.below, lesson.target, lesson.above))  # [3b, 1, y, x]
-        square = (sections - network(sections)).square().mean()
-        size = sum(p.square().sum() for p in network.parameters())
-        loss = square + DECAY * size  # (1)
-        return loss, {"mse": float(square.detach())}
-
-    def learner(self, plan: Plan, device: torch.device) -> recipe.Descent:
-        """Gradient descent; the optimiser's own weight decay makes way for that of (1)."""
-        return recipe.Descent(self, replace(plan, decay=0.0), device)
-
-    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """PSNR of the reconstruction, and how far off the features place a known shift, in px.
-
-        ``score``: dB, less :data:`DB_A_PIXEL` for each px.
-        """
-        assert isinstance(network, Autoencoder)
-        fidelity, errors = [], []
-        rng = np.random.default_rng(0)
-        for block in self.data.held_out:
-            mean, std = robust_mean_std(block)
-            stack = (middle(block, TEST_SIZE).astype(np.float32) - np.float32(mean)) / np.float32(std)
-            stack = whole(stack, network.config.multiple)
-            with torch.no_grad():
-                drawn = network(torch.from_numpy(stack)[:, None].to(device))[:, 0].cpu().numpy()
-            fidelity.append(psnr(drawn, stack, intensity_range(block[0]) / std))
-            errors += [
-                shift_error(network, *pair, float(rng.uniform(-TEST_PX, TEST_PX)), axis, device)
-                for pair in zip(stack[:-TEST_GAP], stack[TEST_GAP:], strict=True)
-                for axis in (0, 1)
-            ]
-        figures = {"psnr": float(np.mean(fidelity)), "shift_px": float(np.mean(errors))}
-        return figures | {"score": figures["psnr"] - DB_A_PIXEL * figures["shift_px"]}
+        moving: Float,
+        fixed: Sequence[Neighbour],
+        known: Mask | None,
+        binning: int,
+        tile: int,
+        device: torch.device,
+    ) -> Scale:
+        """Bin what there is, and look at the neighbours' features once for all."""
+        multiple = self.network.config.multiple
+        section, tissue = binned(moving, known, binning, multiple, device)
+        targets = []
+        for neighbour in fixed:
+            image, there = binned(neighbour.image, neighbour.known, binning, multiple, device)
+            features = features_of(self.network, image, tile)
+            mask = energy.of_features(there, features.shape[1:])
+            targets.append(Target(features, mask, neighbour.weight))
+        shape = (moving.shape[0], moving.shape[1])
+        rows, columns = (np.arange(n, dtype=np.float64) * binning + (binning - 1) / 2 for n in section.shape)
+        kind = cast("Interpolation", self.params.interpolation)
+        grid = Grid.of(kind, self._nodes(shape, binning), shape, (rows, columns), device)
+        return Scale(self.network, binning, section, tissue, targets, grid, tile)
 
 
-def whole(stack: Float, multiple: int) -> Float:
-    """Cut the last two axes to multiples of so many px."""
-    y, x = (n // multiple * multiple for n in stack.shape[-2:])
-    return np.ascontiguousarray(stack[..., :y, :x])
-
-
-def shift_error(
-    network: Autoencoder, fixed: Float, other: Float, by: float, axis: int, device: torch.device
-) -> float:
-    """Shift a section, find it by the smallest feature difference to another one, and return the error in px.
+def binned(
+    section: Float, known: Mask | None, by: int, multiple: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return a section and what is known of it, [y', x'], binned, and filled up to a multiple of so many px.
 
     Args:
-        network: its encoder is asked.
-        fixed: [y, x] normalised, multiples of the network's.
-        other: [y, x] the section that is shifted.
-        by: px, pull convention.
-        axis: 0 = y, 1 = x.
-        device: to compute on.
+        section: [y, x] normalised.
+        known: [y, x] or None; a binned pixel is known where all of it is.
+        by: px that become one, along each axis.
+        multiple: of px of the binned section; what fills it up repeats its edge and is not known.
+        device: of the answer.
     """
-    m = network.config.multiple
-    margin = -(-REACH // m) * m
-    u = np.zeros(2)
-    u[axis] = by
-    moving = np.moveaxis(pulled(other, u), axis, 0)
-    still = np.moveaxis(fixed, axis, 0)
-    edge = still.shape[0] - 2 * margin
-    tries = np.stack([moving[margin + d : margin + d + edge] for d in range(-REACH, REACH + 1)])
-    crops = np.concatenate((still[None, margin : margin + edge], tries))
-    crops = np.ascontiguousarray(np.moveaxis(crops, 1, axis + 1))
-    with torch.no_grad():
-        features = network.encoder(torch.from_numpy(crops)[:, None].to(device))
-        inner = features[..., 1:-1, 1:-1]
-        cost = (inner[1:] - inner[:1]).square().mean(dim=(1, 2, 3)).cpu().numpy()
-    return abs(valley(cost) - REACH + by)
+    tissue = np.ones(section.shape, np.float32) if known is None else known.astype(np.float32)
+    fill = [(0, -n % (by * multiple)) for n in section.shape]
+    pair = np.stack((np.pad(np.where(tissue > 0, section, 0), fill, mode="edge"), np.pad(tissue, fill)))
+    image, tissue_there = torch.from_numpy(pair.astype(np.float32)).to(device).unbind(0)
+    return F.avg_pool2d(image[None], by)[0], -F.max_pool2d(-tissue_there[None], by)[0]
 
 
-def valley(cost: Float) -> float:
-    """Where a row of values is smallest, to a fraction, by the parabola through the lowest three."""
-    i = int(np.clip(cost.argmin(), 1, len(cost) - 2))
-    before, here, after = (float(c) for c in cost[i - 1 : i + 2])
-    bend = before - 2 * here + after
-    return i + (0.5 * (before - after) / bend if bend > 0 else 0.0)
+def agreement(scale: Scale, v: Tensor, shape: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
+    """Return the confidence (3) around every node, [y', x'], and what is left of the difference in all.
+
+    Args:
+        scale: the section in full size.
+        v: [2, y', x'] px.
+        shape: (y, x) px of the section.
+    """
+    left, varied, seen = scale.agreement(v)
+    rows, columns = (-(-n // scale.multiple) for n in shape)
+    maps = torch.stack((left, varied, seen))[:, :rows, :columns]
+    left, varied, seen = F.adaptive_avg_pool2d(maps, scale.grid.nodes)
+    flat = varied < STRUCTURE * 2 * scale.unit * seen
+    trust = (1 - left / varied.clamp_min(1e-12)).clamp(0, 1)  # (3)
+    notes = {"difference": float(maps[0].sum() / maps[1].sum().clamp_min(1e-12))}
+    return torch.where(flat | (seen == 0), 0.0, trust * seen), notes
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> nn.Module:  # noqa: ARG001 - the common signature
-    """Load weights and return the encoder.
+def build(params: Any, runtime: Runtime, weights: str | None) -> Ssemnet:  # noqa: ARG001 - the common signature
+    """Load weights and return the method.
 
     Raises:
         InputError: weights that are missing, damaged or of another architecture.
@@ -167,18 +148,20 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> nn.Module:  # n
     network, _ = store.restored(
         SPEC.name, weights or SPEC.weights[0], lambda config: Autoencoder(Config.from_json(config))
     )
-    return network.encoder
+    return Ssemnet(network, params)
 
 
 SPEC = MethodSpec(
     task="align",
     id="ssemnet",
     title="ssEMnet",
-    summary="Looks for the smooth displacement that makes a section's features those of its neighbours; only moves "
-    "what is there.",
-    paper="Yoo, Hildebrand, Tobin, Lee and Jeong 2017, ssEMnet",
+    summary="Descends, section by section, to the smooth displacement that makes its features those of several "
+    "neighbours. Moves voxels and draws none.",
+    paper="Yoo, Hildebrand, Tobin, Lee and Jeong 2017",
+    params=SsemnetParams,
     build=build,
     weights=("autoencoder",),
+    keeps_acquired=False,
     answers="displacement",
     recipes={"autoencoder": Recipe},
 )
