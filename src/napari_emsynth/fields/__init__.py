@@ -7,11 +7,13 @@ Conventions: a field belongs to a volume [z, y, x]; displacements are (dy, dx) i
 from napari_emsynth.fields.algebra import compose, inverse, jacobian
 from napari_emsynth.fields.apply import moved, outside
 from napari_emsynth.fields.displacement import Displacement
+from napari_emsynth.fields.fit import fitted
 from napari_emsynth.fields.points import moved_outline, moved_points
 
 __all__ = [
     "Displacement",
     "compose",
+    "fitted",
     "inverse",
     "jacobian",
     "moved",

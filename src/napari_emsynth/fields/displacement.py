@@ -168,6 +168,10 @@ class Displacement:
             self.limit_nm,
         )
 
+    def of_voxels(self, voxel_nm: Triple | None) -> Displacement:
+        """Return the same field, its volume's voxels being of this size (z, y, x) in nm."""
+        return self if voxel_nm == self.voxel_nm else replace(self, voxel_nm=voxel_nm)
+
     def limited(self, nm: float) -> Displacement:
         """Return the field with longer vectors shortened to ``nm``, their direction kept.
 

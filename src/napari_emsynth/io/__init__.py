@@ -18,6 +18,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
 from napari_emsynth.io.atomic import working
 from napari_emsynth.io.content import Content
+from napari_emsynth.io.place import check_place
 from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
 from napari_emsynth.volume import Volume
 
@@ -162,32 +163,7 @@ def check_output(
         raise InputError(f"cannot write {path}: suffix {path.suffix or 'missing'!r}, needs {_written()}")
     if resume and kind != "zarr":
         raise InputError(f"cannot resume {path}: only .zarr outputs can be resumed")
-    if source is not None:
-        _check_apart(path.resolve(), Path(source).resolve())
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"cannot write {path}: the folder {path.parent} is not writable")
-    if path.exists() or path.is_symlink():
-        if not overwrite:
-            raise InputError(f"{path} exists; choose another name or allow overwriting")
-        _check_replaceable(path, kind)
-
-
-def _check_apart(out: Path, source: Path) -> None:
-    """Refuse an output that is the input, inside it or around it."""
-    if out == source or (out.exists() and source.exists() and out.samefile(source)):
-        raise InputError(f"output and input are the same file {out}; the input is never modified")
-    if source in out.parents or out in source.parents:
-        raise InputError(f"output {out} and input {source} overlap; the input is never modified")
-
-
-def _check_replaceable(path: Path, kind: Format) -> None:
-    """Refuse to replace a folder that is not an image."""
-    from napari_emsynth.io.zarr import is_zarr
-
-    if path.is_dir() and not (kind == "zarr" and (is_zarr(path) or not any(path.iterdir()))):
-        raise InputError(f"cannot overwrite {path}: it is a folder that holds other things than a Zarr image")
+    check_place(path, source, overwrite, folder=kind == "zarr")
 
 
 def _reader(kind: Format) -> Callable[[Path], Volume]:

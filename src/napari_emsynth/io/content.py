@@ -52,11 +52,11 @@ class Content:
             TypeError: a record that is not JSON.
         """
         if isinstance(source, Volume):
-            return cls(source, provenance=_plain(source.metadata.get("emsynth")))
+            return cls(source, provenance=plain(source.metadata.get("emsynth")))
         for name, part in (("synthetic mask", source.synthetic), ("uncertainty", source.uncertainty)):
             if part is not None and part.shape != source.volume.shape:
                 raise InputError(f"the {name} has shape {part.shape}, the volume {source.volume.shape}")
-        return cls(source.volume, source.synthetic, source.uncertainty, _plain(source.provenance))
+        return cls(source.volume, source.synthetic, source.uncertainty, plain(source.provenance))
 
     @property
     def parts(self) -> dict[str, Volume]:
@@ -154,7 +154,7 @@ def blocks(shape: Shape, edge: Shape) -> list[Block]:
     return [(z, y, x) for z in cuts[0] for y in cuts[1] for x in cuts[2]]
 
 
-def _plain(record: dict[str, Any] | None) -> dict[str, Any] | None:
+def plain(record: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return a copy of a record in strict JSON: NaN and infinities, which JSON has not, become null."""
     copy: dict[str, Any] | None = json.loads(json.dumps(record), parse_constant=lambda _: None)
     return copy

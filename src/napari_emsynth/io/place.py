@@ -1,0 +1,48 @@
+"""Where an output may go: refused before any work, whatever kind of file it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from napari_emsynth.errors import InputError
+
+
+def check_place(path: Path, source: str | os.PathLike[str] | None, overwrite: bool, *, folder: bool) -> None:
+    """Refuse a place where nothing can or must be written.
+
+    Args:
+        path: where the output goes.
+        source: the input's file or folder; None when it has none.
+        overwrite: an existing output may be replaced.
+        folder: the output is a Zarr, which is a folder; else a file.
+
+    Raises:
+        InputError: a folder that is missing or read-only, OUT that is or overlaps IN, OUT that exists.
+    """
+    if source is not None:
+        _check_apart(path.resolve(), Path(source).resolve())
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"cannot write {path}: the folder {path.parent} is not writable")
+    if path.exists() or path.is_symlink():
+        if not overwrite:
+            raise InputError(f"{path} exists; choose another name or allow overwriting")
+        _check_replaceable(path, folder)
+
+
+def _check_apart(out: Path, source: Path) -> None:
+    """Refuse an output that is the input, inside it or around it."""
+    if out == source or (out.exists() and source.exists() and out.samefile(source)):
+        raise InputError(f"output and input are the same file {out}; the input is never modified")
+    if source in out.parents or out in source.parents:
+        raise InputError(f"output {out} and input {source} overlap; the input is never modified")
+
+
+def _check_replaceable(path: Path, folder: bool) -> None:
+    """Refuse to replace a folder that is not a Zarr."""
+    from napari_emsynth.io.zarr import is_zarr
+
+    if path.is_dir() and not (folder and (is_zarr(path) or not any(path.iterdir()))):
+        raise InputError(f"cannot overwrite {path}: it is a folder that holds other things than a Zarr image")
