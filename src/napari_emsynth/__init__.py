@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_emsynth.errors import Cancelled, InputError
+    from napari_emsynth.fields.algebra import compose
+    from napari_emsynth.fields.algebra import inverse as invert
+    from napari_emsynth.fields.apply import applied as apply_field
+    from napari_emsynth.fields.displacement import Displacement
+    from napari_emsynth.fields.points import moved_points as move_points
     from napari_emsynth.grid import Grid
     from napari_emsynth.io import read, write
+    from napari_emsynth.io.field import read_field, write_field
     from napari_emsynth.methods import all_methods as methods
     from napari_emsynth.params import Params
     from napari_emsynth.spec import CancelToken, MethodSpec, Progress, Result, Runtime
@@ -29,15 +35,17 @@ if TYPE_CHECKING:
     from napari_emsynth.volume import Volume
 
 __all__ = [
-    "CancelToken", "Cancelled", "Grid", "InputError", "MethodSpec", "Params", "Result", "Runtime", "Suspect",
-    "Volume", "__version__", "align", "detect", "evaluate", "interpolate", "methods", "read", "train", "upsample",
-    "write",
+    "CancelToken", "Cancelled", "Displacement", "Grid", "InputError", "MethodSpec", "Params", "Result", "Runtime",
+    "Suspect", "Volume", "__version__", "align", "apply_field", "compose", "detect", "evaluate", "interpolate",
+    "invert", "methods", "move_points", "read", "read_field", "train", "upsample", "write", "write_field",
 ]  # fmt: skip
 
-# Name -> the module it lives in. ``methods`` is both: the package, which lists its methods when it is called.
+# Name -> the module it lives in, with its name there where that differs. ``methods`` is both: the package, which lists
+# its methods when it is called.
 _HOMES = {
     "CancelToken": "spec",
     "Cancelled": "errors",
+    "Displacement": "fields.displacement",
     "Grid": "grid",
     "InputError": "errors",
     "MethodSpec": "spec",
@@ -46,8 +54,14 @@ _HOMES = {
     "Runtime": "spec",
     "Suspect": "trust.detect",
     "Volume": "volume",
+    "apply_field": "fields.apply:applied",
+    "compose": "fields.algebra",
+    "invert": "fields.algebra:inverse",
+    "move_points": "fields.points:moved_points",
     "read": "io",
+    "read_field": "io.field",
     "write": "io",
+    "write_field": "io.field",
 }
 
 
@@ -57,7 +71,8 @@ def __getattr__(name: str) -> Any:
     if name == "methods":
         return import_module("napari_emsynth.methods")
     if name in _HOMES:
-        value = getattr(import_module(f"napari_emsynth.{_HOMES[name]}"), name)
+        module, _, there = _HOMES[name].partition(":")
+        value = getattr(import_module(f"napari_emsynth.{module}"), there or name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -134,6 +149,10 @@ def align(
     weights: str | None = None,
     params: Mapping[str, Any] | Params | None = None,
     voxel_nm: Sequence[float] | None = None,
+    max_displacement_nm: float | None = None,
+    reference: int | Sequence[int] | None = None,
+    skip: int | Sequence[int] | None = None,
+    materials: Any = None,
     selfcheck: bool = True,
     device: str = "auto",
     precision: str = "auto",
@@ -146,12 +165,17 @@ def align(
 
     Args:
         volume: [z, y, x] a Volume or an array. Lazy in (dask, zarr) gives lazy out: a block is computed when it is
-            read.
+            read. Displacements are found in the call.
         method: id of an align method, see ``methods("align")``; None takes the default.
         weights: name of bundled weights or a .safetensors file; None takes the method's default.
         params: of the method, as its dataclass or as a mapping; what is absent takes its default.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
-        selfcheck: align the middle of the volume, as it is and jittered by a known amount, and report both.
+        max_displacement_nm: move nothing further than this. This and the next three are for methods that answer with
+            displacements, which is what their ``MethodSpec.answers`` says.
+        reference: section or sections that stay where they are.
+        skip: sections that nothing is matched with; None leaves out what looks damaged, an empty list nothing.
+        materials: [z, y, x] a Volume or an array: 0 tissue, 1 fold or crack (may tear), 2 dirt or empty (ignored).
+        selfcheck: align the middle of the volume, as it is and moved by a known amount, and report both.
         device: as in :func:`interpolate`, like all that follow.
         precision: "auto", "fp32", "bf16" or "fp16".
         tile: tile edge in px.
@@ -160,7 +184,7 @@ def align(
         runtime: all of the five above in one object, with a cancel token; excludes them.
 
     Raises:
-        InputError: fewer than 3 sections, bad use or bad input.
+        InputError: too few sections, limits that do not fit the volume or the method, bad use or bad input.
         Cancelled: the runtime's token was cancelled.
     """
     from napari_emsynth.methods.align import align as task
@@ -171,6 +195,10 @@ def align(
         weights=weights,
         params=params,
         voxel_nm=voxel_nm,
+        max_displacement_nm=max_displacement_nm,
+        reference=reference,
+        skip=skip,
+        materials=materials,
         runtime=_runtime(
             runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress
         ),

@@ -53,10 +53,17 @@ def describe(scores: dict[str, Any]) -> str:
     head = (
         f"{scores['method']}, gap {scores['gap']}, {count} section(s), {scores['seconds']:.1f} s: {verdict}"
     )
-    return "\n".join([head, table(("method", *measures), rows), *_correlations(scores.get("cpc"))])
+    return "\n".join([head, table(("method", *measures), rows), *_more(scores)])
 
 
-def _correlations(cpc: dict[str, float] | None) -> list[str]:
-    if cpc is None:
-        return []
-    return [f"correlation of neighbours: {', '.join(f'{name} {c:.3f}' for name, c in cpc.items())}"]
+def _more(scores: dict[str, Any]) -> list[str]:
+    said = {
+        "cpc": ("correlation of neighbours", "{:.3f}"),
+        "epe_px": ("left of the known displacement, px", "{:.3f}"),
+        "folds": ("share of pixels that fold", "{:.2%}"),
+    }
+    return [
+        f"{what}: {', '.join(f'{name} {how.format(value)}' for name, value in scores[key].items())}"
+        for key, (what, how) in said.items()
+        if key in scores
+    ]

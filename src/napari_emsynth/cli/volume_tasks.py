@@ -67,7 +67,11 @@ def summarise(
     record = result.provenance
     sections = [entry["section"] for entry in record["sections"]]
     voxels = len(sections) * result.volume.shape[1] * result.volume.shape[2]
-    told: dict[str, Any] = {name: record[name] for name in ("factor", "sampling") if name in record}
+    told: dict[str, Any] = {
+        name: record[name] for name in ("factor", "sampling", "constraints") if name in record
+    }
+    if result.displacement is not None:
+        told["reports"] = record["sections"]
     return {
         "task": record["task"],
         "method": record["method"],
@@ -89,12 +93,26 @@ def summarise(
 def describe(summary: dict[str, Any]) -> str:
     """Return the same for a person: what was made, how it was checked, what must be known."""
     z, y, x = summary["shape"]
-    made = len(summary["sections"])
+    reports = summary.get("reports")
+    made, how = (
+        (len(summary["sections"]), "made up")
+        if reports is None
+        else (sum(r["treatment"] == "moved" for r in reports), "moved")
+    )
     head = (
-        f"{summary['method']}: {z} x {y} x {x} voxels, {made} of {z} sections made up, "
+        f"{summary['method']}: {z} x {y} x {x} voxels, {made} of {z} sections {how}, "
         f"in {summary['seconds']:.1f} s on {summary['device']} -> {summary['out']}"
     )
-    return "\n".join([head, *_checked(summary["selfcheck"]), *summary["notices"]])
+    lines = [head, *_moved(reports), *_checked(summary["selfcheck"]), *summary["notices"]]
+    return "\n".join(lines)
+
+
+def _moved(reports: list[dict[str, Any]] | None) -> list[str]:
+    if not reports:
+        return []
+    far, doubtful = max(reports, key=lambda r: r["max_px"]), min(reports, key=lambda r: r["confidence"])
+    furthest = f"displacements of up to {far['max_px']:.2f} px (section {far['section']})"
+    return [f"{furthest}; confidence {doubtful['confidence']:.2f} and more (section {doubtful['section']})"]
 
 
 def _checked(check: dict[str, Any] | None) -> list[str]:
@@ -107,4 +125,8 @@ def _checked(check: dict[str, Any] | None) -> list[str]:
         f"correlation of neighbours {check['cpc_before']:.3f} before, {check['cpc_after']:.3f} after"
     )
     jitter = f"known jitter {check['psnr_jittered']:.2f} dB before, {check['psnr_aligned']:.2f} dB after"
+    if "epe_aligned" in check:
+        jitter = (
+            f"known distortion {check['epe_jittered']:.2f} px before, {check['epe_aligned']:.2f} px after"
+        )
     return [f"self-check on {check['n']} sections: {correlation}; {jitter}"]

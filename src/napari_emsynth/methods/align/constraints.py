@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,15 @@ class Constraints:
             raise InputError(
                 f"materials of shape {self.materials.shape} voxels do not fit the stack of {volume.shape} voxels"
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a provenance record says of the limits."""
+        return {
+            "max_displacement_nm": self.max_displacement_nm,
+            "reference": list(self.reference),
+            "skip": None if self.skip is None else list(self.skip),
+            "materials": None if self.materials is None else self.materials.name or "given",
+        }
 
     def _check_limit(self, volume: Volume) -> None:
         limit = self.max_displacement_nm

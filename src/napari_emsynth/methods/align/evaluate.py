@@ -1,24 +1,33 @@
-"""Evaluation of alignment: jitter sections by known shifts, align them, score them beside the floors.
+"""Evaluation of alignment: move sections by known displacements, align them, score them beside the floors.
 
-Every figure is a mean over the sections, against the unjittered ones, see :mod:`napari_emsynth.metrics.scores`. The
+Every figure is a mean over the sections, against the unmoved ones, see :mod:`napari_emsynth.metrics.scores`. The
 floors are ``jittered``, the input as it is, and ``blurred_z``, its sections smoothed along z: that wins PSNR too.
 ``cpc`` is the chunked Pearson correlation of neighbours: it should come near the truth's and not exceed it.
+
+Methods that redraw are shown sections that were shifted. Those that answer with displacements are shown sections that
+were shifted, turned and bent, and judged by what they leave of that, ``epe_px``
+(:func:`napari_emsynth.metrics.registration.stack_residual`), and by ``folds``; a third floor is ``optical_flow``.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods import default
-from napari_emsynth.methods.align.jitter import Jittered, jitter
+from napari_emsynth.fields.distortion import Distortion
+from napari_emsynth.methods import default, get
+from napari_emsynth.methods.align.constraints import Constraints
+from napari_emsynth.methods.align.jitter import Jittered, distort, jitter
+from napari_emsynth.methods.align.selfcheck import dense
+from napari_emsynth.methods.align.straighten import straighten
 from napari_emsynth.methods.align.task import check_sections
-from napari_emsynth.methods.request import Request
-from napari_emsynth.metrics.registration import stack_cpc
+from napari_emsynth.methods.request import Request, params_of
+from napari_emsynth.metrics.registration import folds, stack_cpc, stack_residual
 from napari_emsynth.metrics.scores import Table, score
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.spec import Runtime
@@ -29,6 +38,8 @@ EDGE = 512
 # Rough alignment is a matter of pixels; beyond this it is not a refinement.
 MAX_SIGMA_PX = 8
 BLUR_SECTIONS = 1.0
+# What displacements must beat, beside doing nothing.
+FLOOR = "optical-flow"
 
 
 def evaluate(
@@ -46,13 +57,14 @@ def evaluate(
         volume: [z, y, x] taken as aligned.
         method: id, None for the default.
         weights: name or file, None for the default.
-        gap: deviation of the shifts in px, 1 to 8.
+        gap: deviation of the shifts in px, 1 to 8. Sections for displacements are also bent by half of that, and
+            turned by a tenth of a degree for every px.
         runtime: how to compute.
         limit: most sections to score, from the middle of the stack.
 
     Returns:
         JSON object: scores of the method and of the floors, the chunked Pearson correlations, and whether the method
-        beats every floor's PSNR.
+        beats every floor: by PSNR, or, where there are displacements, by what is left of the known ones.
 
     Raises:
         InputError: too few sections, a jitter out of range.
@@ -63,12 +75,10 @@ def evaluate(
     request = Request.of(
         "align", volume, method or default("align"), weights=weights, params=None, voxel_nm=None, runtime=runtime
     )  # fmt: skip
-    check_sections(min(request.volume.shape[0], limit))
-    known = jitter(request.volume, gap, runtime.seed, edge=EDGE, depth=limit)
-    runtime.progress(0, 1, f"aligning {len(known.whole)} sections")
-    answers = {request.method: known.aligned(request), **_floors(known)}
-    scores = _scores(known, answers)
-    rivals = [s["psnr"] for name, s in scores.items() if name != request.method]
+    check_sections(request, min(request.volume.shape[0], limit))
+    runtime.progress(0, 1, f"aligning {min(request.volume.shape[0], limit)} sections")
+    found = (_moved if request.spec.answers == "displacement" else _redrawn)(request, gap, limit)
+    scores, known = _scores(found.known, found.answers), found.known
     return {
         "task": "align",
         "method": request.method,
@@ -76,11 +86,64 @@ def evaluate(
         "gap": gap,
         "sections": [known.first + z for z in range(len(known.whole))],
         "scores": scores,
-        "cpc": {name: _cpc(known, stack) for name, stack in {"truth": known.whole, **answers}.items()},
+        "cpc": {name: _cpc(known, stack) for name, stack in {"truth": known.whole, **found.answers}.items()},
+        **found.figures,
         "coverage90": None,
-        "beats_floors": scores[request.method]["psnr"] >= max(rivals),
+        "beats_floors": _beaten(request.method, scores, found.figures),
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the method and the floors made of the moved sections.
+
+    Args:
+        known: the sections, moved and not.
+        answers: by method and floor, [z, y, x].
+        figures: more of the report, by method and floor.
+    """
+
+    known: Jittered
+    answers: dict[str, Array]
+    figures: dict[str, dict[str, float]]
+
+
+def _redrawn(request: Request, gap: int, limit: int) -> _Found:
+    known = jitter(request.volume, gap, request.runtime.seed, edge=EDGE, depth=limit)
+    return _Found(known, {request.method: known.aligned(request), **_floors(known)}, {})
+
+
+def _moved(request: Request, gap: int, limit: int) -> _Found:
+    distortion = Distortion(shift_px=gap, rotation_deg=0.1 * gap, warp_px=0.5 * gap)
+    known = distort(request.volume, distortion, request.runtime.seed, edge=EDGE, depth=limit)
+    asked = {request.method: request.on(known.volume)}
+    if request.method != FLOOR:
+        asked[FLOOR.replace("-", "_")] = _of_floor(asked[request.method])
+    straight = {name: straighten(r, Constraints()) for name, r in asked.items()}
+    fields = {name: dense(s.alignment.field) for name, s in straight.items()}
+    fields["jittered"] = np.zeros_like(fields[request.method])
+    figures = {
+        "epe_px": {
+            name: round(stack_residual(u, known.known, known.margin), 4) for name, u in fields.items()
+        },
+        "folds": {name: round(float(np.mean([folds(s) for s in u])), 6) for name, u in fields.items()},
+    }
+    answers = {name: np.asarray(s.volume.data) for name, s in straight.items()}
+    return _Found(known, answers | _floors(known), figures)
+
+
+def _of_floor(request: Request) -> Request:
+    """Return the same request to the floor, with its own parameters."""
+    return replace(request, method=FLOOR, params=params_of(get("align", FLOOR), None), weights=None)
+
+
+def _beaten(method: str, scores: dict[str, dict[str, float]], figures: dict[str, dict[str, float]]) -> bool:
+    """Return whether the method beats every floor: in px of what is left where that is known, else in dB."""
+    if "epe_px" in figures:
+        left = figures["epe_px"]
+        return all(left[method] < rival for name, rival in left.items() if name != method)
+    return all(scores[method]["psnr"] >= rival["psnr"] for name, rival in scores.items() if name != method)
 
 
 def _floors(known: Jittered) -> dict[str, Array]:

@@ -1,7 +1,8 @@
-"""Alignment where the truth is known: the user's own sections, moved against each other by known shifts.
+"""Alignment where the truth is known: the user's own sections, moved against each other by known displacements.
 
-``jittered(p) = truth(p + u_z)`` with ``u_z`` (dy, dx) normal of deviation ``sigma`` px, drawn anew for every section.
-What comes in from outside the sections is cut off: ``truth`` is smaller than what was read by a margin.
+``jittered_z(p) = truth_z(p + k_z(p))``, with ``k_z`` (dy, dx) px drawn anew for every section: a shift, or a smooth
+distortion (:mod:`napari_emsynth.fields.distortion`). What comes in from outside the sections is cut off: ``truth`` is
+smaller than what was read by a margin.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
+from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.methods.align.job import Job
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
@@ -27,19 +30,21 @@ MARGIN_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Jittered:
-    """Sections with known shifts, and without.
+    """Sections with known displacements, and without.
 
     Args:
         volume: [z, y, x] moved, in memory, margins included.
         whole: [z, y, x] as acquired, margins included.
         margin: px that do not count on every side of a section.
         first: section of the user's volume that is ``whole[0]``.
+        known: [z, 2, y, x] (dy, dx) px, by which the sections were pulled, margins included.
     """
 
     volume: Volume
     whole: Array
     margin: int
     first: int
+    known: Float
 
     @property
     def peak(self) -> float:
@@ -47,9 +52,9 @@ class Jittered:
         return intensity_range(self.whole)
 
     def inner(self, stack: Array) -> Array:
-        """Return the part [z, y, x] of a stack that counts."""
-        m, (_, height, width) = self.margin, stack.shape
-        return stack[:, m : height - m, m : width - m]
+        """Return the part [..., y, x] of a stack that counts."""
+        m, (height, width) = self.margin, stack.shape[-2:]
+        return stack[..., m : height - m, m : width - m]
 
     def aligned(self, request: Request, stack: Volume | None = None) -> Array:
         """Return [z, y, x] the moved volume (or another one) as the request's method aligns it."""
@@ -64,26 +69,32 @@ def shifts(count: int, sigma: float, seed: int) -> NDArray[np.float64]:
     return np.clip(drawn, -MOST_SIGMA, MOST_SIGMA) * sigma
 
 
-def moved(stack: Array, by: NDArray[np.float64]) -> Array:
-    """Return every section [y, x] of a stack pulled by its shift, in the stack's dtype; unknown voxels stay.
+def moved(stack: Array, by: Array) -> Array:
+    """Return every section [y, x] of a stack pulled by its displacement, in the stack's dtype; unknown voxels stay.
 
     Args:
         stack: [z, y, x] any real dtype.
-        by: [z, 2] (dy, dx) px.
+        by: [z, 2] or [z, 2, y, x] (dy, dx) px.
     """
     out = [_moved(section, u) for section, u in zip(stack, by, strict=True)]
     return np.stack(out)
 
 
-def _moved(section: Array, u: NDArray[np.float64]) -> Array:
+def _moved(section: Array, u: Array) -> Array:
     values: Float = np.asarray(section, np.float32)
     unknown = ~np.isfinite(values)
     if unknown.any():
         values = np.where(unknown, values[~unknown].mean() if not unknown.all() else 0.0, values)
-    there = pulled(values, u)
+    there = pulled(values, u) if u.ndim == 1 else _bent(values, u)
     if unknown.any():
         there[unknown] = np.nan
     return to_dtype(there, section.dtype)
+
+
+def _bent(section: Float, u: Array) -> Float:
+    """Return ``section(p + u(p))`` by cubic interpolation; what comes from outside is reflected."""
+    there = np.indices(section.shape, dtype=np.float32) + u
+    return np.asarray(map_coordinates(section, there, order=3, mode="mirror"), np.float32)
 
 
 def jitter(volume: Volume, sigma: float, seed: int, *, edge: int, depth: int) -> Jittered:
@@ -96,9 +107,36 @@ def jitter(volume: Volume, sigma: float, seed: int, *, edge: int, depth: int) ->
         edge: largest size of the middle along y and x, px, without margins.
         depth: most sections.
     """
-    margin = int(np.ceil(MOST_SIGMA * sigma))
-    margin = min(margin, int(MARGIN_SHARE * min(volume.shape[1:])))
+    whole, margin, first = _middle(volume, MOST_SIGMA * sigma, edge, depth)
+    by = shifts(len(whole), sigma, seed)
+    known = np.broadcast_to(by.astype(np.float32)[:, :, None, None], (len(by), 2, *whole.shape[1:]))
+    return Jittered(_like(volume, moved(whole, by)), whole, margin, first, known)
+
+
+def distort(volume: Volume, distortion: Distortion, seed: int, *, edge: int, depth: int) -> Jittered:
+    """Distort the sections in the middle of a volume by known smooth displacements.
+
+    Args:
+        volume: [z, y, x].
+        distortion: how strongly.
+        seed: of the distortions.
+        edge: largest size of the middle along y and x, px, without margins.
+        depth: most sections.
+    """
+    reach = distortion.shift_px + distortion.warp_px + np.deg2rad(distortion.rotation_deg) * edge / 2
+    whole, margin, first = _middle(volume, MOST_SIGMA * reach, edge, depth)
+    rng = np.random.default_rng((seed, len(whole)))
+    known = np.stack([distortion.draw(rng, whole[0].shape) for _ in whole])
+    return Jittered(_like(volume, moved(whole, known)), whole, margin, first, known)
+
+
+def _middle(volume: Volume, reach: float, edge: int, depth: int) -> tuple[Array, int, int]:
+    """Return the middle of a volume with a margin as wide as displacements reach, the margin, and its first section."""
+    margin = min(int(np.ceil(reach)), int(MARGIN_SHARE * min(volume.shape[1:])))
     z = middle(volume.shape[0], depth)
     y, x = (middle(n, edge + 2 * margin) for n in volume.shape[1:])
-    whole = volume.read(z, y, x)
-    return Jittered(Volume.of(moved(whole, shifts(len(whole), sigma, seed))), whole, margin, z.start)
+    return volume.read(z, y, x), margin, z.start
+
+
+def _like(volume: Volume, stack: Array) -> Volume:
+    return Volume.of(stack, voxel_nm=volume.grid.voxel_nm)

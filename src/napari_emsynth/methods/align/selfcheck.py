@@ -1,23 +1,41 @@
-"""The self-check of alignment: do neighbours lie better on each other, and does it undo a known jitter?
+"""The self-check of alignment: do neighbours lie better on each other, and does it undo a known distortion?
 
 Neighbours are compared by their chunked Pearson correlation, which smooth sections win too; therefore the middle of
-the user's own volume is also jittered by known shifts and aligned, which must bring it nearer to what it was.
+the user's own volume is also moved by known displacements and aligned, which must bring it back. A method that redraws
+must bring its voxels nearer to what they were. One that answers with displacements is asked twice, about the sections
+as they are (``u_0``) and moved by ``k`` (``u_k``); what is left of the known displacement is::
+
+    r_z(p) = u_k(p) + k_z(p + u_k(p)) - u_0(p)                                 (1)
+    EPE = mean |r - G * r|                                                     (2)
+
+with ``G`` the Gaussian of :func:`napari_emsynth.metrics.registration.stack_residual`. So the stack's own jitter, which
+both answers take out, is no error.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from napari_emsynth.methods.align.jitter import jitter
+import numpy as np
+
+from napari_emsynth.fields.algebra import compose
+from napari_emsynth.fields.displacement import Displacement
+from napari_emsynth.fields.distortion import Distortion
+from napari_emsynth.methods.align.constraints import Constraints
+from napari_emsynth.methods.align.jitter import Jittered, distort, jitter
+from napari_emsynth.methods.align.straighten import Straight, straighten
 from napari_emsynth.methods.request import Request
 from napari_emsynth.metrics.image import psnr
-from napari_emsynth.metrics.registration import stack_cpc
-from napari_emsynth.volume import Volume
+from napari_emsynth.metrics.registration import folds, stack_cpc, stack_residual
+from napari_emsynth.volume import Array, Float, Volume
 
 # A check looks at the middle of the volume: a few seconds for a network on two cores.
 EDGE, DEPTH = 256, 24
 SIGMA_PX = 1.0
+# The same for displacements, where every section is matched with several others, twice.
+FIELD_DEPTH = 10
+DISTORTION = Distortion(shift_px=1.0, rotation_deg=0.1, warp_px=0.5, wavelength_px=48.0)
 # Sections smaller than this hold no structure to be compared.
 SMALLEST_EDGE = 16
 # A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
@@ -47,6 +65,14 @@ class SelfCheck:
         """True when aligning brings jittered sections nearer to the truth."""
         return self.psnr_aligned >= self.psnr_jittered
 
+    @property
+    def verdict(self) -> str:
+        """The figures that decide, in words."""
+        return (
+            f"a known jitter on this volume ({self.psnr_jittered:.1f} dB jittered, "
+            f"{self.psnr_aligned:.1f} dB aligned)"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return figures rounded for reading, and the verdict."""
         figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "n"}
@@ -54,8 +80,40 @@ class SelfCheck:
         return rounded | {"beats_floors": self.beats_floors, "n": self.n}
 
 
-def check(request: Request) -> SelfCheck | None:
-    """Align the middle of the volume, as it is and jittered by a known amount.
+@dataclass(frozen=True, kw_only=True)
+class FieldCheck(SelfCheck):
+    """What was found of a method that answers with displacements.
+
+    Args:
+        epe_jittered: (2) in px when nothing is aligned.
+        epe_aligned: (2) in px.
+        folds: share of pixels where a displacement folds, 0 to 1.
+    """
+
+    epe_jittered: float
+    epe_aligned: float
+    folds: float
+
+    @property
+    def beats_floors(self) -> bool:
+        """True when aligning leaves less of a known distortion than there was."""
+        return self.epe_aligned < self.epe_jittered
+
+    @property
+    def verdict(self) -> str:
+        """The figures that decide, in words."""
+        return (
+            f"a known distortion on this volume ({self.epe_jittered:.2f} px before, "
+            f"{self.epe_aligned:.2f} px after)"
+        )
+
+
+def check(request: Request, constraints: Constraints = Constraints()) -> SelfCheck | None:
+    """Align the middle of the volume, as it is and moved by a known amount.
+
+    Args:
+        request: what is to be aligned, and by what.
+        constraints: of them, only the sections to skip count here: the rest is about where the stack shall lie.
 
     Returns:
         None when the sections are too small to be compared.
@@ -65,7 +123,14 @@ def check(request: Request) -> SelfCheck | None:
     """
     if min(request.volume.shape[1:]) < SMALLEST_EDGE:
         return None
-    known = jitter(request.volume, SIGMA_PX, request.runtime.seed, edge=EDGE, depth=DEPTH)
+    seed = request.runtime.seed
+    if request.spec.answers == "displacement":
+        known = distort(request.volume, DISTORTION, seed, edge=EDGE, depth=FIELD_DEPTH)
+        return _fields_checked(request, constraints, known)
+    return _voxels_checked(request, jitter(request.volume, SIGMA_PX, seed, edge=EDGE, depth=DEPTH))
+
+
+def _voxels_checked(request: Request, known: Jittered) -> SelfCheck:
     truth = known.inner(known.whole)
     straight = known.inner(known.aligned(request, Volume.of(known.whole)))
     mended = known.inner(known.aligned(request))
@@ -76,3 +141,40 @@ def check(request: Request) -> SelfCheck | None:
         psnr_aligned=min(psnr(mended, truth, known.peak), PERFECT),
         n=len(truth),
     )
+
+
+def _fields_checked(request: Request, constraints: Constraints, known: Jittered) -> FieldCheck:
+    last = known.first + len(known.whole)
+    skip = constraints.skip and tuple(z - known.first for z in constraints.skip if known.first <= z < last)
+    free = Constraints(skip=skip)
+    as_it_is = replace(known.volume, data=known.whole)
+    straight, mended = (straighten(request.on(v), free) for v in (as_it_is, known.volume))
+    truth = known.inner(known.whole)
+    u_0, u_k = (dense(s.alignment.field) for s in (straight, mended))
+    left = dense(compose(_exact(known.known), mended.alignment.field)) - u_0  # (1)
+    return FieldCheck(
+        cpc_before=stack_cpc(truth),
+        cpc_after=stack_cpc(known.inner(shown(straight))),
+        psnr_jittered=min(psnr(known.inner(known.volume.data), truth, known.peak), PERFECT),
+        psnr_aligned=min(psnr(known.inner(shown(mended)), truth, known.peak), PERFECT),
+        epe_jittered=stack_residual(np.zeros_like(left), known.known, known.margin),
+        epe_aligned=stack_residual(np.zeros_like(left), left, known.margin),  # (2)
+        folds=float(np.mean([folds(u) for u in u_k])),
+        n=len(truth),
+    )
+
+
+def _exact(known: Float) -> Displacement:
+    """Return a displacement with a vector to every pixel; known [z, 2, y, x]."""
+    return Displacement(known, (known.shape[0], *known.shape[2:]))
+
+
+def dense(field: Displacement) -> Float:
+    """Return [z, 2, y, x] (dy, dx) px of a field that is known to be small."""
+    return np.stack([field.dense(z) for z in range(field.shape[0])])
+
+
+def shown(straight: Straight) -> Array:
+    """Return the moved sections [z, y, x] as floats, NaN where there is nothing to be seen."""
+    stack = np.asarray(straight.volume.data, np.float32)
+    return np.where(straight.outside.data, np.float32(np.nan), stack)

@@ -1,26 +1,33 @@
 """Alignment as a user asks for it: a roughly aligned stack in, one whose sections continue each other out.
 
 Laws: the input is never modified; the grid stays; numpy in gives numpy out, and dask or zarr in gives dask arrays that
-compute only what is read; both agree. Methods here redraw every voxel, and every result says so.
+compute only what is read; both agree. Methods that answer with displacements find them in the call, and move every
+voxel along; those that redraw every voxel do that, and every result says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import blocks, default
+from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.job import Job
 from napari_emsynth.methods.align.selfcheck import SMALLEST_EDGE, SelfCheck, check
+from napari_emsynth.methods.align.straighten import notices as field_notices
+from napari_emsynth.methods.align.straighten import section_entries, straighten
 from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.trust import provenance
 from napari_emsynth.volume import Array, Volume
 
-# A section is aligned between its neighbours.
-LEAST_SECTIONS = 3
+# A section is redrawn between its neighbours, and moved onto one of them.
+LEAST_REDRAWN, LEAST_MOVED = 3, 2
 
 
 def align(
@@ -30,6 +37,10 @@ def align(
     weights: str | None = None,
     params: Mapping[str, Any] | Params | None = None,
     voxel_nm: Sequence[float] | None = None,
+    max_displacement_nm: float | None = None,
+    reference: int | Sequence[int] | None = None,
+    skip: int | Sequence[int] | None = None,
+    materials: Volume | Array | None = None,
     runtime: Runtime = Runtime(),
     selfcheck: bool = True,
 ) -> Result:
@@ -41,15 +52,22 @@ def align(
         weights: name or file; None takes the method's default.
         params: of the method.
         voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
+        max_displacement_nm: move nothing further than this; None for no limit. This and the next three are for
+            methods that answer with displacements.
+        reference: sections that stay where they are; None lets all move.
+        skip: sections that nothing is matched with, and that move as their neighbours do; None leaves out what looks
+            damaged, an empty list nothing.
+        materials: [z, y, x] of the volume's shape: 0 tissue, 1 fold or crack (may tear), 2 dirt or empty (ignored).
         runtime: device, precision, tile, seed, progress, cancel.
-        selfcheck: align the middle of the volume, as it is and jittered by a known amount, and report both.
+        selfcheck: align the middle of the volume, as it is and distorted by a known amount, and report both.
 
     Returns:
-        volume, synthetic mask (uint8, 1 everywhere) and provenance, on the input's grid. For dask or zarr input these
+        volume, synthetic mask (uint8, 1 where a voxel was redrawn or came from outside its section) and provenance, on
+        the input's grid; displacement and confidence where the method has them. For dask or zarr input volume and mask
         are lazy.
 
     Raises:
-        InputError: fewer than 3 sections, bad parameters or weights.
+        InputError: too few sections, bad parameters or weights, limits that do not fit the volume or the method.
         Cancelled: after ``runtime.cancel``.
     """
     request = Request.of(
@@ -61,14 +79,46 @@ def align(
         voxel_nm=voxel_nm,
         runtime=runtime,
     )
-    source = request.volume
-    check_sections(source.shape[0])
+    given = Constraints(
+        max_displacement_nm=max_displacement_nm,
+        reference=_listed("reference", reference) or (),
+        skip=_listed("skip", skip),
+        materials=None if materials is None else Volume.of(materials),
+    )
+    check_sections(request)
+    moves = request.spec.answers == "displacement"
+    if moves:
+        given.check(request.volume)
+    else:
+        refuse_constraints(request, given)
     notices: list[str] = []
     request = request.heard(notices)
     request.built()
-    checked = _checked(request, notices) if selfcheck else None
-    notices.append(f"{request.spec.title} redraws every voxel: the result is a synthesis throughout")
+    checked = _checked(request, given, notices) if selfcheck else None
+    result = _moved(request, given, notices) if moves else _redrawn(request, notices)
     notices += scale_notices(request.spec, request.weights, request.volume)
+    record = provenance.record(
+        **request.record(),
+        **result.provenance,
+        notices=list(dict.fromkeys(notices)),
+        selfcheck=None if checked is None else checked.to_json(),
+    )
+    return replace(result, provenance=record)
+
+
+def _listed(what: str, sections: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    if sections is None:
+        return None
+    found = np.atleast_1d(np.asarray(sections))
+    if found.size and (found.ndim > 1 or found.dtype.kind not in "iu"):
+        raise InputError(f"{what} {sections!r} is not a section, nor a list of sections")
+    return tuple(int(z) for z in found)
+
+
+def _redrawn(request: Request, notices: list[str]) -> Result:
+    """Redraw every voxel: now, or as it is read."""
+    source = request.volume
+    notices.append(f"{request.spec.title} redraws every voxel: the result is a synthesis throughout")
     job = Job.of(request)
     if source.is_lazy:
         data = blocks.lazy(job, source.shape, source.dtype, request.runtime, request.built().halo[0])
@@ -78,41 +128,67 @@ def align(
     return Result(
         volume=Volume(data, source.grid, source.name, source.metadata),
         synthetic=Volume(synthetic, source.grid, f"{source.name} synthetic"),
-        provenance=_provenance(request, checked, notices),
+        provenance={"sections": [{"section": z, "treatment": "redrawn"} for z in range(source.shape[0])]},
     )
 
 
-def check_sections(count: int) -> None:
-    """Refuse a stack whose sections have no neighbours on both sides.
+def _moved(request: Request, constraints: Constraints, notices: list[str]) -> Result:
+    """Find every section's displacements now, and move it along them: now, or as it is read."""
+    straight = straighten(request, constraints)
+    found = straight.alignment
+    notices += field_notices(found, constraints)
+    return Result(
+        volume=straight.volume,
+        synthetic=straight.outside,
+        displacement=found.field,
+        confidence=found.confidence,
+        provenance={"sections": section_entries(found), "constraints": constraints.to_json()},
+    )
+
+
+def check_sections(request: Request, count: int | None = None) -> None:
+    """Refuse a stack that is too short for the method.
+
+    Args:
+        request: what is to be aligned, and by what.
+        count: sections that will be looked at; None for all.
 
     Raises:
-        InputError: fewer than 3 sections.
+        InputError: fewer than 3 sections to redraw, or 2 to move.
     """
-    if count < LEAST_SECTIONS:
-        raise InputError(f"{count} section(s) cannot be aligned: the limit is {LEAST_SECTIONS} sections")
+    least = LEAST_MOVED if request.spec.answers == "displacement" else LEAST_REDRAWN
+    count = request.volume.shape[0] if count is None else count
+    if count < least:
+        raise InputError(f"{count} section(s) cannot be aligned: the limit is {least} sections")
 
 
-def _checked(request: Request, notices: list[str]) -> SelfCheck | None:
+def refuse_constraints(request: Request, given: Constraints) -> None:
+    """Refuse what only a displacement could keep to.
+
+    Raises:
+        InputError: a limit, a reference, sections to skip, or materials.
+    """
+    said = {
+        "a largest displacement": given.max_displacement_nm is not None,
+        "a reference": bool(given.reference),
+        "sections to skip": given.skip is not None,
+        "materials": given.materials is not None,
+    }
+    for what in (name for name, is_given in said.items() if is_given):
+        raise InputError(
+            f"{what}: {request.spec.name} redraws every voxel and has no displacement to keep to it"
+        )
+
+
+def _checked(request: Request, constraints: Constraints, notices: list[str]) -> SelfCheck | None:
     """Run the self-check and say what must be said of it."""
     request.runtime.progress(0, 1, "self-check")
-    found = check(request)
+    found = check(request, constraints)
     if found is None:
         height, width = request.volume.shape[1:]
         notices.append(
             f"sections of {height} x {width} px are below {SMALLEST_EDGE} px: the result is not self-checked"
         )
     elif not found.beats_floors:
-        notices.append(
-            f"{request.spec.title} does not undo a known jitter on this volume ({found.psnr_jittered:.1f} dB "
-            f"jittered, {found.psnr_aligned:.1f} dB aligned): prefer the input"
-        )
+        notices.append(f"{request.spec.title} does not undo {found.verdict}: prefer the input")
     return found
-
-
-def _provenance(request: Request, checked: SelfCheck | None, notices: Sequence[str]) -> dict[str, Any]:
-    return provenance.record(
-        **request.record(),
-        sections=[{"section": z, "treatment": "redrawn"} for z in range(request.volume.shape[0])],
-        notices=list(dict.fromkeys(notices)),
-        selfcheck=None if checked is None else checked.to_json(),
-    )
