@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from scipy.ndimage import gaussian_filter, zoom
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.volume import Float
 
@@ -70,10 +71,19 @@ def smooth_field(rng: Generator, shape: tuple[int, int], wavelength_px: float) -
         wavelength_px: correlation length in px.
     """
     pitch = max(1.0, wavelength_px / NODES)
-    nodes = [int(np.ceil(n / pitch)) + 2 * RIM for n in shape]
-    noise = gaussian_filter(rng.standard_normal((2, *nodes)), (0, NODES, NODES), mode="wrap")
-    # Filtering unit noise by a Gaussian of deviation s leaves a variance of 1 / (4 pi s^2) a component.
-    noise *= np.sqrt(4 * np.pi) * NODES / np.sqrt(2)
-    fine = np.stack([zoom(c, pitch, order=3, mode="grid-wrap", grid_mode=True) for c in noise])
-    top, left = (int(round(RIM * pitch)) for _ in shape)
-    return np.asarray(fine[:, top : top + shape[0], left : left + shape[1]], dtype=np.float32)
+    rows, columns = (_spline(n, pitch) for n in shape)
+    noise = rng.standard_normal((2, rows.shape[1], columns.shape[1]))
+    noise = gaussian_filter(noise, (0, NODES, NODES), mode="wrap")
+    # Unit noise smoothed by a Gaussian of deviation s keeps a variance of 1 / (4 pi s^2) a component; the spline
+    # smooths like a Gaussian of variance 1/3.
+    noise *= np.sqrt(2 * np.pi * (NODES**2 + 1 / 3))
+    return np.asarray(rows @ noise @ columns.T, dtype=np.float32)
+
+
+def _spline(length: int, pitch: float) -> NDArray[np.float64]:
+    """Return weights [length, nodes] of the cubic B-spline over nodes ``pitch`` px apart."""
+    at = np.arange(length) / pitch + RIM
+    away = np.abs(at[:, None] - np.arange(int(np.ceil(at[-1])) + RIM)[None, :])
+    near = 2 / 3 - away**2 + away**3 / 2
+    far = np.clip(2 - away, 0, None) ** 3 / 6
+    return np.where(away < 1, near, far)

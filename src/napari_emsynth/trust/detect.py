@@ -277,9 +277,32 @@ def detect(
         InputError: the sensitivity is not between 0.01 and 100.
         Cancelled: the token was cancelled.
     """
+    return examine(volume, progress=progress, cancel=cancel, sensitivity=sensitivity)[0]
+
+
+def examine(
+    volume: Volume,
+    *,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+    sensitivity: float = 1.0,
+) -> tuple[list[Suspect], list[Features]]:
+    """Return what :func:`detect` does, and what it rests on: every section's features.
+
+    Args:
+        volume: [z, y, x] any real dtype, lazy or in memory; NaN counts as nothing there.
+        progress: called after every section.
+        cancel: asked before every section.
+        sensitivity: 1 is balanced; 2 halves every limit, 0.5 doubles it.
+
+    Raises:
+        InputError: the sensitivity is not between 0.01 and 100.
+        Cancelled: the token was cancelled.
+    """
     if not 0.01 <= sensitivity <= 100:
         raise InputError(f"sensitivity {sensitivity:g} is outside 0.01 to 100")
-    stack = _Stack(list(stream(volume, progress, cancel)))
+    features = list(stream(volume, progress, cancel))
+    stack = _Stack(features)
     stack.thumb_factor = max(1, -(-min(volume.shape[1:]) // THUMB_PX))
     suspects: dict[int, Suspect] = {}
     for kind, rule in RULES:
@@ -289,4 +312,4 @@ def detect(
         suspects.update({suspect.section: suspect for suspect in found})
         if kind not in STILL_A_REFERENCE:
             stack.usable[[suspect.section for suspect in found]] = False
-    return [suspects[z] for z in sorted(suspects)]
+    return [suspects[z] for z in sorted(suspects)], features

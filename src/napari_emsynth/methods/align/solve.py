@@ -1,0 +1,264 @@
+"""The stack solver: one displacement a section, from the displacements measured between pairs of sections.
+
+A section's distortion is smooth in plane and knows nothing of its neighbours'; the motion of neurites is free in
+plane and slow along z. The measured fields hold both, and the solver explains them by both::
+
+    T_z = D_z + M_z                              what lies on what: distortion and motion             (1)
+    r_zk(p) = T_z(p) - T_{z-k}(p) - f_zk(p + D_{z-k}(p))                                              (2)
+    E = sum_zk w_zk rho(r_zk)                    the measured fields, each node as far as it is trusted
+        + bend   |d_pp D|^2                      springs in plane, cut where a section may tear
+        + stay   |D|^2                           distortions are short
+        + steady |d_zz M|^2                      tissue goes on as it went                            (3)
+
+with ``rho`` the Geman-McClure penalty. ``D`` is the answer. What is slow along z costs ``M`` nothing: so the slow
+true drift of structures stays in the stack, and slanted neurites are not straightened.
+
+Conventions: fields are [2, y', x'] (dy, dx) px of the full-size section on cell-centred nodes, pull. Laws: pairs that
+agree with a slow drift give zero; the answer does not depend on how the sections are told apart from each other by
+constant gain; a section nobody vouches for gets zero; a reference section keeps zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from napari_emsynth.volume import Float
+
+Float64 = NDArray[np.float64]
+
+# Conjugate gradients stop at this share of the first residual, or after so many steps.
+TOLERANCE, STEPS = 1e-3, 150
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What is known of distortions and of motion before anything is measured.
+
+    Args:
+        bend: weight of the springs, per node.
+        stay: weight of short distortions, per node.
+        steady: weight of steady motion, per node.
+        outlier_px: residuals beyond this have little say.
+        turns: how often outliers are told again, and (2) is looked up again.
+    """
+
+    bend: float = 1.0
+    stay: float = 0.01
+    steady: float = 1.0
+    outlier_px: float = 2.0
+    turns: int = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A field between two sections.
+
+    Args:
+        section: that is moved.
+        onto: the section it is moved onto.
+        displacement: [2, y', x'] (dy, dx) px.
+        trust: [y', x'] 0 to 1.
+    """
+
+    section: int
+    onto: int
+    displacement: Float
+    trust: Float
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What the solver found.
+
+    Args:
+        distortion: [z, 2, y', x'] (dy, dx) px.
+        confidence: [z, y', x'] 0 to 1: trust in what was measured there, outliers discounted.
+        known: [z] True for sections that something was measured about.
+    """
+
+    distortion: Float
+    confidence: Float
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def nothing(cls, sections: int, nodes: tuple[int, int]) -> Solution:
+        """Return what is known before anything is measured: zero everywhere."""
+        return cls(
+            np.zeros((sections, 2, *nodes), np.float32),
+            np.zeros((sections, *nodes), np.float32),
+            np.zeros(sections, bool),
+        )
+
+
+def solve(
+    sections: int,
+    measured: Sequence[Measured],
+    prior: Prior,
+    *,
+    node_px: tuple[float, float],
+    fixed: Sequence[int] = (),
+    stiffness: Float | None = None,
+    before: Float | None = None,
+) -> Solution:
+    """Return the distortions D of (3) and how far they can be trusted.
+
+    Args:
+        sections: how many there are.
+        measured: fields between pairs of them; all on the same nodes.
+        prior: weights.
+        node_px: distance of the nodes along y and x, px.
+        fixed: sections whose distortion is zero.
+        stiffness: [z, y', x'] 0 to 1: springs are weakened by it where a section may tear; None for 1 everywhere.
+        before: [z, 2, y', x'] px that the sections were pulled by when they were measured; None for nothing.
+    """
+    system = _System(sections, measured, prior, node_px, fixed, stiffness, before)
+    unknown = np.zeros((2, sections, 2, *measured[0].displacement.shape[1:]))  # D and M
+    if before is not None:
+        unknown[0] = before
+    for turn in range(prior.turns):
+        system.look_up(unknown, tell_outliers=turn > 0)
+        unknown = system.minimum(unknown)
+    return Solution(unknown[0].astype(np.float32), system.confidence(), system.vouched_for())
+
+
+class _System:
+    """The quadratic problem of one turn: weights and right-hand side fixed."""
+
+    def __init__(
+        self,
+        sections: int,
+        measured: Sequence[Measured],
+        prior: Prior,
+        node_px: tuple[float, float],
+        fixed: Sequence[int],
+        stiffness: Float | None,
+        before: Float | None,
+    ) -> None:
+        self.prior, self.node_px = prior, node_px
+        self.looks_up = before is None
+        self.a = np.array([m.section for m in measured])
+        self.b = np.array([m.onto for m in measured])
+        fields = np.stack([m.displacement for m in measured]).astype(np.float64)  # [pair, 2, y', x']
+        if before is not None:
+            # Measured between pulled sections: the whole difference is what is left after what was pulled.
+            there = [
+                f + _sampled(before[a].astype(np.float64), f, node_px)
+                for f, a in zip(fields, self.a, strict=True)
+            ]
+            fields = np.stack(there) - before[self.b]
+        self.fields = fields
+        self.trust = np.stack([m.trust for m in measured]).astype(np.float64)[:, None]  # [pair, 1, y', x']
+        self.free = np.ones((sections, 1, 1, 1))
+        self.free[list(fixed)] = 0.0
+        self.springs = None if stiffness is None else np.asarray(stiffness, np.float64)[:, None]
+        self.targets, self.weights = self.fields, self.trust
+
+    def look_up(self, unknown: Float64, *, tell_outliers: bool) -> None:
+        """Read the fields where the aligned sections are, and tell outliers: (2) and the weights of rho."""
+        distortion, total = unknown[0], unknown.sum(0)
+        if self.looks_up:
+            self.targets = np.stack(
+                [_sampled(f, distortion[b], self.node_px) for f, b in zip(self.fields, self.b, strict=True)]
+            )
+        if tell_outliers:
+            off = ((total[self.a] - total[self.b] - self.targets) ** 2).sum(1, keepdims=True)
+            self.weights = self.trust / (1 + off / self.prior.outlier_px**2) ** 2
+
+    def confidence(self) -> Float:
+        """Return [z, y', x']: the mean weight of a section's measurements."""
+        total = np.zeros((len(self.free), *self.weights.shape[2:]))
+        count = np.zeros(len(self.free))
+        for side in (self.a, self.b):
+            np.add.at(total, side, self.weights[:, 0])
+            np.add.at(count, side, 1)
+        return np.asarray(total / np.maximum(count, 1)[:, None, None], np.float32)
+
+    def vouched_for(self) -> NDArray[np.bool_]:
+        """Return [z] True for sections that something was measured about."""
+        known = np.zeros(len(self.free), bool)
+        known[self.a] = known[self.b] = True
+        return known
+
+    def minimum(self, start: Float64) -> Float64:
+        """Solve the normal equations by preconditioned conjugate gradients."""
+        scale = 1 / self._diagonal()
+        x = start * self._mask(start)
+        residual = (self._right_side() - self._product(x)) * self._mask(x)
+        z = scale * residual
+        direction, rz = z.copy(), float((residual * z).sum())
+        first = max(rz, 1e-30)
+        for _ in range(STEPS):
+            if rz <= TOLERANCE**2 * first or rz == 0.0:
+                break
+            image = self._product(direction) * self._mask(x)
+            alpha = rz / float((direction * image).sum())
+            x = x + alpha * direction
+            residual = residual - alpha * image
+            z = scale * residual
+            rz, last = float((residual * z).sum()), rz
+            direction = z + (rz / last) * direction
+        return x
+
+    def _mask(self, like: Float64) -> Float64:
+        return np.stack((np.broadcast_to(self.free, like.shape[1:]), np.ones(like.shape[1:])))
+
+    def _right_side(self) -> Float64:
+        pulled = self.weights * self.targets
+        side = np.zeros((len(self.free), *pulled.shape[1:]))
+        np.add.at(side, self.a, pulled)
+        np.add.at(side, self.b, -pulled)
+        return np.stack((side, side))
+
+    def _product(self, x: Float64) -> Float64:
+        """Return half the gradient of the quadratic part of (3) at [D, M]."""
+        total = x.sum(0)
+        off = self.weights * (total[self.a] - total[self.b])
+        data = np.zeros_like(total)
+        np.add.at(data, self.a, off)
+        np.add.at(data, self.b, -off)
+        springs = self.prior.bend * (_curvature(x[0], 2, self.springs) + _curvature(x[0], 3, self.springs))
+        stay = self.prior.stay * x[0]
+        steady = self.prior.steady * _curvature(x[1], 0, None)
+        return np.stack((data + springs + stay, data + steady + 1e-6 * x[1]))
+
+    def _diagonal(self) -> Float64:
+        data = np.zeros((len(self.free), *self.fields.shape[1:]))
+        both = np.broadcast_to(self.weights, self.fields.shape)
+        np.add.at(data, self.a, both)
+        np.add.at(data, self.b, both)
+        prior = self.prior
+        return np.stack((data + 12 * prior.bend + prior.stay, data + 6 * prior.steady + 1e-6))
+
+
+def _curvature(x: Float64, axis: int, stiffness: Float64 | None) -> Float64:
+    """Return half the gradient of the sum of squared second differences along an axis, weighted by the stiffness."""
+    out = np.zeros_like(x)
+    if x.shape[axis] < 3:
+        return out
+
+    def part(a: int, b: int | None) -> tuple[slice, ...]:
+        return tuple(slice(a, b) if i == axis else slice(None) for i in range(x.ndim))
+
+    before, here, after = part(0, -2), part(1, -1), part(2, None)
+    second = x[before] - 2 * x[here] + x[after]
+    if stiffness is not None:
+        s = np.broadcast_to(stiffness, x.shape)
+        second = second * np.minimum(np.minimum(s[before], s[here]), s[after])
+    out[before] += second
+    out[here] -= 2 * second
+    out[after] += second
+    return out
+
+
+def _sampled(field: Float64, moved: Float64, node_px: tuple[float, float]) -> Float64:
+    """Read a field [2, y', x'] on nodes that were moved by [2, y', x'] px; the border is repeated."""
+    if not moved.any():
+        return field
+    at = np.stack(np.mgrid[: field.shape[1], : field.shape[2]]).astype(np.float64)
+    at += moved / np.reshape(node_px, (2, 1, 1))
+    return np.stack([map_coordinates(c, at, order=1, mode="nearest") for c in field])
