@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from napari_emsynth.errors import Cancelled
+from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.params import Params
 from napari_emsynth.volume import Volume
 
@@ -131,7 +131,8 @@ class Result:
         provenance: JSON object: method, version, weights, params, seed, source, sections, self-check.
         uncertainty: float32 on the same grid, half width of the 90 % interval in source intensity units,
             0 where acquired; None when the method has none.
-        displacement: float32 [z, 2, y, x] (dy, dx) px, pull convention; None when nothing moved.
+        displacement: a :class:`~napari_emsynth.fields.displacement.Displacement`, (dy, dx) px, pull convention; None
+            for methods that draw new voxels.
         confidence: float32 [z, y', x'] 0 to 1 on the displacement's nodes, how far it can be trusted; None without one.
     """
 
@@ -141,3 +142,20 @@ class Result:
     uncertainty: Volume | None = None
     displacement: Any = None
     confidence: Any = None
+
+    def apply(self, volume: Any, interpolation: str | None = None) -> Any:
+        """Return labels or another image moved as this result's volume was.
+
+        Args:
+            volume: [z, y, x] of the result's shape: a Volume, which then carries this result's record, or an array.
+                Lazy in gives lazy out.
+            interpolation: "cubic" for images, "linear", or "nearest" for labels, whose ids stay; None takes nearest
+                for integers and booleans and cubic for floats: give "cubic" for an image of integers.
+
+        Raises:
+            InputError: this result has no displacement, another shape, an unknown interpolation.
+        """
+        if self.displacement is None:
+            method = self.provenance.get("method", "this method")
+            raise InputError(f"{method} has no displacement that other volumes could be moved by")
+        return self.displacement.apply(volume, interpolation, record=self.provenance)

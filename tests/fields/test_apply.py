@@ -1,6 +1,7 @@
 """Laws of moved volumes: identity, exact shifts, labels, what is empty, numpy = dask, crop = whole."""
 
 import pickle
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -11,7 +12,7 @@ from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.fields import Displacement, inverse, moved, outside
 from napari_emsynth.fields.apply import Draw
 from napari_emsynth.fields.distortion import Distortion
-from napari_emsynth.spec import CancelToken, Runtime
+from napari_emsynth.spec import CancelToken, Result, Runtime
 from napari_emsynth.volume import Volume
 
 SHAPE = (3, 80, 90)
@@ -244,3 +245,42 @@ def test_a_field_of_another_volume_and_an_unknown_interpolation_are_refused():
         moved(volume, Displacement.zero((3, 40, 45)))
     with pytest.raises(InputError, match="'lanczos' is not one of cubic, linear, nearest"):
         moved(volume, Displacement.zero(SHAPE), "lanczos")
+
+
+def aligned(volume, field):
+    return Result(
+        volume=moved(volume, field, "cubic"),
+        synthetic=outside(field, volume),
+        provenance={"task": "align", "method": "stand-in"},
+        displacement=field,
+    )
+
+
+def test_a_result_moves_what_belongs_to_its_volume():
+    labels = (image() // 64).astype(np.uint16)
+    result = aligned(Volume.of(image()), warp())
+    plain = result.apply(labels)
+    assert isinstance(plain, np.ndarray)
+    assert np.array_equal(plain, moved(Volume.of(labels), warp(), "nearest").data)
+    lazy = result.apply(da.from_array(labels, chunks=(1, 40, 45)))
+    assert isinstance(lazy, da.Array)
+    assert np.array_equal(lazy.compute(), plain)
+    volume = result.apply(Volume.of(labels, voxel_nm=(30, 4, 4), name="cells"))
+    assert volume.grid.voxel_nm == (30, 4, 4)
+    assert np.array_equal(volume.data, plain)
+    assert volume.metadata["emsynth"]["method"] == "stand-in"
+    assert volume.metadata["emsynth"]["carried"] == {
+        "name": "cells",
+        "dtype": "uint16",
+        "interpolation": "nearest",
+    }
+    assert np.array_equal(result.apply(image(), "cubic"), result.volume.data)
+
+
+def test_a_result_moves_nothing_of_another_shape_and_nothing_without_a_displacement():
+    volume = Volume.of(image())
+    result = aligned(volume, warp())
+    with pytest.raises(InputError, match=r"for \(3, 80, 90\) voxels .* has \(3, 40, 45\)"):
+        result.apply(np.zeros((3, 40, 45), np.uint8))
+    with pytest.raises(InputError, match="stand-in has no displacement"):
+        replace(result, displacement=None).apply(volume)

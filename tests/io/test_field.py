@@ -244,3 +244,17 @@ def test_a_fitted_field_takes_the_volumes_voxel_size():
 def test_a_field_of_other_tissue_is_refused(shape, voxel_nm, said):
     with pytest.raises(InputError, match=said):
         fitted(drawn(), volume(shape, voxel_nm))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_field_of_a_binned_copy_is_read_for_the_full_size(tmp_path, name):
+    rng = np.random.default_rng(1)
+    small = rng.normal(0, 1, (2, 2, 3, 4)).astype(np.float32)
+    write_field(Displacement(small, (2, 24, 32)), tmp_path / name)
+    full = Volume.of(rng.integers(0, 255, (2, 96, 128), np.uint8), voxel_nm=VOXEL)
+    field = read_field(tmp_path / name, full)
+    assert (field.shape, field.voxel_nm) == ((2, 96, 128), VOXEL)
+    want = Displacement(small, (2, 24, 32)).resized((2, 96, 128))
+    np.testing.assert_allclose(dense(field)[:, :, 8:-8, 8:-8], dense(want)[:, :, 8:-8, 8:-8], atol=0.1)
+    with pytest.raises(InputError, match="does not fit"):
+        read_field(tmp_path / name, np.zeros((2, 96, 96), np.uint8))

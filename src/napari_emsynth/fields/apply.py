@@ -8,6 +8,7 @@ zarr and files give dask arrays that read and compute only what is asked for, an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -42,7 +43,7 @@ LAZY_EDGE, LAZY_BYTES = 512, 1 << 27
 def moved(
     volume: Volume,
     field: Displacement,
-    interpolation: Interpolation | None = None,
+    interpolation: str | None = None,
     runtime: Runtime = Runtime(),
 ) -> Volume:
     """Return a volume moved by a field, on the same grid and of the same dtype.
@@ -61,6 +62,38 @@ def moved(
     check_fits(field, volume)
     how = interpolation_for(volume.dtype, interpolation)
     return replace(volume, data=_made(Draw(volume, field, how), volume, volume.dtype, runtime))
+
+
+def applied(
+    given: Volume | Array,
+    field: Displacement,
+    interpolation: str | None = None,
+    *,
+    record: Mapping[str, Any] | None = None,
+    runtime: Runtime = Runtime(),
+) -> Any:
+    """Return what a user gave, moved: a Volume for a Volume, an array for an array.
+
+    Args:
+        given: [z, y, x] a Volume or an array of the field's shape.
+        field: that moves it.
+        interpolation: see :func:`moved`.
+        record: provenance of the alignment; a Volume carries it on, with what was moved and how.
+        runtime: its progress and cancel.
+
+    Raises:
+        InputError: another shape, an unknown interpolation.
+        Cancelled: after ``runtime.cancel``.
+    """
+    volume = Volume.of(given)
+    how = interpolation_for(volume.dtype, interpolation)
+    out = moved(volume, field, how, runtime)
+    if not isinstance(given, Volume):
+        return out.data
+    if record is None:
+        return out
+    carried = {"name": volume.name, "dtype": str(volume.dtype), "interpolation": how}
+    return replace(out, metadata={**volume.metadata, "emsynth": {**record, "carried": carried}})
 
 
 def outside(field: Displacement, like: Volume, runtime: Runtime = Runtime()) -> Volume:

@@ -10,7 +10,7 @@ full-size volume by the same lengths; a limited field has no vector beyond its l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -181,6 +181,14 @@ class Displacement:
         check_limit(nm, self.voxel_nm)
         least = replace(self, limit_nm=nm if self.limit_nm is None else min(nm, self.limit_nm))
         return replace(least, data=self.mapped(lambda z: least._kept_short(self.section(z)), self.nodes))
+
+    def apply(
+        self, volume: Any, interpolation: str | None = None, *, record: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Return a Volume or an array [z, y, x] moved by the field, see :func:`napari_emsynth.fields.apply.applied`."""
+        from napari_emsynth.fields.apply import applied
+
+        return applied(volume, self, interpolation, record=record)
 
     def on_nodes(self, z: int, nodes: tuple[int, int]) -> Float:
         """Return one section's field [2, *nodes] at the places of another lattice."""

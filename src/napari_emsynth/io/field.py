@@ -23,12 +23,13 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
+from napari_emsynth.fields.fit import fitted
 from napari_emsynth.grid import Shape, Triple, check_voxel_nm
 from napari_emsynth.io.atomic import Work, check_room, working
 from napari_emsynth.io.content import plain
 from napari_emsynth.io.place import check_place
 from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
-from napari_emsynth.volume import Array, Float
+from napari_emsynth.volume import Array, Float, Volume
 
 FIELD_SUFFIXES = (".npy", ".zarr")
 # Chunks of a .zarr along y and x; rows written at once.
@@ -198,18 +199,24 @@ class Stored:
         return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[key])
 
 
-def read_field(path: str | os.PathLike[str], voxel_nm: Triple | None = None) -> Displacement:
+def read_field(
+    path: str | os.PathLike[str], volume: Volume | Array | None = None, voxel_nm: Triple | None = None
+) -> Displacement:
     """Read a displacement field lazily; its values are looked through once, a strip at a time.
 
     Args:
         path: .npy or .zarr.
-        voxel_nm: voxel size (z, y, x) in nm of the volume it serves; replaces what the file states.
+        volume: [z, y, x] what is to be moved: the field is fitted to it, so that one found on a binned copy serves
+            the full size. None leaves it as it is.
+        voxel_nm: voxel size (z, y, x) in nm where the field was found; replaces what the file states.
 
     Returns:
-        The field, for the volume that the file names, or else for one with as many pixels as the file has vectors.
+        The field, for ``volume``; without one for the volume that the file names, or else for one with as many pixels
+        as the file has vectors.
 
     Raises:
-        InputError: no such file, damaged, not float [z, 2, y, x], another direction, a value that is not finite.
+        InputError: no such file, damaged, not float [z, 2, y, x], another direction, a value that is not finite,
+            a volume that shows other tissue.
     """
     path = Path(path)
     if path.suffix.lower() not in FIELD_SUFFIXES:
@@ -225,7 +232,7 @@ def read_field(path: str | os.PathLike[str], voxel_nm: Triple | None = None) -> 
     size = check_voxel_nm(voxel_nm) or stated
     field = Displacement(data, shape, size, limit if size is not None else None)
     _check_values(path, field)
-    return field
+    return field if volume is None else fitted(field, Volume.of(volume))
 
 
 def read_field_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
