@@ -9,12 +9,12 @@ never sees a known displacement (:mod:`.li2017_loss`). The paper's two forms, an
                                  the same, from theta*                                             (3)
     c = max(0, <NCC>) M          confidence: (1) of the loss, its mean over a node's cell          (4)
 
-Of (1) and (3) the one with the lower full-size loss ``lambda R - S`` is the answer, and of (2) and the zero field.
+Once something was optimised, the answer is the field of the lowest full-size loss ``lambda R - S``: that of (2) or (3),
+of (1), or zero.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,23 +22,18 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
-from napari_emsynth.methods.align.li2017_loss import LossConfig, local_ncc, roughness
+from napari_emsynth.methods.align.li2017_loss import LossConfig
 from napari_emsynth.methods.align.li2017_optimise import Optimisation, optimised
+from napari_emsynth.methods.align.li2017_pair import Judged, forward, judge
 from napari_emsynth.methods.align.li2017_recipe import Recipe
 from napari_emsynth.methods.align.params import FieldParams
-from napari_emsynth.models.li2017 import Config, Finest, LiFan
-from napari_emsynth.nn.warp import inside, warp
+from napari_emsynth.models.li2017 import Config, LiFan
 from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
-from napari_emsynth.tiling.run import run
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
-
-# Cores of this edge keep the halo's share of the work small; memory stays under 1 GB.
-TILE = 768
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,40 +60,6 @@ class LiFanParams(FieldParams):
     )
 
 
-class Agreement(nn.Module):
-    """How alike the fixed and the warped moving image are, as the engine wants it: channels in, channels out."""
-
-    def __init__(self, constants: LossConfig) -> None:
-        super().__init__()
-        self.constants = constants
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[b, 6, y, x] (fixed, moving, known of each, dy, dx) -> [b, 2, y, x] NCC, and 1 where it counts."""
-        u = x[:, 4:].float()
-        warped, known = warp(x[:, 1:2], u), warp(x[:, 3:4], u)
-        counts = inside(u) * x[:, 2:3] * (known > 0.5)
-        return torch.cat((local_ncc(x[:, :1], warped, self.constants), counts.to(x.dtype)), dim=1)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A field [2, y, x] px and what it makes of the pair: NCC [y, x], and 1 where that counts [y, x]."""
-
-    field: Float
-    ncc: Float
-    counts: Float
-
-    @property
-    def similarity(self) -> float:
-        """S of the loss, -1 to 1."""
-        return float((self.ncc * self.counts).sum() / max(self.counts.sum(), 1.0))
-
-    def loss(self, constants: LossConfig) -> float:
-        """``lambda R - S`` at full size."""
-        rough = float(roughness(torch.from_numpy(self.field)[None]))
-        return constants.smoothness * rough - self.similarity
-
-
 class Li2017:
     """The built method: the network, and what is done with it."""
 
@@ -119,24 +80,33 @@ class Li2017:
             # One of them is empty or constant: there is nothing to go by.
             return PairField(np.zeros((2, *nodes), np.float32), np.zeros(nodes, np.float32))
         seen = np.concatenate((pair, np.stack(masks)))
-        tried = {"before": self._judged(seen, np.zeros_like(pair), runtime)}
-        if self.params.refine != "scratch":
-            tried["forward"] = self._judged(seen, forward(self.network, pair, runtime), runtime)
-        if self.params.refine != "none":
-            tried["refined"] = self._judged(seen, self._refined(seen, runtime), runtime)
-        losses = {name: judged.loss(self.constants) for name, judged in tried.items()}
-        best = tried[self._choice(losses)]
+        tried = {
+            name: judge(seen, field, self.constants, runtime)
+            for name, field in self._fields(seen, runtime).items()
+        }
+        best = self._chosen(tried)
         notes = {f"similarity_{name}": judged.similarity for name, judged in tried.items()}
-        notes |= {f"loss_{name}": value for name, value in losses.items()}
+        notes |= {f"loss_{name}": judged.loss for name, judged in tried.items()}
         trust = np.maximum(best.ncc, 0) * best.counts  # (4)
         return PairField(at_nodes(best.field, nodes), at_nodes(trust[None], nodes)[0], notes)
 
-    def _choice(self, losses: dict[str, float]) -> str:
-        """Which field is the answer: the network's own, or the best once something was optimised."""
-        return min(losses, key=lambda name: losses[name]) if self.params.refine != "none" else "forward"
+    def _fields(self, seen: Float, runtime: Runtime) -> dict[str, Float]:
+        """Return the fields [2, y, x] px that there are of a pair [4, y, x] (fixed, moving, known of each)."""
+        fields = {"before": np.zeros_like(seen[:2])}
+        if self.params.refine != "scratch":
+            fields["forward"] = forward(self.network, seen[:2], runtime)  # (1)
+        if self.params.refine != "none":
+            fields["refined"] = self._refined(seen, runtime)
+        return fields
+
+    def _chosen(self, tried: dict[str, Judged]) -> Judged:
+        """Return the network's own answer, or the one of least loss once something was optimised."""
+        if self.params.refine == "none":
+            return tried["forward"]
+        return min(tried.values(), key=lambda judged: judged.loss)
 
     def _refined(self, seen: Float, runtime: Runtime) -> Float:
-        """Optimise the network on the pair [4, y, x] (fixed, moving, known of each) and ask it: (2) and (3)."""
+        """Optimise the network on a pair [4, y, x] and ask it: (2) or (3)."""
         p = self.params
         how = Optimisation(
             iterations=p.iterations, rate=p.learning_rate, window=p.window_px, constants=self.constants
@@ -144,46 +114,9 @@ class Li2017:
         pair, known = torch.from_numpy(seen[:2]), torch.from_numpy(seen[2:3] * seen[3:])
         return forward(optimised(self.network, pair, known, how, runtime), seen[:2], runtime)
 
-    def _judged(self, seen: Float, field: Float, runtime: Runtime) -> Judged:
-        # A tile must see what its pixels are pulled from.
-        reach = math.ceil(float(np.abs(field).max())) + self.constants.window // 2 + 1
-        ncc, counts = run(
-            Agreement(self.constants),
-            np.concatenate((seen, field)),
-            halo=reach,
-            runtime=_quiet(runtime),
-            tile=TILE,
-            faces="inside",
-            out_channels=2,
-        )
-        return Judged(field, ncc, counts)
-
-
-def _quiet(runtime: Runtime) -> Runtime:
-    """The same, in full precision and without progress: a pair is one step of the stack's."""
-    return Runtime(
-        device=runtime.device, precision="fp32", tile=runtime.tile, seed=runtime.seed, cancel=runtime.cancel,
-        note=runtime.note,
-    )  # fmt: skip
-
 
 def _mask(known: Mask | None, shape: tuple[int, ...]) -> Float:
     return np.ones(shape, np.float32) if known is None else known.astype(np.float32)
-
-
-def forward(network: LiFan, pair: Float, runtime: Runtime) -> Float:
-    """Return the network's displacement [2, y, x] px of a pair [2, y, x] (fixed, moving), tile by tile: (1)."""
-    field: Float = run(
-        Finest(network),
-        pair,
-        halo=network.config.reach,
-        runtime=_quiet(runtime),
-        tile=TILE,
-        multiple=network.config.multiple,
-        faces="inside",
-        out_channels=2,
-    )
-    return field
 
 
 def at_nodes(image: Float, nodes: tuple[int, ...]) -> Float:

@@ -46,11 +46,15 @@ class LossConfig:
 
 
 def window_mean(image: Tensor, window: int) -> Tensor:
-    """Mean over a window about each pixel, [b, c, *size]; at the border over what there is of it."""
+    """Mean over a window about each pixel, [b, c, *size]; at the border over what there is of it.
+
+    Where an axis is shorter than the window, the window is as long as the axis (odd, at most so).
+    """
     axes = image.ndim - 2
-    for axis in range(axes):
-        shape = [window if a == axis else 1 for a in range(axes)]
-        pad = [window // 2 if a == axis else 0 for a in range(axes)]
+    for axis, n in enumerate(image.shape[2:]):
+        edge = min(window, n - 1 + n % 2)
+        shape = [edge if a == axis else 1 for a in range(axes)]
+        pad = [edge // 2 if a == axis else 0 for a in range(axes)]
         image = MEAN_POOL[axes](image, shape, stride=1, padding=pad, count_include_pad=False)
     return image
 
