@@ -1,15 +1,29 @@
-"""``emsynth align``: refine the alignment of a roughly aligned stack."""
+"""``emsynth align``: refine the alignment of a roughly aligned stack, or move one by a field found before."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
-from napari_emsynth.cli.volume_tasks import Out, Weights, make
+from napari_emsynth.cli.screen import Screen
+from napari_emsynth.cli.source import streamed
+from napari_emsynth.cli.volume_tasks import Out, Weights, describe, summarise
 from napari_emsynth.errors import InputError
+from napari_emsynth.sections import parse_sections
+
+if TYPE_CHECKING:
+    from napari_emsynth.fields.displacement import Displacement
+    from napari_emsynth.methods.align.carry import Output
+    from napari_emsynth.spec import Result, Runtime
+    from napari_emsynth.volume import Volume
+
+# What --skip takes when nothing is to be left out.
+NOTHING = "none"
 
 
 def align(
@@ -21,14 +35,43 @@ def align(
     ] = None,
     weights: Weights = None,
     displacement: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the displacement field, where there is one.")
+        Path | None, typer.Option(metavar="FILE", help="Write the displacement field: .npy or .zarr.")
+    ] = None,
+    from_displacement: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Move IN by a field found before, on IN or on a binned copy; several are applied in order. Nothing is "
+            "aligned, unless --method says how to go on from there.",
+        ),
     ] = None,
     apply_to: Annotated[
         list[str] | None,
-        typer.Option(metavar="LABELS=OUT2", help="Move another volume along; may be repeated."),
+        typer.Option(metavar="LABELS=OUT2", help="Move labels along, their ids kept; may be repeated."),
+    ] = None,
+    apply_to_image: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IMAGE=OUT2", help="Move another image along; may be repeated."),
     ] = None,
     max_displacement_nm: Annotated[
-        float | None, typer.Option(metavar="F", help="Largest displacement in nm.")
+        float | None, typer.Option(metavar="F", help="Move nothing further than F nm.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Sections that stay where they are, such as 12,40-42.")
+    ] = None,
+    skip: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Sections that nothing is matched with; none for no section; by default what looks damaged.",
+        ),
+    ] = None,
+    materials: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of IN's shape: 0 tissue, 1 fold or crack (may tear), 2 dirt or empty (ignored).",
+        ),
     ] = None,
     values: dict[str, Any],
     common: Common,
@@ -36,24 +79,274 @@ def align(
     cluster: Cluster,
 ) -> None:
     """Make the sections of a roughly aligned stack continue each other."""
-    from napari_emsynth.methods import default, get
-    from napari_emsynth.methods.align import align as task
-
-    spec = get("align", method or default("align"))
-    given = {
-        f"--displacement {displacement}": displacement,
-        f"--apply-to {' '.join(apply_to or ())}": apply_to,
-        f"--max-displacement-nm {max_displacement_nm}": max_displacement_nm,
-    }
-    refuse_displacements(spec.name, [flag for flag, value in given.items() if value not in (None, [])])
-    make(
-        lambda volume, runtime: task(volume, method=spec.id, weights=weights, params=values, runtime=runtime),
-        source,
-        out,
-        common,
-        save,
-        cluster,
+    asked = Asked(
+        source=source,
+        out=out,
+        method=method,
+        weights=weights,
+        values=values,
+        displacement=displacement,
+        fields=tuple(from_displacement or ()),
+        labels=tuple(apply_to or ()),
+        images=tuple(apply_to_image or ()),
+        limit_nm=max_displacement_nm,
+        reference=reference,
+        skip=skip,
+        materials=materials,
     )
+    with Screen(as_json=common.json) as screen:
+        asked.check()
+        cluster.check()
+        asked.check_places(save)
+        runtime = common.runtime(screen)
+        volume = common.open(source, screen)
+        outputs = asked.outputs(volume)
+        asked.check_places(save, outputs)
+        started = time.monotonic()
+        result = asked.result(volume, runtime)
+        asked.write(result, outputs, save, cluster, runtime)
+        summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
+        screen.answer(summary | asked.written(), describe(summary))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the user asked for, as it was written."""
+
+    source: Path
+    out: Path
+    method: str | None
+    weights: str | None
+    values: dict[str, Any]
+    displacement: Path | None
+    fields: tuple[Path, ...]
+    labels: tuple[str, ...]
+    images: tuple[str, ...]
+    limit_nm: float | None
+    reference: str | None
+    skip: str | None
+    materials: Path | None
+
+    @property
+    def aligns(self) -> bool:
+        """True when a method is to find displacements, or to redraw the stack."""
+        return self.method is not None or not self.fields
+
+    def check(self) -> None:
+        """Refuse flags that contradict each other.
+
+        Raises:
+            InputError: what only a field could do of a method that has none; what only a method could do without one.
+        """
+        from napari_emsynth.methods import default, get
+
+        if self.aligns:
+            spec = get("align", self.method or default("align"))
+            if spec.answers != "displacement":
+                refuse_displacements(spec.name, [flag for flag, given in self._flags() if given])
+            return
+        names = [f"--{name.replace('_', '-')} {value}" for name, value in self.values.items()]
+        names += [f"--weights {self.weights}"] if self.weights is not None else []
+        names += [flag for flag, given in self._only_aligning() if given]
+        if names:
+            raise InputError(
+                f"{names[0]}: with --from-displacement nothing is aligned, unless --method says how"
+            )
+
+    def _flags(self) -> list[tuple[str, bool]]:
+        """Return the flags that need a displacement field, and whether they are given."""
+        return [
+            (f"--displacement {self.displacement}", self.displacement is not None),
+            (f"--from-displacement {' '.join(map(str, self.fields))}", bool(self.fields)),
+            (f"--apply-to {' '.join(self.labels)}", bool(self.labels)),
+            (f"--apply-to-image {' '.join(self.images)}", bool(self.images)),
+            (f"--max-displacement-nm {self.limit_nm}", self.limit_nm is not None),
+            *self._only_aligning(),
+        ]
+
+    def _only_aligning(self) -> list[tuple[str, bool]]:
+        return [
+            (f"--reference {self.reference}", self.reference is not None),
+            (f"--skip {self.skip}", self.skip is not None),
+            (f"--materials {self.materials}", self.materials is not None),
+        ]
+
+    def check_places(self, save: Save, outputs: list[Output] | None = None) -> None:
+        """Refuse outputs that must not be written, before any work.
+
+        Args:
+            save: whether they may be replaced or continued.
+            outputs: with what is written to them, where that is known.
+
+        Raises:
+            InputError: see :func:`napari_emsynth.methods.align.carry.check_export`.
+        """
+        from napari_emsynth.methods.align.carry import Output, check_export
+
+        along = [split(text) for text in (*self.labels, *self.images)]
+        inputs = [self.source, *self.fields, *(given for given, _ in along)]
+        inputs += [] if self.materials is None else [self.materials]
+        check_export(
+            outputs or [Output(path=self.out)],
+            self.displacement,
+            inputs=inputs,
+            overwrite=save.overwrite,
+            resume=save.resume,
+        )
+
+    def outputs(self, volume: Volume) -> list[Output]:
+        """Return what is written: what goes along first, then the aligned stack.
+
+        Raises:
+            InputError: a file that cannot be read, or of another shape than the stack.
+        """
+        from napari_emsynth.io import read
+        from napari_emsynth.methods.align.carry import Output, check_carried
+
+        found = []
+        for texts, how in ((self.labels, "nearest"), (self.images, "cubic")):
+            for path, out in map(split, texts):
+                along = streamed(read(path, volume.grid.voxel_nm))
+                check_carried(along, volume.shape, str(path))
+                found.append(Output(path=out, volume=along, interpolation=how))
+        return [*found, Output(path=self.out)]
+
+    def result(self, volume: Volume, runtime: Runtime) -> Result:
+        """Return the aligned stack, not drawn yet.
+
+        Raises:
+            InputError: fields or limits that do not fit the stack, or what the method refuses.
+        """
+        from napari_emsynth.io import read_synthetic
+        from napari_emsynth.methods.align.carry import marked, through, upon
+
+        earlier = self.earlier(volume, runtime)
+        if not self.aligns:
+            assert earlier is not None
+            moved = earlier if self.limit_nm is None else earlier.limited(self.limit_nm)
+            name, found = self._found()
+            result = through(volume, moved, name=name, found=found)
+        elif earlier is None:
+            result = self._aligned(volume, runtime)
+        else:
+            found_now = self._aligned(earlier.apply(volume, "cubic"), runtime, earlier)
+            result = upon(volume, earlier, found_now, self.limit_nm)
+        return result if result.displacement is None else marked(result, read_synthetic(self.source))
+
+    def earlier(self, volume: Volume, runtime: Runtime) -> Displacement | None:
+        """Return what the fields given do together, fitted to the stack; None without any.
+
+        Raises:
+            InputError: a file that is no field, or does not fit.
+        """
+        from napari_emsynth.fields.algebra import compose
+        from napari_emsynth.fields.fit import fitted
+        from napari_emsynth.io.field import read_field
+
+        both = None
+        for path in self.fields:
+            found = read_field(path)
+            field = fitted(found, volume)
+            if found.shape != field.shape:
+                sizes = ["{} x {} px".format(*shape[1:]) for shape in (found.shape, field.shape)]
+                runtime.note(f"{path.name} was found on sections of {sizes[0]} and is resized to {sizes[1]}")
+            both = field if both is None else compose(both, field)
+        return both
+
+    def _found(self) -> tuple[str, dict[str, Any] | None]:
+        """Return the names of the fields given, and the record of the only one."""
+        from napari_emsynth.io.field import read_field_record
+
+        names = ", then ".join(path.name for path in self.fields)
+        return names, read_field_record(self.fields[0]) if len(self.fields) == 1 else None
+
+    def _aligned(self, volume: Volume, runtime: Runtime, earlier: Displacement | None = None) -> Result:
+        """Align a stack, which ``earlier`` may have moved already."""
+        from napari_emsynth.io import read
+        from napari_emsynth.methods.align import align as task
+
+        count = volume.shape[0]
+        tissue = None if self.materials is None else streamed(read(self.materials))
+        if tissue is not None and earlier is not None:
+            tissue = earlier.apply(tissue, "nearest")
+        return task(
+            volume,
+            method=self.method,
+            weights=self.weights,
+            params=self.values,
+            max_displacement_nm=self.limit_nm,
+            reference=None
+            if self.reference is None
+            else parse_sections(self.reference, count, "--reference"),
+            skip=None if self.skip is None else skipped(self.skip, count),
+            materials=tissue,
+            runtime=runtime,
+        )
+
+    def write(
+        self, result: Result, outputs: list[Output], save: Save, cluster: Cluster, runtime: Runtime
+    ) -> None:
+        """Write everything.
+
+        Raises:
+            InputError: the disk is full, or another job writes there.
+        """
+        from napari_emsynth.io import write
+        from napari_emsynth.methods.align.carry import export
+
+        with cluster.placing() as place:
+            if result.displacement is None:
+                write(
+                    place(result),
+                    self.out,
+                    overwrite=save.overwrite,
+                    resume=save.resume,
+                    progress=runtime.progress,
+                )
+                return
+            export(
+                result,
+                outputs,
+                self.displacement,
+                overwrite=save.overwrite,
+                resume=save.resume,
+                place=place,
+                progress=runtime.progress,
+            )
+
+    def written(self) -> dict[str, Any]:
+        """Return what the JSON object says of the other outputs."""
+        along = [split(text) for text in (*self.labels, *self.images)]
+        return {
+            "displacement": None if self.displacement is None else str(self.displacement),
+            "applied_to": [{"in": str(given), "out": str(out)} for given, out in along],
+        }
+
+
+def split(text: str) -> tuple[Path, Path]:
+    """Return the two files that ``IN=OUT2`` names; a name may hold an equals sign where such a file exists.
+
+    Raises:
+        InputError: not two names.
+    """
+    cuts = [i for i, letter in enumerate(text) if letter == "=" and 0 < i < len(text) - 1]
+    if not cuts:
+        raise InputError(f"--apply-to {text!r} is not LABELS=OUT2: the file to move, and the file to write")
+    at = next((i for i in cuts if Path(text[:i]).exists()), cuts[0])
+    return Path(text[:at]), Path(text[at + 1 :])
+
+
+def skipped(text: str, count: int) -> list[int]:
+    """Return the sections that --skip lists.
+
+    Args:
+        text: a list of sections, or "none".
+        count: sections of the stack.
+
+    Raises:
+        InputError: not such a list, or a section outside the stack.
+    """
+    return [] if text.strip() == NOTHING else parse_sections(text, count, "--skip")
 
 
 def refuse_displacements(name: str, flags: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,16 +115,26 @@ class Cluster:
             raise InputError(f"workers = {self.workers} is below the limit of 1 worker")
 
     @contextmanager
-    def compute(self, result: Result) -> Iterator[Result]:
-        """Yield the result to be written: as it is, or computed by the cluster while it is read.
+    def placing(self) -> Iterator[Callable[[Result], Result]]:
+        """Yield what gives the result to be written: as it is, or computed by the cluster while it is read.
 
         Raises:
             InputError: no cluster at the address.
         """
         if self.workers is None and self.dask is None:
-            yield result
+            yield lambda result: result
             return
         from napari_emsynth.distributed import connect, on_cluster
 
         with connect(workers=self.workers, address=self.dask) as client:
-            yield on_cluster(result, client)
+            yield lambda result: on_cluster(result, client)
+
+    @contextmanager
+    def compute(self, result: Result) -> Iterator[Result]:
+        """Yield the result to be written, see :meth:`placing`.
+
+        Raises:
+            InputError: no cluster at the address.
+        """
+        with self.placing() as place:
+            yield place(result)

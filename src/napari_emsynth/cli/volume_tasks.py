@@ -110,8 +110,11 @@ def describe(summary: dict[str, Any]) -> str:
 def _moved(reports: list[dict[str, Any]] | None) -> list[str]:
     if not reports:
         return []
-    far, doubtful = max(reports, key=lambda r: r["max_px"]), min(reports, key=lambda r: r["confidence"])
+    far = max(reports, key=lambda r: r["max_px"])
     furthest = f"displacements of up to {far['max_px']:.2f} px (section {far['section']})"
+    if any("confidence" not in r for r in reports):  # moved by a field that was there already
+        return [furthest]
+    doubtful = min(reports, key=lambda r: r["confidence"])
     return [f"{furthest}; confidence {doubtful['confidence']:.2f} and more (section {doubtful['section']})"]
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
@@ -22,12 +22,16 @@ from napari_emsynth.io.place import check_place
 from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
 from napari_emsynth.volume import Volume
 
+if TYPE_CHECKING:
+    import numpy as np
+
 Format = Literal["tiff", "zarr", "mrc", "folder"]
 SUFFIXES: dict[str, Format] = {".tif": "tiff", ".tiff": "tiff", ".zarr": "zarr", ".mrc": "mrc"}
 WRITTEN: tuple[Format, ...] = ("tiff", "zarr")
 
 __all__ = [
     "SUFFIXES",
+    "check_holds",
     "check_output",
     "read",
     "read_provenance",
@@ -164,6 +168,18 @@ def check_output(
     if resume and kind != "zarr":
         raise InputError(f"cannot resume {path}: only .zarr outputs can be resumed")
     check_place(path, source, overwrite, folder=kind == "zarr")
+
+
+def check_holds(path: str | os.PathLike[str], dtype: np.dtype[Any]) -> None:
+    """Refuse a file whose format cannot hold voxels of a type, before any work.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if _kind(Path(path)) == "tiff":
+        from napari_emsynth.io.tiff import check_dtype
+
+        check_dtype(dtype)
 
 
 def _reader(kind: Format) -> Callable[[Path], Volume]:

@@ -103,7 +103,7 @@ class Content:
     def fingerprint(self, **layout: Any) -> str:
         """Return a hash of what the job makes and from what; ``layout`` is how it is stored."""
         identity = {
-            "record": _stable(self.provenance),
+            "record": stable(self.provenance),
             "parts": {name: str(self.dtype(name)) for name in self.parts},
             "grid": [self.volume.shape, self.volume.grid.voxel_nm, self.volume.grid.origin_nm],
             "file": file_identity(self.volume.metadata.get("path")),
@@ -165,10 +165,10 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(path.suffix).removesuffix(".ome")
 
 
-def _stable(value: Any) -> Any:
+def stable(value: Any) -> Any:
     """Return ``value`` without what may differ between two runs of the same job."""
     if isinstance(value, dict):
-        return {k: _stable(v) for k, v in value.items() if k not in VOLATILE}
+        return {k: stable(v) for k, v in value.items() if k not in VOLATILE}
     if isinstance(value, (list, tuple)):
-        return [_stable(v) for v in value]
+        return [stable(v) for v in value]
     return value

@@ -21,7 +21,7 @@ def check_place(path: Path, source: str | os.PathLike[str] | None, overwrite: bo
         InputError: a folder that is missing or read-only, OUT that is or overlaps IN, OUT that exists.
     """
     if source is not None:
-        _check_apart(path.resolve(), Path(source).resolve())
+        check_apart(path, Path(source))
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
@@ -32,8 +32,13 @@ def check_place(path: Path, source: str | os.PathLike[str] | None, overwrite: bo
         _check_replaceable(path, folder)
 
 
-def _check_apart(out: Path, source: Path) -> None:
-    """Refuse an output that is the input, inside it or around it."""
+def check_apart(out: Path, source: Path) -> None:
+    """Refuse an output that is the input, inside it or around it.
+
+    Raises:
+        InputError: they overlap.
+    """
+    out, source = out.resolve(), source.resolve()
     if out == source or (out.exists() and source.exists() and out.samefile(source)):
         raise InputError(f"output and input are the same file {out}; the input is never modified")
     if source in out.parents or out in source.parents:

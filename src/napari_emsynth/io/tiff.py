@@ -258,10 +258,7 @@ def write_tiff(content: Content, work: Work, progress: Progress, cancel: CancelT
         InputError: a voxel type that OME-TIFF cannot hold, or no room on the disk.
         Cancelled: asked for between slabs.
     """
-    if content.volume.dtype.name not in OME_DTYPES:
-        raise InputError(
-            f"voxels of type {content.volume.dtype} do not fit OME-TIFF; write .ome.zarr instead"
-        )
+    check_dtype(content.volume.dtype)
     work.clear()
     check_room(work.target, math.prod(content.volume.shape) * content.volume.dtype.itemsize)
     size = math.prod(content.volume.shape) * content.voxel_bytes
@@ -282,6 +279,16 @@ def write_tiff(content: Content, work: Work, progress: Progress, cancel: CancelT
     finally:
         for spool in spools.values():
             spool.close()
+
+
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """Refuse voxels that OME-TIFF cannot hold.
+
+    Raises:
+        InputError: 64-bit integers, booleans, half floats.
+    """
+    if dtype.name not in OME_DTYPES:
+        raise InputError(f"voxels of type {dtype} do not fit OME-TIFF; write .ome.zarr instead")
 
 
 def _sections(

@@ -1,18 +1,21 @@
 """Small methods that stand for networks: what laws, commands and docks are tried on.
 
-They are registered as another package's would be: by an entry point that names :data:`DOUBLER` or what
-:func:`redrawing` returns. All redraw acquired voxels.
+They are registered as another package's would be: by an entry point that names :data:`DOUBLER`, :data:`SHIFTER` or
+what :func:`redrawing` returns. All but the shifter redraw acquired voxels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.ndimage import uniform_filter
+from skimage.registration import phase_cross_correlation
 
+from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
+from napari_emsynth.methods.align.params import FieldParams
 from napari_emsynth.params import Params, param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
@@ -71,6 +74,37 @@ def redrawing(fn: Callable[[Float], Float] = smooth, halo: Halo = (1, 0, 0)) -> 
         build=build,
         keeps_acquired=False,
     )
+
+
+class Shifter:
+    """A registrar that answers a shift of the whole section, to a tenth of a pixel."""
+
+    how: Literal["pairs", "chain"] = "pairs"
+
+    def __call__(
+        self,
+        moving: Float,
+        fixed: Sequence[Neighbour],
+        known: Mask | None,  # noqa: ARG002 - the common signature
+        runtime: Runtime,
+    ) -> PairField:
+        """Correlate the section with its nearest neighbour."""
+        runtime.cancel.check()
+        by, _, _ = phase_cross_correlation(fixed[0].image, moving, upsample_factor=10)
+        shift = -np.asarray(by, np.float32)
+        displacement = np.broadcast_to(shift[:, None, None], (2, 2, 2))
+        return PairField(np.ascontiguousarray(displacement), np.ones((2, 2), np.float32))
+
+
+SHIFTER = MethodSpec(
+    task="align",
+    id="stand-in-shifter",
+    title="Stand-in",
+    summary="Stands for a method that answers with displacements.",
+    params=FieldParams,
+    build=lambda params, runtime, weights: Shifter(),  # noqa: ARG005 - the common signature
+    answers="displacement",
+)
 
 
 class Doubler:
