@@ -7,7 +7,8 @@ never sees a known displacement (:mod:`.li2017_loss`). The paper's two forms, an
     u = u_theta*(f, m)           theta*: trained on many pairs; nothing is optimised any more      (1)
     u = u_theta(f, m),           theta = argmin L(f, m, u_theta) from an untrained network         (2)
                                  the same, from theta*                                             (3)
-    c = max(0, <NCC>) M          confidence: (1) of the loss, its mean over a node's cell          (4)
+    r = G * (M NCC) / G * M      the local NCC of the loss, its mean in a wide Gaussian window     (4)
+    c = M clip((r - 0.1) / 0.4, 0, 1)       confidence: chance gives 0, half of full likeness 1    (5)
 
 Once something was optimised, the answer is the field of the lowest full-size loss ``lambda R - S``: that of (2) or (3),
 of (1), or zero.
@@ -22,6 +23,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
 from napari_emsynth.methods.align.li2017_loss import LossConfig
@@ -34,6 +36,9 @@ from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
+
+# (4), (5): deviation of the window; local correlations by chance and beyond doubt. All [O].
+TRUST_PX, CHANCE, ALIKE = 12.0, 0.1, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +92,7 @@ class Li2017:
         best = self._chosen(tried)
         notes = {f"similarity_{name}": judged.similarity for name, judged in tried.items()}
         notes |= {f"loss_{name}": judged.loss for name, judged in tried.items()}
-        trust = np.maximum(best.ncc, 0) * best.counts  # (4)
-        return PairField(at_nodes(best.field, nodes), at_nodes(trust[None], nodes)[0], notes)
+        return PairField(at_nodes(best.field, nodes), at_nodes(trust(best)[None], nodes)[0], notes)
 
     def _fields(self, seen: Float, runtime: Runtime) -> dict[str, Float]:
         """Return the fields [2, y, x] px that there are of a pair [4, y, x] (fixed, moving, known of each)."""
@@ -117,6 +121,15 @@ class Li2017:
 
 def _mask(known: Mask | None, shape: tuple[int, ...]) -> Float:
     return np.ones(shape, np.float32) if known is None else known.astype(np.float32)
+
+
+def trust(judged: Judged) -> Float:
+    """Return the confidence (5), [y, x] 0 to 1, of a field that was held against its pair."""
+    # The mean of signed values first: strangers agree in one small window and disagree in the next.
+    seen = gaussian_filter(judged.counts, TRUST_PX)
+    alike = gaussian_filter(judged.counts * judged.ncc, TRUST_PX) / np.maximum(seen, 1e-3)  # (4)
+    likely = np.clip((alike - CHANCE) / (ALIKE - CHANCE), 0, 1)
+    return np.asarray(judged.counts * likely, np.float32)  # (5)
 
 
 def at_nodes(image: Float, nodes: tuple[int, ...]) -> Float:
