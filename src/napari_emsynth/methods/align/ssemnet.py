@@ -11,9 +11,9 @@ ways from the map to pixels, and :mod:`.ssemnet_recipe` the training. Ours: desc
 as far apart in their pixels; a rate that falls to zero along half a cosine; tiles, whose gradients add up to that of
 the whole; and the confidence ::
 
-    c = 1 - <|f_i - f_0|^2> / (<|f_i - m|^2> + <|f_0 - m|^2>),  cut to 0 .. 1                         (3)
+    c = 1 - <|f_i - f_0|^2> / (var f_i + var f_0),  cut to 0 .. 1                                     (3)
 
-around a node, with m the features' mean: 1 where they agree, 0 where they have nothing to do with each other.
+in a window around a place: 1 where the features agree, 0 where they have nothing to do with each other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from napari_emsynth.methods.align import ssemnet_energy as energy
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
-from napari_emsynth.methods.align.ssemnet_descent import Scale, SsemnetParams, Target, features_of
+from napari_emsynth.methods.align.ssemnet_descent import Scale, SsemnetParams, Target, features_of, halo_of
 from napari_emsynth.methods.align.ssemnet_grid import Grid, Interpolation, resampled
 from napari_emsynth.methods.align.ssemnet_recipe import Recipe
 from napari_emsynth.models.ssemnet import Autoencoder, Config
@@ -41,8 +41,9 @@ from napari_emsynth.weights import store
 TILE = 1024
 # Sections are not binned below this edge in px: a few features are no landmark.
 SMALLEST_EDGE = 64
-# (3) is 0 where features vary less than this share of what they do in the whole section.
-STRUCTURE = 0.02
+# (3) is taken over squares of so many features, and is 0 where features vary less than this share of what they do in
+# the whole section.
+WINDOW, STRUCTURE = 7, 0.02
 
 
 class Ssemnet:
@@ -65,7 +66,7 @@ class Ssemnet:
             scale = self._scale(moving, fixed, known, binning, runtime.tile or TILE, device)
             v = resampled(v, scale.grid.nodes)
             v = scale.descend(v, self.params, runtime)
-        trust, notes = agreement(scale, v, shape)
+        trust, notes = assessed(scale, v, shape)
         return PairField(v.cpu().numpy(), trust.cpu().numpy(), notes)
 
     def _binnings(self, shape: tuple[int, int]) -> list[int]:
@@ -96,7 +97,11 @@ class Ssemnet:
             mask = energy.of_features(there, features.shape[1:])
             targets.append(Target(features, mask, neighbour.weight))
         shape = (moving.shape[0], moving.shape[1])
-        rows, columns = (np.arange(n, dtype=np.float64) * binning + (binning - 1) / 2 for n in section.shape)
+        halo = halo_of(self.network)
+        rows, columns = (
+            (np.arange(-halo, n + halo, dtype=np.float64) * binning + (binning - 1) / 2)
+            for n in section.shape
+        )
         kind = cast("Interpolation", self.params.interpolation)
         grid = Grid.of(kind, self._nodes(shape, binning), shape, (rows, columns), device)
         return Scale(self.network, binning, section, tissue, targets, grid, tile)
@@ -121,22 +126,49 @@ def binned(
     return F.avg_pool2d(image[None], by)[0], -F.max_pool2d(-tissue_there[None], by)[0]
 
 
-def agreement(scale: Scale, v: Tensor, shape: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
-    """Return the confidence (3) around every node, [y', x'], and what is left of the difference in all.
+def confidence(fixed: Tensor, moved: Tensor, known: Tensor) -> Tensor:
+    """Return (3) around every feature, [y', x'] 0 to 1; 0 where one of the two shows nothing.
+
+    Args:
+        fixed: [c, y', x'] features of a neighbour.
+        moved: [c, y', x'] features of the pulled section.
+        known: [y', x'] 0 to 1, of both.
+    """
+
+    def around(values: Tensor) -> Tensor:
+        return F.avg_pool2d(values, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+
+    count = around(known[None]).clamp_min(1e-6)
+    left = around((known * (fixed - moved).square()).mean(dim=0, keepdim=True)) / count
+    varied = [
+        (around(known * f.square()) / count - (around(known * f) / count).square()).mean(dim=0, keepdim=True)
+        for f in (fixed, moved)
+    ]
+    agreed = (1 - left / (varied[0] + varied[1]).clamp_min(1e-12)).clamp(0, 1)  # (3)
+    least = STRUCTURE * float(fixed.flatten(1).var(dim=1, correction=0).mean())
+    return torch.where(torch.minimum(*varied) > least, agreed, 0.0)[0]
+
+
+def assessed(scale: Scale, v: Tensor, shape: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
+    """Return the confidence around every node, [y', x'], and what is left of the difference to the nearest section.
 
     Args:
         scale: the section in full size.
         v: [2, y', x'] px.
-        shape: (y, x) px of the section.
+        shape: (y, x) px of the section; what fills it up does not count.
     """
-    left, varied, seen = scale.agreement(v)
+    moved, mask = scale.seen(v)
     rows, columns = (-(-n // scale.multiple) for n in shape)
-    maps = torch.stack((left, varied, seen))[:, :rows, :columns]
-    left, varied, seen = F.adaptive_avg_pool2d(maps, scale.grid.nodes)
-    flat = varied < STRUCTURE * 2 * scale.unit * seen
-    trust = (1 - left / varied.clamp_min(1e-12)).clamp(0, 1)  # (3)
-    notes = {"difference": float(maps[0].sum() / maps[1].sum().clamp_min(1e-12))}
-    return torch.where(flat | (seen == 0), 0.0, trust * seen), notes
+    total = sum(t.weight for t in scale.targets)
+    trust = sum(
+        t.weight / total * mask * t.known * confidence(t.features, moved, mask * t.known)
+        for t in scale.targets
+    )
+    nearest = scale.targets[0]
+    known = mask * nearest.known
+    left = (known * energy.difference(nearest.features, moved)).sum() / known.sum().clamp_min(1e-6)
+    at_nodes = F.adaptive_avg_pool2d(torch.as_tensor(trust)[None, :rows, :columns], scale.grid.nodes)[0]
+    return at_nodes, {"difference": float(left) / scale.unit}
 
 
 def build(params: Any, runtime: Runtime, weights: str | None) -> Ssemnet:  # noqa: ARG001 - the common signature

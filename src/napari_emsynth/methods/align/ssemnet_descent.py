@@ -2,7 +2,8 @@
 
 The map ``v`` [2, y', x'] is in px of the full-size section at every scale; a section binned by b is pulled by
 ``u / b``. Large sections are gone through tile by tile; with a halo as wide as the encoder sees, features, energy and
-gradient are those of the whole.
+gradient are those of the whole. The halo goes on beyond the section's faces, where the edge is repeated: the encoder's
+own zeros would look like a frame that stays where it is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_emsynth.methods.align import ssemnet_energy as energy
@@ -22,6 +24,8 @@ from napari_emsynth.params import param
 from napari_emsynth.spec import Runtime
 
 Window = tuple[slice, slice]
+# Adam makes steps of slopes however small; a node whose share of E changes by less than this a px nearly rests.
+LEAST_SLOPE = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ class Scale:
         moving: [y, x] the section, multiples of the network's px.
         known: [y, x] 1 where it is tissue.
         targets: its neighbours, the nearest first.
-        grid: from nodes to the section's pixels.
+        grid: from nodes to the section's pixels, :func:`halo_of` px beyond its faces too.
         tile: edge of a tile's core in px.
     """
 
@@ -86,7 +90,7 @@ class Scale:
         self.moving, self.known, self.targets, self.grid = moving, known, targets, grid
         self.halo = halo_of(network)
         self.tiles = tiles(moving.shape, tile, self.multiple)
-        varied = targets[0].features.flatten(1).var(dim=1).mean()
+        varied = targets[0].features.flatten(1).var(dim=1, correction=0).mean()
         self.unit = float(varied) or 1.0
         self.total = sum(t.weight for t in targets) * targets[0].known.numel()
 
@@ -98,12 +102,23 @@ class Scale:
 
     def moved(self, v: Tensor, tile: Window) -> tuple[Tensor, Tensor]:
         """Return f(T_v(I_0)) [c, y', x'] and M [y', x'] of one tile's core."""
-        wide = [widened(s, self.halo, n) for s, n in zip(tile, self.moving.shape, strict=True)]
-        at = energy.pixels(wide[0], wide[1], v) + self.grid(v, *wide) / self.binning
+        y, x = (slice(s.start - self.halo, s.stop + self.halo) for s in tile)
+        u = self.grid(v, *(slice(s.start + self.halo, s.stop + self.halo) for s in (y, x)))
+        at = energy.pixels(y, x, v) + u / self.binning
+        rim = self.halo // self.multiple
         features = self.encoder(energy.pulled(self.moving, at)[None, None])[0]
-        mask = energy.of_features(energy.not_empty(self.known, at), features.shape[1:])
-        y, x = (coarse(s, self.multiple, w.start) for s, w in zip(tile, wide, strict=True))
-        return features[:, y, x], mask[y, x]
+        return features[:, rim:-rim, rim:-rim], self.mask(at, tile)
+
+    def mask(self, at: Tensor, tile: Window) -> Tensor:
+        """Return M [y', x'] of one tile's core, from positions [2, h, w] px of it and its halo."""
+        inside = [
+            slice(max(0, self.halo - s.start), self.halo - s.start + min(n, s.stop + self.halo))
+            for s, n in zip(tile, self.moving.shape, strict=True)
+        ]
+        mask = energy.not_empty(self.known, at[:, inside[0], inside[1]])
+        mask = energy.of_features(mask, [n // self.multiple for n in mask.shape])
+        y, x = (coarse(s, self.multiple, max(0, s.start - self.halo)) for s in tile)
+        return mask[y, x]
 
     def errors(self, v: Tensor, tile: Window) -> tuple[list[Tensor], list[Tensor]]:
         """Return the features' difference to each neighbour, in units of their variance, and M, in one tile."""
@@ -134,7 +149,7 @@ class Scale:
             Cancelled: between iterations.
         """
         v = v.clone().requires_grad_()
-        adam = torch.optim.Adam([v])
+        adam = torch.optim.Adam([v], eps=LEAST_SLOPE / v[0].numel())
         for k in range(params.iterations):
             runtime.cancel.check()
             falling = 0.5 * (1 + math.cos(math.pi * k / params.iterations))
@@ -153,37 +168,27 @@ class Scale:
         masks = [m * energy.kept(e, h) for e, m, h in zip(errors, masks, highest, strict=True)]
         return energy.data_sum(errors, masks, [t.weight for t in self.targets]) / self.total
 
-    def agreement(self, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what is left of the features' difference, what two unrelated sections would have, and M.
-
-        Each is [y', x'], the neighbours' mean by weight; the first two count only what is not empty.
-        """
-        left, varied, seen = (torch.zeros_like(self.targets[0].known) for _ in range(3))
-        whole = sum(t.weight for t in self.targets)
-        mean = self.targets[0].features.mean(dim=(1, 2))[:, None, None]
+    def seen(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f(T_v(I_0)) [c, y', x'] and M [y', x'] of the whole section."""
+        features, mask = torch.empty_like(self.targets[0].features), torch.empty_like(self.targets[0].known)
         for tile in self.tiles:
             y, x = (coarse(s, self.multiple) for s in tile)
             with torch.no_grad():
-                moved, mask = self.moved(v, tile)
-            for target in self.targets:
-                features, known = target.features[:, y, x], mask * target.known[y, x] * target.weight / whole
-                left[y, x] += known * energy.difference(features, moved)
-                varied[y, x] += known * (energy.difference(features, mean) + energy.difference(moved, mean))
-                seen[y, x] += known
-        return left, varied, seen
+                features[:, y, x], mask[y, x] = self.moved(v, tile)
+        return features, mask
 
 
 def features_of(network: Autoencoder, section: Tensor, tile: int) -> Tensor:
     """Return f of a whole section [y, x], tile by tile: [c, y', x']."""
     multiple, halo = network.config.multiple, halo_of(network)
-    size = [n // multiple for n in section.shape]
-    out = section.new_empty((network.config.widths[-1], *size))
-    for window in tiles(section.shape, tile, multiple):
-        wide = [widened(s, halo, n) for s, n in zip(window, section.shape, strict=True)]
+    rim = halo // multiple
+    out = section.new_empty((network.config.widths[-1], *(n // multiple for n in section.shape)))
+    wide = F.pad(section[None, None], (halo,) * 4, mode="replicate")
+    for y, x in tiles(section.shape, tile, multiple):
+        part = wide[..., y.start : y.stop + 2 * halo, x.start : x.stop + 2 * halo]
         with torch.no_grad():
-            features = network.encoder(section[wide[0], wide[1]][None, None])[0]
-        y, x = (coarse(s, multiple, w.start) for s, w in zip(window, wide, strict=True))
-        out[:, coarse(window[0], multiple), coarse(window[1], multiple)] = features[:, y, x]
+            features = network.encoder(part)[0, :, rim:-rim, rim:-rim]
+        out[:, coarse(y, multiple), coarse(x, multiple)] = features
     return out
 
 
@@ -196,11 +201,6 @@ def halo_of(network: Autoencoder) -> int:
 def coarse(window: slice, multiple: int, start: int = 0) -> slice:
     """Return the features of a window of pixels, counted from the feature at pixel ``start``."""
     return slice((window.start - start) // multiple, (window.stop - start) // multiple)
-
-
-def widened(core: slice, by: int, length: int) -> slice:
-    """Return a slice that reaches so much further on both sides, within an axis."""
-    return slice(max(0, core.start - by), min(length, core.stop + by))
 
 
 def tiles(shape: Sequence[int], edge: int, multiple: int) -> list[Window]:
