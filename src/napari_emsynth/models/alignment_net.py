@@ -18,8 +18,9 @@ neighbouring sections under known smooth distortions, it learns to look past neu
 log scale says how far off it expects to be.
 
 Conventions: sections are [b, 1, y, x] normalised, y and x multiples of :attr:`Config.multiple`; fields are
-[b, 2, y / 4, x / 4] (dy, dx) px of the full-size section, pull convention: ``moving(p + u(p)) ~ fixed(p)``. Law: an
-untrained network answers with the zero field.
+[b, 2, y / 4, x / 4] (dy, dx) px of the full-size section, pull convention: ``moving(p + u(p)) ~ fixed(p)``. Law: of
+a section
+and itself an untrained network makes no more than a fraction of a node.
 
 Source: the coarse-to-fine correlation of Sun, Yang, Liu and Kautz 2018, "PWC-Net"; what it is taught is ours.
 """
@@ -27,6 +28,7 @@ Source: the coarse-to-fine correlation of Sun, Yang, Liu and Kautz 2018, "PWC-Ne
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -110,35 +112,50 @@ def conv(c_in: int, c_out: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, padding_mode="replicate")
 
 
+class Contrast(nn.Module):
+    """Takes away what all places have in common, so that what tells them apart is not drowned by it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+        self.offset = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[b, c, y, x] -> the same, of unit length at every node."""
+        return F.normalize(x * self.gain.view(1, -1, 1, 1) + self.offset.view(1, -1, 1, 1), dim=1)
+
+
 class Encoder(nn.Module):
     """Features of one section, from 1/4 of its size on."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.stem = conv(1, config.stem, stride=2)
-        sizes = (config.stem, *config.widths)
         self.levels = nn.ModuleList(
             nn.Sequential(conv(a, b, stride=2), nn.LeakyReLU(SLOPE), conv(b, b), nn.LeakyReLU(SLOPE))
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            for a, b in pairwise((config.stem, *config.widths))
         )
+        self.contrasts = nn.ModuleList(Contrast(width) for width in config.widths)
 
     def forward(self, section: Tensor) -> list[Tensor]:
-        """[b, 1, y, x] -> [b, w_k, y / 2^(k + 2), x / 2^(k + 2)], finest first."""
+        """[b, 1, y, x] -> [b, w_k, y / 2^(k + 2), x / 2^(k + 2)] of unit length at every node, finest first."""
         x = F.leaky_relu(self.stem(section), SLOPE)  # [b, stem, y/2, x/2]
         found = []
-        for level in self.levels:
+        for level, contrast in zip(self.levels, self.contrasts, strict=True):
             x = level(x)
-            found.append(x)
+            found.append(contrast(x))
         return found
 
-
-def standardised(features: Tensor) -> Tensor:
-    """Give every feature map [b, c, y, x] zero mean and unit deviation, then every node unit length.
-
-    Without it the maps' common brightness drowns what tells one place from another.
-    """
-    deviation, mean = torch.std_mean(features, dim=(2, 3), keepdim=True)
-    return F.normalize((features - mean) / (deviation + 1e-3), dim=1)
+    @torch.no_grad()
+    def calibrate(self, sections: Tensor) -> None:
+        """Set the contrasts so that the features of these sections [b, 1, y, x] are standardised; before training."""
+        x = F.leaky_relu(self.stem(sections), SLOPE)
+        for level, contrast in zip(self.levels, self.contrasts, strict=True):
+            x = level(x)
+            deviation, mean = torch.std_mean(x, dim=(0, 2, 3))
+            assert isinstance(contrast, Contrast)
+            contrast.gain.copy_(1 / deviation.clamp_min(1e-3))
+            contrast.offset.copy_(-mean * contrast.gain)
 
 
 def correlate(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
@@ -152,11 +169,12 @@ def correlate(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
     Returns:
         [b, (2 reach + 1)^2, y, x], -1 to 1, shifts in row order; what lies outside counts as 0.
     """
-    a, b = fixed, moving
     h, w = fixed.shape[-2:]
-    b = F.pad(b, (reach,) * 4)
+    wide = F.pad(moving, (reach,) * 4)
     shifts = range(2 * reach + 1)
-    return torch.stack([(a * b[..., i : i + h, j : j + w]).sum(1) for i in shifts for j in shifts], dim=1)
+    return torch.stack(
+        [(fixed * wide[..., i : i + h, j : j + w]).sum(1) for i in shifts for j in shifts], dim=1
+    )
 
 
 def centre(correlations: Tensor, sharpness: Tensor, reach: int) -> Tensor:
@@ -205,15 +223,11 @@ class AlignmentNet(nn.Module):
     def forward(self, moving: Tensor, fixed: Tensor) -> Answer:
         """Register ``moving`` onto ``fixed``, both [b, 1, y, x] normalised."""
         b = moving.shape[0]
-        features = self.features(torch.cat((moving, fixed)))
+        features = self.encoder(torch.cat((moving, fixed)))
         return self.match([f[:b] for f in features], [f[b:] for f in features])
 
-    def features(self, sections: Tensor) -> list[Tensor]:
-        """Return the features of sections [b, 1, y, x] that :meth:`match` compares, finest first."""
-        return [standardised(f) for f in self.encoder(sections)]
-
     def match(self, moving: list[Tensor], fixed: list[Tensor]) -> Answer:
-        """Register by :meth:`features`: a section's features serve all its pairs."""
+        """Register by features of :class:`Encoder`: a section's features serve all its pairs."""
         coarsest = fixed[-1]
         b, _, h, w = coarsest.shape
         state = coarsest.new_zeros(b, self.config.state, h, w)

@@ -93,4 +93,4 @@ class Alignment:
 
 
 def _known(value: float) -> float | None:
-    return round(value, 4) if value == value else None  # noqa: PLR0124 - NaN is not equal to itself
+    return round(value, 4) if value == value else None

@@ -1,0 +1,141 @@
+"""Our own default: displacement fields by a network that tells distortion from structure, and a solver for the stack.
+
+The network (:mod:`napari_emsynth.models.alignment_net`) answers a pair of sections with a field ``u`` and the length
+``b`` of the error it expects; :mod:`.emsynth_recipe` says how it learned that. Its answer is trusted by ::
+
+    c = 1 / (1 + (b / B)^2),   B = 1 px                                                               (1)
+
+where both sections are tissue, and abstains elsewhere. Three neighbours are asked about every section; the stack
+solver (:mod:`.solve`) lets them vote, keeps the slow true drift of structures, and gives every section its field; a
+second pass measures what is left between the sections that were pulled so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_emsynth.fields.resample import Window, pulled
+from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
+from napari_emsynth.methods.align.emsynth_recipe import Hybrid, Warps
+from napari_emsynth.methods.align.params import FieldParams
+from napari_emsynth.models.alignment_net import AlignmentNet, Config
+from napari_emsynth.params import param
+from napari_emsynth.spec import MethodSpec, Runtime
+from napari_emsynth.tiling.run import run
+from napari_emsynth.volume import Float
+from napari_emsynth.weights import store
+
+# (1): errors of this length halve the trust, px.
+HALF_TRUST_PX = 1.0
+# Tiles of large sections, and what they see of each other: the coarsest level looks this far.
+TILE, HALO = 1536, 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmsynthParams(FieldParams):
+    """Parameters of our aligner."""
+
+    passes: int = param(
+        2, "How often what is left between pulled sections is measured again.", low=1, high=4, advanced=True
+    )
+
+
+class Emsynth:
+    """The built method."""
+
+    how: Literal["pairs"] = "pairs"
+
+    def __init__(self, network: AlignmentNet, params: EmsynthParams) -> None:
+        self.network, self.params = network.eval(), params
+
+    def __call__(
+        self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
+    ) -> PairField:
+        """Register a section [y, x] onto one neighbour."""
+        (neighbour,) = fixed
+        runtime.cancel.check()
+        found = run(
+            Dense(self.network),
+            np.stack((moving, neighbour.image)),
+            halo=HALO,
+            tile=TILE,
+            multiple=self.network.config.multiple,
+            out_channels=3,
+            runtime=runtime,
+        )
+        displacement, trust = found[:2], 1 / (1 + (np.exp(found[2]) / HALF_TRUST_PX) ** 2)  # (1)
+        if neighbour.known is not None:
+            trust = trust * neighbour.known
+        if known is not None:
+            trust = trust * _pulled(known.astype(np.float32), displacement)
+        nodes = [-(-n // self.params.step_px) for n in moving.shape]
+        return at_nodes(displacement, trust, nodes)
+
+
+class Dense(nn.Module):
+    """The network with an answer to every pixel: [b, 2, y, x] (moving, fixed) -> [b, 3, y, x] (dy, dx, log b)."""
+
+    def __init__(self, network: AlignmentNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pair: Tensor) -> Tensor:
+        """Register, and spread the nodes' answers over the pixels."""
+        answer = self.network(pair[:, :1], pair[:, 1:])
+        both = torch.cat((answer.displacement, answer.log_scale), dim=1)
+        return F.interpolate(both, size=pair.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def at_nodes(displacement: Float, trust: Float, nodes: Sequence[int]) -> PairField:
+    """Return an answer on cell-centred nodes: the mean over their cells, every pixel as far as it is trusted.
+
+    Args:
+        displacement: [2, y, x] px.
+        trust: [y, x] 0 to 1.
+        nodes: along y and x.
+    """
+    c = torch.from_numpy(np.asarray(trust, np.float32))[None, None]
+    u = torch.from_numpy(displacement)[None]
+    weight = c + 1e-3
+    size = tuple(nodes)
+    mean = F.interpolate(u * weight, size=size, mode="area") / F.interpolate(weight, size=size, mode="area")
+    return PairField(mean[0].numpy(), F.interpolate(c, size=size, mode="area")[0, 0].numpy())
+
+
+def _pulled(image: Float, u: Float) -> Float:
+    values, outside = pulled(Window(image, 0, 0, (image.shape[0], image.shape[1])), u, (0, 0), "linear")
+    return np.where(outside, np.float32(0), values)
+
+
+def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noqa: ARG001 - the common signature
+    """Load weights and return the method.
+
+    Raises:
+        InputError: weights that are missing, damaged or of another architecture.
+    """
+    network, _ = store.restored(
+        SPEC.name, weights or SPEC.weights[0], lambda config: AlignmentNet(Config.from_json(config))
+    )
+    return Emsynth(network, params)
+
+
+SPEC = MethodSpec(
+    task="align",
+    id="emsynth",
+    title="EMSynth",
+    summary="Smooth displacements by a network that tells distortion from structure, voted on by several neighbours; "
+    "keeps the slow true drift, says where it is not sure, and draws no voxel.",
+    params=EmsynthParams,
+    build=build,
+    weights=("hybrid",),
+    keeps_acquired=False,
+    answers="displacement",
+    recipes={"hybrid": Hybrid, "warps": Warps},
+)
