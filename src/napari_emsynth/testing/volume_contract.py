@@ -26,13 +26,16 @@ import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.methods.align import align
+from napari_emsynth.methods.align.aligner import Neighbour
 from napari_emsynth.methods.align.job import Job as AlignJob
+from napari_emsynth.methods.align.straighten import drawing
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample import upsample
 from napari_emsynth.methods.upsample.job import Job as UpsampleJob
 from napari_emsynth.methods.upsample.lattice import Lattice, Sampling
 from napari_emsynth.metrics import psnr
 from napari_emsynth.spec import CancelToken, Result, Runtime
+from napari_emsynth.testing.field_laws import FieldLaws
 from napari_emsynth.testing.phantoms import Phantom, with_unknown
 from napari_emsynth.testing.spec_laws import SpecLaws, close
 from napari_emsynth.volume import Array, Volume
@@ -91,6 +94,10 @@ class VolumeContract(SpecLaws):
     def asked(self, runtime: Runtime) -> Any:
         """Call the built method itself."""
         raise NotImplementedError
+
+    def treated(self, result: Result) -> list[int]:
+        """Return the sections that the record must list: those with a voxel that was made up."""
+        return [int(z) for z in np.flatnonzero(result.synthetic.data.any(axis=(1, 2)))]
 
     def request(self, volume: Volume, runtime: Runtime | None = None) -> Request:
         """Return the request that the task would make."""
@@ -183,8 +190,7 @@ class VolumeContract(SpecLaws):
         assert (record["task"], record["method"]) == (self.task, self.id)
         assert self.spec.params.from_json(record["params"]) == self.spec.params()
         assert (record["weights"] is None) == (not self.spec.weights)
-        made = [int(z) for z in np.flatnonzero(result.synthetic.data.any(axis=(1, 2)))]
-        assert [entry["section"] for entry in record["sections"]] == made
+        assert [entry["section"] for entry in record["sections"]] == self.treated(result)
         assert {"beats_floors", "n"} <= record["selfcheck"].keys()
 
     def test_a_result_that_is_all_made_up_says_so(self) -> None:
@@ -309,10 +315,11 @@ class UpsampleContract(VolumeContract):
             self.run(_stack(shape=(1, 8, 8)))
 
 
-class AlignContract(VolumeContract):
+class AlignContract(FieldLaws, VolumeContract):
     """Inherit, name the method, and every law of alignment is tested.
 
-    A stack upside down need not give the result upside down: declare ``symmetric = True`` where it must.
+    Which laws those are is said by the method's :attr:`napari_emsynth.spec.MethodSpec.answers`. A stack upside down
+    need not give the result upside down: declare ``symmetric = True`` where it must.
     """
 
     symmetric: ClassVar[bool] = False
@@ -324,22 +331,38 @@ class AlignContract(VolumeContract):
 
     def job(self, volume: Volume) -> Any:
         """Return what draws any box of the aligned volume."""
-        return AlignJob.of(self.request(volume))
+        return drawing(self.request(volume)) if self.moves else AlignJob.of(self.request(volume))
 
     def asked(self, runtime: Runtime) -> Any:
-        """Ask the built method to align a block."""
+        """Ask the built method to align a block, or one section with another."""
         block = np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32)
-        return self.request(_stack(), runtime).built()(block, runtime)
+        method = self.request(_stack(), runtime).built()
+        if self.moves:
+            section, neighbour = np.random.default_rng(0).normal(size=(2, 64, 64)).astype(np.float32)
+            return method(section, [Neighbour(neighbour)], None, runtime)
+        return method(block, runtime)
+
+    def treated(self, result: Result) -> list[int]:
+        """Return the sections that the record must list."""
+        return list(range(result.volume.shape[0])) if self.moves else super().treated(result)
+
+    def test_unknown_voxels_stay_unknown_and_do_not_spread(self) -> None:
+        if not self.moves:
+            super().test_unknown_voxels_stay_unknown_and_do_not_spread()
 
     def test_the_grid_stays_and_every_voxel_is_marked(self) -> None:
         volume = _stack()
         result = self.run(volume)
         assert result.volume.grid == result.synthetic.grid == volume.grid
         assert result.synthetic.data.dtype == np.uint8
-        assert (result.synthetic.data == 1).all()
-        assert {entry["treatment"] for entry in result.provenance["sections"]} == {"redrawn"}
+        if not self.moves:
+            assert (result.synthetic.data == 1).all()
+            assert {entry["treatment"] for entry in result.provenance["sections"]} == {"redrawn"}
 
     def test_a_known_jitter_becomes_smaller(self) -> None:
+        if self.moves:
+            # Held against the displacements themselves: voxels also say where the whole stack went.
+            return
         phantom = Phantom(shape=(9, 48, 48), jitter=1.0, noise=2.0)
         truth = replace(phantom, jitter=0.0).volume().data[2:7]
         before = phantom.volume()
@@ -347,5 +370,20 @@ class AlignContract(VolumeContract):
         assert psnr(after, truth) > psnr(before.data[2:7], truth) + self.gain_db
 
     def test_too_few_sections_are_refused(self) -> None:
-        with pytest.raises(InputError, match="limit is 3 sections"):
-            self.run(_stack(shape=(2, 8, 8)))
+        least = 2 if self.moves else 3
+        with pytest.raises(InputError, match=f"limit is {least} sections"):
+            self.run(_stack(shape=(least - 1, 8, 8)))
+
+    def test_what_only_displacements_can_keep_is_refused_in_one_line(self) -> None:
+        if self.moves:
+            return
+        given: list[dict[str, Any]] = [
+            {"max_displacement_nm": 50.0},
+            {"reference": 1},
+            {"skip": []},
+            {"materials": np.zeros(SHAPE, np.uint8)},
+        ]
+        for options in given:
+            with pytest.raises(InputError, match="redraws every voxel") as caught:
+                self.run(_stack(), **options)
+            assert "\n" not in str(caught.value)

@@ -17,6 +17,13 @@ from napari_emsynth.methods.align.optical_flow import (
 from napari_emsynth.methods.flow import enlarged, flow, pull, shrunk
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.testing.phantoms import Phantom
+from napari_emsynth.testing.volume_contract import AlignContract
+
+
+class Test(AlignContract):
+    task = "align"
+    id = "optical-flow"
+
 
 PHANTOM = Phantom(shape=(3, 96, 112), noise=2.0, dtype="float32")
 FINE = OpticalFlowParams(shrink=1, step_px=8)
