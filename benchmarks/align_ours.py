@@ -37,15 +37,16 @@ def asked(method: str, questions: Pairs, device: str) -> Answers:
     from napari_emsynth.methods.align.aligner import Neighbour
 
     register, runtime = registrar(method, device), Runtime(device=device)
-    fields, seconds = [], []
+    fields, seconds, cpu = [], [], []
     for turn, (moving, fixed) in enumerate([questions[0], *questions]):
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         found = register(unit(moving), [Neighbour(unit(fixed))], None, runtime)
         dense = Displacement(found.displacement[None], (1, *moving.shape)).dense(0)
         if turn:
             fields.append(dense)
             seconds.append(time.perf_counter() - started)
-    return Answers(fields, seconds)
+            cpu.append(time.process_time() - busy)
+    return Answers(fields, seconds, cpu)
 
 
 def aligned(method: str, stack: Image, device: str) -> Field:

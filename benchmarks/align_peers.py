@@ -28,10 +28,11 @@ ELASTIX = Path(__file__).with_name("align_elastix.py")
 
 @dataclass(frozen=True)
 class Answers:
-    """Fields of all pairs [2, y, x], and the seconds each took."""
+    """Fields of all pairs [2, y, x], and the seconds each took: on the clock, and of the processor."""
 
     fields: list[Field]
     seconds: list[float]
+    cpu: list[float]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Peer:
         pair: its answer to one pair; None where ``batch`` is used.
         batch: its answer to many.
         stack: its own way with a whole stack [z, y, x] -> [z, 2, y, x], where it has one.
+        slow: too slow to be asked about more than the section before each, and about more than one stack.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Peer:
     pair: Callable[[Image, Image], Field] | None = None
     batch: Callable[[Pairs, int], Answers] | None = None
     stack: Callable[[np.ndarray], Field] | None = None
+    slow: bool = False
 
     @property
     def missing(self) -> bool:
@@ -96,6 +99,7 @@ def stackreg_stack(stack: np.ndarray) -> Field:
 def dis(moving: Image, fixed: Image) -> Field:
     import cv2
 
+    cv2.setNumThreads(1)
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return np.moveaxis(flow.calc(bytes_of(fixed), bytes_of(moving), None), -1, 0)[::-1].copy()
 
@@ -149,7 +153,9 @@ def elastix(pairs: Pairs, threads: int) -> Answers:
         if done.returncode:
             raise RuntimeError(f"elastix ended with {done.returncode}: {done.stderr.strip()[-200:]}")
         with np.load(told) as found:
-            return Answers([found[f"u{i}"] for i in range(len(pairs))], found["seconds"].tolist())
+            return Answers(
+                [found[f"u{i}"] for i in range(len(pairs))], found["seconds"].tolist(), found["cpu"].tolist()
+            )
 
 
 PEERS = (
@@ -158,6 +164,6 @@ PEERS = (
     Peer("OpenCV DIS", "cv2", dis),
     Peer("TV-L1", "", tvl1),
     Peer("ILK", "", ilk),
-    Peer("Demons", "SimpleITK", demons),
-    Peer("elastix", "itk", batch=elastix),
+    Peer("Demons", "SimpleITK", demons, slow=True),
+    Peer("elastix", "itk", batch=elastix, slow=True),
 )
