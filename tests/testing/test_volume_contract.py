@@ -7,7 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods import get
-from napari_emsynth.testing.stand_ins import DOUBLER, Doubler, redrawing, smooth
+from napari_emsynth.methods.align.aligner import PairField
+from napari_emsynth.testing.stand_ins import DOUBLER, SHIFTER, Doubler, Shifter, redrawing, smooth
 from napari_emsynth.testing.volume_contract import AlignContract, UpsampleContract
 
 
@@ -81,6 +82,95 @@ def test_a_third_party_aligner_passes(aligning):
 def test_each_law_of_alignment_catches_its_breaker(aligning, fn, law):
     with pytest.raises(AssertionError):
         getattr(aligning(fn, symmetric=True), law)()
+
+
+@pytest.fixture
+def moving(install):
+    def trial(method):
+        name = f"stand-in-{type(method).__name__.lower()}"
+        install(replace(SHIFTER, build=lambda params, runtime, weights: method, id=name))
+        return type("Trial", (AlignContract,), {"task": "align", "id": name})()
+
+    return trial
+
+
+def test_a_third_party_registrar_passes(moving):
+    trial = moving(Shifter())
+    trial.test_spec_says_what_a_menu_needs()
+    trial.test_params_round_trip()
+    trial.test_dtypes_tell_the_same_story(">u2")
+    trial.test_constant_in_constant_out("int16", -500)
+    trial.test_lazy_equals_eager()
+    trial.test_any_box_equals_the_whole()
+    trial.test_the_seed_decides()
+    trial.test_odd_and_tiny_sizes((3, 1, 5))
+    trial.test_provenance_survives_json()
+    trial.test_too_few_sections_are_refused()
+    trial.test_cancel_stops_it()
+    trial.test_a_known_shift_is_undone_with_the_right_sign()
+    trial.test_a_known_jitter_is_undone()
+    trial.test_displacement_confidence_and_sections_fit_the_stack()
+    trial.test_only_what_came_from_outside_is_made_up()
+    trial.test_a_reference_section_is_bit_identical(2)
+    trial.test_nothing_moves_further_than_the_limit()
+    trial.test_labels_follow_and_keep_their_ids()
+    trial.test_a_section_of_noise_is_reported_and_harms_no_other()
+    trial.test_a_skipped_section_says_so_and_moves_as_its_neighbours_do()
+    trial.test_materials_that_are_all_tissue_change_nothing()
+    trial.test_unknown_voxels_move_along_and_do_not_spread()
+    trial.test_a_result_can_be_sent_to_another_process()
+    trial.test_constraints_that_cannot_be_kept_are_refused_in_one_line()
+
+
+class Pushing(Shifter):
+    def __call__(self, moving, fixed, known, runtime):
+        found = super().__call__(moving, fixed, known, runtime)
+        return PairField(-found.displacement, found.confidence)
+
+
+class Idle(Shifter):
+    def __call__(self, moving, fixed, known, runtime):
+        found = super().__call__(moving, fixed, known, runtime)
+        return PairField(0 * found.displacement, found.confidence)
+
+
+class Nervous(Shifter):
+    def __call__(self, moving, fixed, known, runtime):
+        found = super().__call__(moving, fixed, known, runtime)
+        shake = np.random.default_rng().normal(0, 1, (2, 1, 1)).astype(np.float32)
+        return PairField(found.displacement + shake, found.confidence)
+
+
+class Infinite(Shifter):
+    def __call__(self, moving, fixed, known, runtime):
+        found = super().__call__(moving, fixed, known, runtime)
+        return PairField(found.displacement, found.confidence * 2)
+
+
+class Numb(Shifter):
+    def __call__(self, moving, fixed, known, runtime):
+        from napari_emsynth.spec import Runtime
+
+        return super().__call__(moving, fixed, known, Runtime())
+
+
+@pytest.mark.parametrize(
+    ("method", "law"),
+    [
+        (Pushing(), "test_a_known_shift_is_undone_with_the_right_sign"),
+        (Idle(), "test_a_known_jitter_is_undone"),
+        (Nervous(), "test_the_seed_decides"),
+        (Infinite(), "test_displacement_confidence_and_sections_fit_the_stack"),
+    ],
+)
+def test_each_law_of_displacements_catches_its_breaker(moving, method, law):
+    with pytest.raises(AssertionError):
+        getattr(moving(method), law)()
+
+
+def test_a_registrar_that_cannot_be_cancelled_is_caught(moving):
+    with pytest.raises(pytest.fail.Exception):
+        moving(Numb()).test_the_built_method_asks_before_it_computes()
 
 
 class Trial(Doubler):
