@@ -14,7 +14,7 @@ from napari_emsynth.plugin.session import Session
 from napari_emsynth.plugin.settings import BLINK_KEY
 from napari_emsynth.plugin.volume_preview import preview
 from napari_emsynth.plugin.volume_run import run
-from napari_emsynth.plugin.volume_settings import AlignSettings
+from napari_emsynth.plugin.align_settings import AlignSettings
 from napari_emsynth.plugin.widgets.align import FineAlignment
 from napari_emsynth.plugin.widgets.upsample import UpsampleZ
 from napari_emsynth.plugin.window import Window
@@ -95,10 +95,10 @@ def test_a_preview_is_what_a_run_gives(stack: Any, more_methods: None) -> None:
 def test_too_few_sections_are_one_line(
     viewer: Any, session: Session, opened: Any, finish: Any, told: list[str]
 ) -> None:
-    layer = viewer.add_image(np.zeros((2, 16, 16), np.uint8), name="two")
+    layer = viewer.add_image(np.zeros((1, 16, 16), np.uint8), name="one")
     opened.layer_box.choose(layer.unique_id)
     opened.run()
-    assert told[-1] == "layer 'two' has 2 section(s) along z; the limit is 3 sections"
+    assert told[-1] == "layer 'one' has 1 section(s) along z; the limit is 2 sections"
     assert not session.queue.is_busy
 
 

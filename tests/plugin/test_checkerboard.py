@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from napari_emsynth.plugin.canvas_menu import open_dock
-from napari_emsynth.plugin.checkerboard import SMALLEST_PX, alternated, squares
+from napari_emsynth.plugin.checkerboard import alternated
+from napari_emsynth.plugin.overlays import SMALLEST_PX, squares
 from napari_emsynth.plugin.session import Session
 
 

@@ -7,23 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from napari.layers import Image
 
 from napari_emsynth.plugin.history import ReplacedData
 from napari_emsynth.plugin.layers import COMPANION_KEY, Placement, find_layer, full_data, unique_name
+from napari_emsynth.plugin.overlays import squares
 from napari_emsynth.plugin.results import Shown, family, insert_above
-from napari_emsynth.volume import Array
-
-# Squares along the shorter side of a section, and the least px of one.
-SQUARES, SMALLEST_PX = 12, 8
-
-
-def squares(shape: tuple[int, int]) -> Array:
-    """Return [y, x] bool, True where the original is shown; the corner at 0, 0 shows the result."""
-    edge = max(SMALLEST_PX, min(shape) // SQUARES)
-    y, x = (np.arange(n) // edge % 2 for n in shape)
-    return y[:, None] != x[None, :]
 
 
 def alternated(original: Any, result: Any) -> Any:

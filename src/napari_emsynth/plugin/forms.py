@@ -76,6 +76,13 @@ def widget_of(field: ParamField) -> QWidget:
     return widget
 
 
+def label_of(field: ParamField) -> str:
+    """Return a parameter's name and unit; a unit that its name ends in, as ``step_px``, is said once."""
+    name = field.name.removesuffix(f"_{field.unit}") if field.unit else field.name
+    unit = f" ({field.unit})" if field.unit and name != field.unit else ""
+    return name.replace("_", " ") + unit
+
+
 def value_of(widget: Any) -> Value:
     """Return a parameter widget's value."""
     if isinstance(widget, QComboBox):
@@ -152,6 +159,5 @@ class ParamsForm(QWidget):
             put_value(widget, field.default)
             signal_of(widget).connect(lambda *_: self.value_changed.emit())
             self._widgets[field.name] = widget
-            unit = f" ({field.unit})" if field.unit else ""
-            form.addRow(field.name.replace("_", " ") + unit, widget)
+            form.addRow(label_of(field), widget)
         return box

@@ -13,7 +13,6 @@ from typing import Any
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin import layers as layer_tools
 from napari_emsynth.plugin import notify
-from napari_emsynth.plugin.checkerboard import Checkerboard
 from napari_emsynth.plugin.engine import ready
 from napari_emsynth.plugin.history import History
 from napari_emsynth.plugin.jobs import Job, JobQueue
@@ -30,7 +29,6 @@ from napari_emsynth.plugin.request import (
     restore,
 )
 from napari_emsynth.plugin.results import (
-    Comparison,
     Shown,
     build_layers,
     family,
@@ -53,8 +51,6 @@ class Repairing:
     history: History
     settings: Settings
     preview: Preview
-    comparison: Comparison
-    checkerboard: Checkerboard
     is_closed: bool
     is_showing: bool
     shown: list[Shown]
@@ -66,6 +62,7 @@ class Repairing:
     refuse: Callable[[str], None]
     marks_of: Callable[[Any], Marks]
     undo: Callable[[], str | None]
+    end_comparing: Callable[[], None]
     _marks: dict[Any, Marks]
 
     def run_marked(self, layer: Any, channel: int | None = None) -> Job | None:
@@ -141,8 +138,7 @@ class Repairing:
         """Bring a finished repair to the screen."""
         outcome, layers = made
         viewer = self.viewer
-        self.comparison.stop()
-        self.checkerboard.hide(viewer)
+        self.end_comparing()
         self.preview.hide(viewer)
         if outcome.request.settings.place == "in place":
             shown = show_in_place(layer, outcome)

@@ -168,6 +168,34 @@ def _add_later(
     QTimer.singleShot(BREATH_MS, turn)
 
 
+def add_each(
+    viewer: Any, title: str, layers: list[tuple[Any, Any]], then: Callable[[], None] = lambda: None
+) -> AddedLayers:
+    """Add layers, one a turn of the event loop, each above the one it was made from.
+
+    Args:
+        viewer: where.
+        title: of the step in the history, which is returned; it grows with the layers.
+        layers: new ones, under the names they should have, with the unique ids of what they were made from.
+        then: called when the last one was added.
+    """
+    step = AddedLayers(title, [])
+    waiting = list(layers)
+
+    def turn() -> None:
+        if not waiting:
+            then()
+            return
+        layer, source_id = waiting.pop(0)
+        layer.name = unique_name(viewer, layer.name)
+        insert_above(viewer, layer, {source_id})
+        step.layers.append(layer)
+        QTimer.singleShot(BREATH_MS, turn)
+
+    turn()
+    return step
+
+
 def insert_above(viewer: Any, layer: Any, below: Collection[Any]) -> None:
     """Insert a layer right above the topmost of some (by unique id), on top of all when they are gone."""
     places = [k for k, other in enumerate(viewer.layers) if other.unique_id in below]

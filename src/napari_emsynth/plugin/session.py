@@ -29,6 +29,7 @@ from napari_emsynth.plugin.layers import volume_of
 from napari_emsynth.plugin.main_window import window_of
 from napari_emsynth.plugin.marking import Marking
 from napari_emsynth.plugin.marks import Marks
+from napari_emsynth.plugin.neighbours import Neighbours
 from napari_emsynth.plugin.preview import Preview
 from napari_emsynth.plugin.repairing import LONGEST, Repairing
 from napari_emsynth.plugin.request import Request, Settings
@@ -85,6 +86,7 @@ class Session(Marking, Repairing, QObject):
         self.preview = Preview()
         self.comparison = Comparison()
         self.checkerboard = Checkerboard()
+        self.neighbours = Neighbours()
         self.menu: Any = None
         # True while mask and uncertainty of a result still come.
         self.is_showing = False
@@ -197,11 +199,13 @@ class Session(Marking, Repairing, QObject):
         """Show the original (or the result again); return whether the original is shown."""
         if not on:
             self.comparison.stop()
-        elif not self.comparison.start(
-            self.viewer, self.shown, [self.preview.layer_id, self.checkerboard.layer_id]
-        ):
+        elif not self.comparison.start(self.viewer, self.shown, self._covers()):
             notify.info("nothing to compare yet: no result is shown")
         return self.comparison.is_on
+
+    def _covers(self) -> list[Any]:
+        """Return the layers that lie over originals and are not results."""
+        return [self.preview.layer_id, self.checkerboard.layer_id, self.neighbours.layer_id]
 
     def show_checkerboard(self, on: bool) -> bool:
         """Show original and result in alternating squares (or the result again); return whether they are shown."""
@@ -217,21 +221,23 @@ class Session(Marking, Repairing, QObject):
 
     def undo(self) -> str | None:
         """Take the last step back."""
-        self._end_comparing()
+        self.end_comparing()
         title = self.history.undo(self.viewer)
         self.results_changed.emit()
         return title
 
     def redo(self) -> str | None:
         """Do the last undone step again."""
-        self._end_comparing()
+        self.end_comparing()
         title = self.history.redo(self.viewer)
         self.results_changed.emit()
         return title
 
-    def _end_comparing(self) -> None:
+    def end_comparing(self) -> None:
+        """Show the layers as they are: results are about to come or go."""
         self.comparison.stop()
         self.checkerboard.hide(self.viewer)
+        self.neighbours.hide(self.viewer)
 
     # -- export ------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_emsynth.plugin.code import flags, keywords, read_code, slug
@@ -10,31 +11,51 @@ from napari_emsynth.plugin.volume_settings import VolumeSettings
 from napari_emsynth.volume import Volume
 
 
-def volume_code(settings: VolumeSettings, volume: Volume, path: str | None) -> str:
+@dataclass(frozen=True, kw_only=True)
+class More:
+    """What a task's code has beside settings and volume, because other layers take part.
+
+    Args:
+        notes: comments, what must be done first.
+        arguments: of the task's function, as code.
+        lines: of Python, after the result was written.
+        words: of the command.
+    """
+
+    notes: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+def volume_code(settings: VolumeSettings, volume: Volume, path: str | None, more: More = More()) -> str:
     """Return the text for the clipboard.
 
     Args:
         settings: what was (or would be) done.
         volume: the layer's; its voxel size is stated.
         path: the layer's file, None when it has none.
+        more: of other layers.
     """
     source = path or f"{slug(volume.name)}.tif"
     notes = [] if path else [f"# export layer {volume.name!r} to {source} first"]
-    options = [f"{name}={value!r}" for name, value in settings.options().items()]
-    call = ", ".join(part for part in ["volume", *options, keywords(settings)] if part)
+    options = [f"{name}={value!r}" for name, value in settings.options(volume.shape[0]).items()]
+    call = ", ".join(part for part in ["volume", *options, *more.arguments, keywords(settings)] if part)
     python = [
         *read_code(volume, source),
         f"result = es.{settings.task}({call})",
         f"es.write(result, {out_name(settings)!r})",
+        *more.lines,
     ]
-    command = volume_command(settings, volume, source)
-    return "\n".join([*notes, *python, "", "# the same in a terminal:", f"# {command}", ""])
+    command = volume_command(settings, volume, source, more)
+    return "\n".join([*notes, *more.notes, *python, "", "# the same in a terminal:", f"# {command}", ""])
 
 
-def volume_command(settings: VolumeSettings, volume: Volume, source: str) -> str:
+def volume_command(settings: VolumeSettings, volume: Volume, source: str, more: More = More()) -> str:
     """Return one line for a terminal."""
     words = ["emsynth", settings.task, str(Path(source)), out_name(settings)]
-    return shlex.join([*words, *settings.flags(), *flags(settings, volume)])
+    own = [*settings.flags(volume.shape[0]), *more.words]
+    return shlex.join([*words, *own, *flags(settings, volume)])
 
 
 def out_name(settings: VolumeSettings) -> str:

@@ -53,6 +53,8 @@ def build_volume_layers(outcome: VolumeOutcome, placement: Placement) -> list[An
 
 
 def redrawn_throughout(outcome: VolumeOutcome) -> bool:
-    """True when no voxel of the result was acquired."""
+    """True when no voxel of the result was acquired, or moved from where it was."""
+    if outcome.result.displacement is not None:
+        return False
     made = {entry["section"] for entry in outcome.result.provenance["sections"]}
     return len(made) >= outcome.result.volume.shape[0]

@@ -1,18 +1,25 @@
 """Three planes of a task's result, as a preview; free of Qt and napari, for a worker thread.
 
-Law: what a preview shows is what a run gives there.
+Law: what a preview shows is what a run gives there, but for displacements, see
+:mod:`napari_emsynth.plugin.align_preview`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from napari_emsynth.plugin.align_preview import aligned_drawer
+from napari_emsynth.plugin.align_settings import AlignSettings
+from napari_emsynth.plugin.overlays import HOWS, How, overlaid
+from napari_emsynth.plugin.volume_run import NOTHING_MORE
 from napari_emsynth.plugin.volume_settings import UpsampleSettings, VolumeSettings
 from napari_emsynth.plugin.window import Window
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
 
+Drawer = Callable[[tuple[slice, slice, slice], Runtime], Array]
 # Progress is told in this many parts a plane.
 PARTS = 100
 
@@ -22,7 +29,7 @@ class Picture:
     """A plane of a volume and where it lies.
 
     Args:
-        pixels: [rows, columns].
+        pixels: [rows, columns], or [rows, columns, 3] uint8 of red, green and blue.
         top: position of its upper edge, in the layer's length units.
         left: of its left edge.
         height: of all rows.
@@ -51,6 +58,9 @@ def preview(
     window: Window,
     voxel: tuple[float, float, float],
     runtime: Runtime,
+    *,
+    limits: tuple[float, float] | None = None,
+    more: Mapping[str, Any] = NOTHING_MORE,
 ) -> list[Plane]:
     """Return an xy section and the two reslices through the middle of a window, before and after.
 
@@ -62,12 +72,14 @@ def preview(
         window: sections, rows and columns.
         voxel: size along z, y, x in any one unit.
         runtime: device, progress, cancel.
+        limits: of contrast; with them, overlays of the section and the one after it are returned too.
+        more: keyword arguments of the task's function that come from other layers.
 
     Raises:
         InputError: bad input.
         Cancelled: the runtime's token was cancelled.
     """
-    draw = drawer(volume, settings, runtime)
+    draw = drawer(volume, settings, window, runtime, more)
     scale = settings.section_scale
     z, y, x = window.sections, window.rows, window.columns
     row, column = slice(window.row, window.row + 1), slice(window.column, window.column + 1)
@@ -91,7 +103,29 @@ def preview(
                 _picture(name, drawn, after, voxel, scale, settings.section_offset),
             )
         )
+    if limits is not None:
+        planes += overlaid_planes(volume, draw, window, voxel, limits, runtime)
     return planes
+
+
+def overlaid_planes(
+    volume: Volume,
+    draw: Drawer,
+    window: Window,
+    voxel: tuple[float, float, float],
+    limits: tuple[float, float],
+    runtime: Runtime,
+) -> list[Plane]:
+    """Return a section over the one after it, before and after, in every way there is; of equal grids."""
+    first = min(window.section, window.sections.stop - 2)
+    box = (slice(first, first + 2), window.rows, window.columns)
+    pairs = volume.read(*box), draw(box, _part(runtime, 0, 1))
+
+    def picture(how: How, pair: Array) -> Picture:
+        plain = _picture("xy", pair[:1], box, voxel, 1, 0.0)
+        return replace(plain, pixels=overlaid(how, pair[0], pair[1], limits))
+
+    return [Plane(how, *(picture(how, pair) for pair in pairs)) for how in HOWS]
 
 
 def _part(runtime: Runtime, done: int, total: int) -> Runtime:
@@ -104,14 +138,14 @@ def _part(runtime: Runtime, done: int, total: int) -> Runtime:
 
 
 def drawer(
-    volume: Volume, settings: VolumeSettings, runtime: Runtime
-) -> Callable[[tuple[slice, slice, slice], Runtime], Array]:
-    """Return what draws any box of the task's result.
+    volume: Volume, settings: VolumeSettings, window: Window, runtime: Runtime, more: Mapping[str, Any]
+) -> Drawer:
+    """Return what draws any box of the task's result, inside a window at least.
 
     Raises:
         InputError: a method that cannot do this, too few sections.
     """
-    from napari_emsynth.methods import default
+    from napari_emsynth.methods import default, get
     from napari_emsynth.methods.request import Request
 
     def request(method: str) -> Request:
@@ -126,7 +160,6 @@ def drawer(
         )
 
     if isinstance(settings, UpsampleSettings):
-        from napari_emsynth.methods import get
         from napari_emsynth.methods.upsample.job import Job as UpsampleJob
         from napari_emsynth.methods.upsample.lattice import Lattice, check_factor, check_sections
         from napari_emsynth.methods.upsample.task import default_method
@@ -138,8 +171,11 @@ def drawer(
     from napari_emsynth.methods.align.job import Job as AlignJob
     from napari_emsynth.methods.align.task import check_sections as check_stack
 
-    check_stack(volume.shape[0])
-    return AlignJob.of(request(settings.method or default("align")))
+    asked = request(settings.method or default("align"))
+    check_stack(asked)
+    if isinstance(settings, AlignSettings) and asked.spec.answers == "displacement":
+        return aligned_drawer(volume, settings, window, runtime, more)
+    return AlignJob.of(asked)
 
 
 def _picture(

@@ -5,10 +5,11 @@ Law: a run in memory is refused before it starts when the result has no room.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,19 @@ GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeOutcome:
-    """A finished run."""
+    """A finished run.
+
+    Args:
+        settings: what was asked for.
+        result: what came of it.
+        source: the voxels it was drawn from; None where nobody will ask.
+        previous: what was known of the layer it was asked of.
+    """
 
     settings: VolumeSettings
     result: Result
+    source: Volume | None = None
+    previous: Previous | None = None
 
     @property
     def notices(self) -> list[str]:
@@ -49,6 +59,15 @@ class Previous:
     synthetic: Any
     provenance: dict[str, Any]
 
+    @property
+    def draws(self) -> bool:
+        """True when :meth:`under` draws the result itself: what the task would draw is not needed."""
+        return False
+
+    def source(self, volume: Volume) -> Volume:
+        """Return the voxels that a result upon this one is drawn from."""
+        return volume
+
     def under(self, result: Result, settings: VolumeSettings) -> Result:
         """Return the result with what was made up before marked too, and the earlier record kept."""
         record = {**result.provenance, "previous": self.provenance}
@@ -58,8 +77,15 @@ class Previous:
         return replace(result, provenance=record, synthetic=replace(result.synthetic, data=both))
 
 
+NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
+
+
 def run(
-    volume: Volume, settings: VolumeSettings, runtime: Runtime, previous: Previous | None = None
+    volume: Volume,
+    settings: VolumeSettings,
+    runtime: Runtime,
+    previous: Previous | None = None,
+    more: Mapping[str, Any] = NOTHING_MORE,
 ) -> VolumeOutcome:
     """Do a task on a volume.
 
@@ -68,6 +94,7 @@ def run(
         settings: what and how.
         runtime: device, progress, cancel.
         previous: what is known of the volume if it is a result.
+        more: keyword arguments of the task's function that come from other layers.
 
     Raises:
         InputError: bad input, or no room for the result.
@@ -76,19 +103,21 @@ def run(
     if not settings.lazy:
         check_room(volume, settings)
     result = task_function(settings)(
-        lazy(volume) if settings.lazy else volume,
-        **settings.options(),
+        lazy(volume) if settings.lazy or (previous is not None and previous.draws) else volume,
+        **settings.options(volume.shape[0]),
+        **more,
         **({"method": settings.method} if settings.method else {}),
         weights=settings.weights or None,
         params=dict(settings.params),
         runtime=runtime,
         selfcheck=settings.selfcheck,
     )
-    if result.volume.is_lazy and not settings.lazy:
-        result = in_memory(result, runtime)
     if previous is not None:
         result = previous.under(result, settings)
-    return VolumeOutcome(settings=settings, result=result)
+    if result.volume.is_lazy and not settings.lazy:
+        result = in_memory(result, runtime)
+    source = volume if previous is None else previous.source(volume)
+    return VolumeOutcome(settings=settings, result=result, source=source, previous=previous)
 
 
 def task_function(settings: VolumeSettings) -> Callable[..., Result]:

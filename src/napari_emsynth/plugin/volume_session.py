@@ -22,7 +22,7 @@ from napari_emsynth.plugin.layers import PROVENANCE_KEY, Placement, find_layer, 
 from napari_emsynth.plugin.request import FLOOR_METHOD
 from napari_emsynth.plugin.results import Shown, add_layers, family
 from napari_emsynth.plugin.session import LONGEST, Session, ready
-from napari_emsynth.plugin.volume_code import volume_code
+from napari_emsynth.plugin.volume_code import More, volume_code
 from napari_emsynth.plugin.volume_layers import build_volume_layers, placed
 from napari_emsynth.plugin.volume_preview import Plane, preview
 from napari_emsynth.plugin.volume_run import Previous, VolumeOutcome, run
@@ -118,7 +118,7 @@ class VolumeTask(QObject):
             self.refuse(str(reason))
             return None
 
-    def _volume(self, layer: Any, channel: int | None) -> Volume:
+    def volume(self, layer: Any, channel: int | None) -> Volume:
         """Return a layer's voxels.
 
         Raises:
@@ -138,14 +138,16 @@ class VolumeTask(QObject):
         """Show what the task would make of the part in view; return None when it is refused."""
 
         def prepare() -> Job:
-            volume, settings = self._volume(layer, channel), self.settings
+            volume, settings = self.volume(layer, channel), self.settings
             window = window_in_view(self.session.viewer, layer, sections)
             voxel = tuple(abs(float(s)) for s in layer.scale[-3:])
-            look = Placement.of(layer).look
+            look, more = Placement.of(layer).look, self.inputs(volume, settings)
+            limits = tuple(look["contrast_limits"]) if settings.compares_neighbours else None
 
             def work(job: Job) -> Previewed:
                 ready(job)
-                planes = preview(volume, settings, window, voxel, job.runtime(**settings.runtime_options()))
+                runtime = job.runtime(**settings.runtime_options())
+                planes = preview(volume, settings, window, voxel, runtime, limits=limits, more=more)
                 return Previewed(planes, window, settings, look, layer.unique_id)
 
             key = f"preview {self.name}"
@@ -167,24 +169,33 @@ class VolumeTask(QObject):
         chosen = self.settings if settings is None else settings
 
         def prepare() -> Job:
-            volume = self._volume(layer, channel)
-            previous, placement = self._previous(layer), placed(layer, chosen)
+            volume = self.volume(layer, channel)
+            previous, placement = self.previous(layer), placed(layer, chosen)
+            more = self.inputs(volume, chosen)
 
             def work(job: Job) -> tuple[VolumeOutcome, list[Any]]:
                 ready(job)
-                outcome = run(volume, chosen, job.runtime(**chosen.runtime_options()), previous)
+                outcome = run(volume, chosen, job.runtime(**chosen.runtime_options()), previous, more)
                 job.cancel.check()
                 return outcome, build_volume_layers(outcome, placement)
 
             job = Job(chosen.title(), work, on_failed=self.refuse, owner=self.name)
-            job.on_done = partial(self._show, (layer.unique_id, layer.name), job)
+            job.on_done = partial(self.show, (layer.unique_id, layer.name), job)
             self.last_request = (layer, chosen, channel)
             return job
 
         job = self.attempt(prepare)
         return None if job is None else self.session.queue.submit(job)
 
-    def _previous(self, layer: Any) -> Previous | None:
+    def inputs(self, volume: Volume, settings: VolumeSettings) -> dict[str, Any]:  # noqa: ARG002 - for others
+        """Return keyword arguments of the task's function that come from other layers.
+
+        Raises:
+            InputError: a layer that does not fit.
+        """
+        return {}
+
+    def previous(self, layer: Any) -> Previous | None:
         """Return what is known of a layer that is itself a result."""
         if PROVENANCE_KEY not in layer.metadata:
             return None
@@ -194,12 +205,11 @@ class VolumeTask(QObject):
             provenance=layer.metadata[PROVENANCE_KEY],
         )
 
-    def _show(self, source: tuple[Any, str], job: Job, made: tuple[VolumeOutcome, list[Any]]) -> None:
+    def show(self, source: tuple[Any, str], job: Job, made: tuple[VolumeOutcome, list[Any]]) -> None:
         """Bring a finished result to the screen."""
         outcome, layers = made
         session = self.session
-        session.comparison.stop()
-        session.checkerboard.hide(session.viewer)
+        session.end_comparing()
         source_id, name = source
         session.is_showing = True
         step = add_layers(
@@ -208,7 +218,7 @@ class VolumeTask(QObject):
             outcome.settings.title(),
             layers,
             family(source_id, session.shown),
-            self._all_shown,
+            self.all_shown,
         )
         session.history.add(step)
         shown = Shown(outcome, layers[0].unique_id, source_id, name, step)
@@ -218,7 +228,7 @@ class VolumeTask(QObject):
         self.checked.emit(outcome)
         self._tell(list(dict.fromkeys([*outcome.notices, *job.notes])), outcome)
 
-    def _all_shown(self) -> None:
+    def all_shown(self) -> None:
         """The last layer of a result is on the screen."""
         self.session.is_showing = False
         self.session.results_changed.emit()
@@ -256,12 +266,18 @@ class VolumeTask(QObject):
     def copy(self, layer: Any, channel: int | None = None) -> str | None:
         """Put the task as code on the clipboard and return it; None when it is refused."""
         text = self.attempt(
-            lambda: volume_code(self.settings, self._volume(layer, channel), source_path(layer))
+            lambda: volume_code(
+                self.settings, self.volume(layer, channel), source_path(layer), self.more_code()
+            )
         )
         if text is not None:
             QApplication.clipboard().setText(text)
             notify.info("copied: Python, and one line for a terminal")
         return text
+
+    def more_code(self) -> More:
+        """Return what the code has beside, because other layers take part."""
+        return More()
 
     def newest(self) -> Any | None:
         """Return the layer of the newest result of this task that is still there."""

@@ -27,11 +27,13 @@ class VolumeSettings(MethodSettings):
         least_sections: a volume needs.
         section_scale: sections of the result a section of the layer.
         section_offset: where the result's first section lies, in sections of the layer.
+        compares_neighbours: a preview lays neighbouring sections over each other.
     """
 
     task: ClassVar[Task]
     verb: ClassVar[str]
     least_sections: ClassVar[int]
+    compares_neighbours: ClassVar[bool] = False
 
     @property
     def done(self) -> str:
@@ -48,11 +50,18 @@ class VolumeSettings(MethodSettings):
         """Where the result's first section lies."""
         return 0.0
 
-    def options(self) -> dict[str, Any]:
-        """Return the keyword arguments of the task's function that others do not have."""
+    def options(self, sections: int) -> dict[str, Any]:  # noqa: ARG002 - what a user wrote may depend on it
+        """Return the keyword arguments of the task's function that others do not have.
+
+        Args:
+            sections: of the volume.
+
+        Raises:
+            InputError: what the user wrote does not fit such a volume.
+        """
         return {}
 
-    def flags(self) -> list[str]:
+    def flags(self, sections: int) -> list[str]:  # noqa: ARG002 - see options
         """Return the same as words of its command."""
         return []
 
@@ -71,20 +80,6 @@ class VolumeSettings(MethodSettings):
     def name_of_result(self, name: str) -> str:
         """Return what a result is called."""
         return f"{name} {self.done}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlignSettings(VolumeSettings):
-    """How a stack is aligned."""
-
-    task: ClassVar[Task] = "align"
-    verb: ClassVar[str] = "Align"
-    least_sections: ClassVar[int] = 3
-
-    @property
-    def done(self) -> str:
-        """What a result is."""
-        return "aligned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +114,11 @@ class UpsampleSettings(VolumeSettings):
         """Point sampling keeps centres, slab sampling keeps faces."""
         return 0.0 if self.sampling == "point" else (1 - self.factor) / (2 * self.factor)
 
-    def options(self) -> dict[str, Any]:
+    def options(self, sections: int) -> dict[str, Any]:  # noqa: ARG002 - the common signature
         """Return the keyword arguments of ``upsample`` that others do not have."""
         return {"factor": self.factor, "sampling": self.sampling}
 
-    def flags(self) -> list[str]:
+    def flags(self, sections: int) -> list[str]:  # noqa: ARG002 - the common signature
         """Return the same as words of ``emsynth upsample``."""
         return ["--factor", str(self.factor), "--sampling", self.sampling]
 

@@ -2,31 +2,138 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from napari_emsynth.plugin.volume_settings import AlignSettings
+from napari_emsynth.plugin.align_session import AlignTask
+from napari_emsynth.plugin.align_settings import AlignSettings
+from napari_emsynth.plugin.layers import find_layer, show_section
+from napari_emsynth.plugin.overlays import HOWS
+from napari_emsynth.plugin.volume_run import VolumeOutcome
+from napari_emsynth.plugin.widgets.align_form import AlignForm
+from napari_emsynth.plugin.widgets.along_panel import AlongPanel
+from napari_emsynth.plugin.widgets.field_panel import FieldPanel
+from napari_emsynth.plugin.widgets.fold import Fold
+from napari_emsynth.plugin.widgets.method_form import combo
+from napari_emsynth.plugin.widgets.section_table import SectionTable
+from napari_emsynth.plugin.widgets.selftest_panel import SelfTestPanel
 from napari_emsynth.plugin.widgets.volume_dock import VolumeDock
-from napari_emsynth.plugin.widgets.volume_form import VolumeForm
+
+PLANES = {"section": "xy", "red / green": "red/green", "checkerboard": "squares"}
+RESLICES = ("xz", "yz")
 
 
 class FineAlignment(VolumeDock):
-    """Refine the alignment of a roughly aligned stack: choose a method, look, run.
+    """Refine the alignment of a roughly aligned stack: choose a method, look, run, take others along.
 
     Args:
         napari_viewer: filled in by napari.
     """
 
     owner = AlignSettings.task
+    task_class = AlignTask
+    planes: ClassVar[tuple[str, ...]] = (*RESLICES, "xy", *HOWS)
+    preview_sections = 5
+    task: AlignTask
+    form: AlignForm
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer, AlignSettings(), VolumeForm, scores)
+        super().__init__(napari_viewer, AlignSettings(), lambda s: AlignForm(s, self.session), scores)
+
+    def large_planes(self) -> tuple[str, ...]:
+        """Return the planes of the large view."""
+        return (*RESLICES, self.plane.currentData())
+
+    def go_to(self, section: int) -> None:
+        """Show a section of the alignment in the table."""
+        shown = self.task.newest() or self.layer()
+        if shown is not None:
+            show_section(self.session.viewer, shown, section)
+
+    def leave(self) -> None:
+        """Let go of the viewer."""
+        self.along.release()
+        self.views.release()
+        super().leave()
+
+    # -- following ---------------------------------------------------------------------------------
+
+    def _show_checked(self, outcome: VolumeOutcome | None) -> None:
+        super()._show_checked(outcome)
+        entries = [] if outcome is None else outcome.result.provenance["sections"]
+        self.table.set_entries([entry for entry in entries if "cpc_before" in entry])
+        listed = self.table.model.rowCount() > 0
+        self.folds["sections"].setVisible(listed)
+        if listed:
+            self.folds["sections"].set_open(True)
+
+    def _follow_history(self) -> None:
+        """The table is that of an alignment that is in the viewer; an undone one has none."""
+        outcome = self.task.last_outcome
+        there = any(
+            shown.outcome is outcome and find_layer(self.session.viewer, shown.layer_id) is not None
+            for shown in self.session.shown
+        )
+        if not self.session.is_showing and outcome is not None:
+            self._show_checked(outcome if there else None)
+
+    def _plane_chosen(self) -> None:
+        self.reslices.set_rows((*RESLICES, self.plane.currentData()))
+
+    def _take_reference(self) -> None:
+        text = self.task.reference_here(self.layer())
+        if text is not None:
+            self.form.reference.setText(text)
+
+    # -- building ----------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        super()._lay_out()
+        self.plane = combo()
+        for text, name in PLANES.items():
+            self.plane.addItem(text, name)
+        self.plane.setToolTip("The section on screen; or laid over the next, where yellow lies on each other")
+        self.body.insertWidget(self.body.indexOf(self.reslices), self.plane)
+        self.table = SectionTable()
+        self.views = FieldPanel(self.session, self.task.views, self.layer)
+        self.along = AlongPanel(self.task, self.layer, self.channel_index)
+        self.selftest = SelfTestPanel(self.task, self.layer, self.channel_index)
+        self.folds = {
+            "sections": Fold("Sections", self.table),
+            "views": Fold("On the canvas", self.views),
+            "along": Fold("Other layers, files", self.along),
+            "selftest": Fold("Self-test", self.selftest),
+        }
+        for fold in self.folds.values():
+            self.panels.addWidget(fold)
+        self._plane_chosen()
+
+    def _connect(self) -> None:
+        super()._connect()
+        self.plane.activated.connect(lambda _i: self._plane_chosen())
+        self.table.section_chosen.connect(self.go_to)
+        self.form.reference_asked.connect(self._take_reference)
+        self.form.detection_asked.connect(
+            lambda: self.task.detect(self.layer(), self.channel_index(), self.form.skip.setText)
+        )
+        self.session.results_changed.connect(self._follow_history)
+
+    def _show_preview(self, made: Any) -> None:
+        super()._show_preview(made)
+        self.plane.setVisible(made is not None)
+        self._plane_chosen()
 
 
 def scores(check: dict[str, Any]) -> str:
-    """Return the self-check in words: a known jitter undone, and how neighbours agree."""
+    """Return the self-check in words: a known distortion undone, and how neighbours agree."""
+    agree = f"Correlation of neighbours {check['cpc_before']:.2f} before, {check['cpc_after']:.2f} after"
+    head = f"Self-check on {check['n']} sections"
+    if "epe_aligned" in check:
+        return (
+            f"{head}: distorted by known amounts, {check['epe_jittered']:.2f} px off; then aligned, "
+            f"{check['epe_aligned']:.2f} px. {agree}"
+        )
     gained = check["psnr_aligned"] - check["psnr_jittered"]
     return (
-        f"Self-check on {check['n']} sections: shifted by known amounts of about 1 px, "
-        f"{check['psnr_jittered']:.1f} dB; then aligned, {check['psnr_aligned']:.1f} dB ({gained:+.1f}). "
-        f"Correlation of neighbours {check['cpc_before']:.2f} before, {check['cpc_after']:.2f} after"
+        f"{head}: shifted by known amounts of about 1 px, {check['psnr_jittered']:.1f} dB; then aligned, "
+        f"{check['psnr_aligned']:.1f} dB ({gained:+.1f}). {agree}"
     )

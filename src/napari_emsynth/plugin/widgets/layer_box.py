@@ -21,15 +21,22 @@ def sources(viewer: Any) -> list[Any]:
 class LayerBox(QComboBox):
     """Speaks a layer's ``unique_id``.
 
+    Args:
+        session: of the viewer.
+        choose: the layers that are offered.
+        nothing: a first entry that stands for no layer; "" for none.
+
     Signals:
         layer_changed: another layer was chosen, by the user or because the old one is gone.
     """
 
     layer_changed = Signal()
 
-    def __init__(self, session: Session, choose: Callable[[Any], list[Any]] = sources) -> None:
+    def __init__(
+        self, session: Session, choose: Callable[[Any], list[Any]] = sources, *, nothing: str = ""
+    ) -> None:
         super().__init__()
-        self._session, self._choose = session, choose
+        self._session, self._choose, self._nothing = session, choose, nothing
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setMinimumContentsLength(8)
         events = session.viewer.layers.events
@@ -38,7 +45,7 @@ class LayerBox(QComboBox):
             event.connect(self.refresh)
         self.refresh()
         active = session.viewer.layers.selection.active
-        if active is not None:
+        if active is not None and not nothing:
             self.choose(active.unique_id)
         self.currentIndexChanged.connect(lambda _index: self.layer_changed.emit())
 
@@ -60,7 +67,8 @@ class LayerBox(QComboBox):
 
     def refresh(self, event: Any = None) -> None:  # noqa: ARG002 - napari hands its event over
         """List the layers anew; the chosen one stays chosen."""
-        wanted = [(layer.name, layer.unique_id) for layer in self._choose(self._session.viewer)]
+        wanted = [(self._nothing, None)] if self._nothing else []
+        wanted += [(layer.name, layer.unique_id) for layer in self._choose(self._session.viewer)]
         if wanted == [(self.itemText(i), self.itemData(i)) for i in range(self.count())]:
             return
         chosen = self.currentData()

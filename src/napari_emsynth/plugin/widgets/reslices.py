@@ -171,6 +171,12 @@ class Reslices(QWidget):
         self.set_faint(False)
         self.fit()
 
+    def set_rows(self, names: Sequence[str]) -> None:
+        """Show these rows, hide the others."""
+        for name, pair in self.panes.items():
+            for pane in pair:
+                pane.setVisible(name in names)
+
     def set_faint(self, faint: bool) -> None:
         """Show the pictures faintly: they are of other settings than those chosen now."""
         for pair in self.panes.values():
@@ -207,13 +213,21 @@ class LargeReslices(QDialog):
         planes: what to show.
         look: colours of the layer.
         title: what it is of.
+        names: of the planes to show.
     """
 
-    def __init__(self, parent: QWidget, planes: Sequence[Plane], look: dict[str, Any], title: str) -> None:
+    def __init__(
+        self,
+        parent: QWidget,
+        planes: Sequence[Plane],
+        look: dict[str, Any],
+        title: str,
+        names: Sequence[str] = ("xz", "yz"),
+    ) -> None:
         super().__init__(parent)
         self.setWindowTitle(title)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.reslices = Reslices(("xz", "yz"), wheel_zooms=True)
+        self.reslices = Reslices(names, wheel_zooms=True)
         hint = QLabel("wheel: zoom, drag: move; both sides show the same place")
         layout = QVBoxLayout(self)
         layout.addWidget(self.reslices)
@@ -224,11 +238,17 @@ class LargeReslices(QDialog):
 
 
 def coloured(pixels: Array, look: dict[str, Any]) -> QImage:
-    """Return pixels [rows, columns] as a layer with these contrast limits, gamma and colour map shows them."""
+    """Return pixels [rows, columns] as a layer with these contrast limits, gamma and colour map shows them.
+
+    Pixels [rows, columns, 3] uint8 have their colours already.
+    """
+    rows, columns = pixels.shape[:2]
+    if pixels.ndim == 3:
+        colours = np.ascontiguousarray(pixels)
+        # A copy: the array is gone when we return.
+        return QImage(colours.data, columns, rows, 3 * columns, QImage.Format.Format_RGB888).copy()
     low, high = (float(v) for v in look["contrast_limits"])
     share = np.clip((np.nan_to_num(pixels.astype(np.float32)) - low) / max(high - low, 1e-12), 0, 1)
     table = (255 * np.asarray(look["colormap"].map(np.linspace(0, 1, 256)))).round().astype(np.uint8)
     colours = np.ascontiguousarray(table[(255 * share ** float(look["gamma"])).round().astype(np.uint8)])
-    rows, columns = pixels.shape
-    # A copy: the array is gone when we return.
     return QImage(colours.data, columns, rows, 4 * columns, QImage.Format.Format_RGBA8888).copy()

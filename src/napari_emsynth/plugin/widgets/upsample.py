@@ -17,14 +17,9 @@ class UpsampleZ(VolumeDock):
     """
 
     owner = UpsampleSettings.task
-    form: UpsampleForm
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, UpsampleSettings(), UpsampleForm, scores)
-
-    def _layer_changed(self) -> None:
-        self.form.set_voxel_nm(self.voxel_nm())
-        super()._layer_changed()
 
 
 def scores(check: dict[str, Any]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from napari_emsynth.plugin.layers import full_data, voxel_nm_of
 from napari_emsynth.plugin.volume_run import VolumeOutcome
@@ -23,7 +23,7 @@ from napari_emsynth.plugin.widgets.notices import Notices
 from napari_emsynth.plugin.widgets.reslices import LargeReslices, Reslices
 from napari_emsynth.plugin.widgets.volume_form import VolumeForm
 
-FEWEST, MOST, DEFAULT_SECTIONS = 3, 64, 16
+FEWEST, MOST = 3, 64
 GOOD, BAD = "#6ebe6e", "#e6963c"
 
 
@@ -35,7 +35,16 @@ class VolumeDock(Dock):
         start: settings of the first dock in a viewer.
         form: made of settings.
         scores: the self-check's figures in words.
+
+    Attributes:
+        task_class: what the dock acts through.
+        planes: of the preview, from top to bottom.
+        preview_sections: how many of the reslices, at first.
     """
+
+    task_class: ClassVar[type[VolumeTask]] = VolumeTask
+    planes: ClassVar[tuple[str, ...]] = ("xz", "yz", "xy")
+    preview_sections: ClassVar[int] = 16
 
     def __init__(
         self,
@@ -46,12 +55,12 @@ class VolumeDock(Dock):
     ) -> None:
         super().__init__(napari_viewer)
         session = self.session
-        self.task = VolumeTask.of(session, start)
+        self.task = self.task_class.of(session, start)
         self._scores = scores
         self.layer_box = LayerBox(session)
         self.channel = QSpinBox()
         self.form = form(self.task.settings)
-        self.reslices = Reslices()
+        self.reslices = Reslices(self.planes)
         self.caption, self.selfcheck = QLabel(), QLabel()
         self.notices = Notices()
         self.job_bar = JobBar(session.queue, owner=self.owner)
@@ -93,9 +102,13 @@ class VolumeDock(Dock):
         if made is None:
             return None
         title = f"{made.settings.title()}: {made.window.describe()}"
-        window = LargeReslices(self, made.planes, made.look, title)
+        window = LargeReslices(self, made.planes, made.look, title, self.large_planes())
         window.show()
         return window
+
+    def large_planes(self) -> tuple[str, ...]:
+        """Return the planes of the large view."""
+        return ("xz", "yz")
 
     def export(self) -> None:
         """Ask where to, and write the newest result, else the chosen layer."""
@@ -127,6 +140,7 @@ class VolumeDock(Dock):
         self._top.setRowVisible(self.channel, four)
         if four:
             self.channel.setMaximum(full_data(layer).shape[0] - 1)
+        self.form.set_voxel_nm(self.voxel_nm())
         self._check_fresh()
 
     def _engine_loaded(self) -> None:
@@ -186,6 +200,7 @@ class VolumeDock(Dock):
         """Let go of the viewer."""
         self.blink.release()
         self.layer_box.release()
+        self.form.release()
 
     # -- building ----------------------------------------------------------------------------------
 
@@ -206,6 +221,9 @@ class VolumeDock(Dock):
         for widget in (self.selfcheck, self.notices, self.reslices):
             self.body.addWidget(widget)
         self.body.addLayout(under)
+        # What a task has more to show goes here.
+        self.panels = QVBoxLayout()
+        self.body.addLayout(self.panels)
         self.body.addStretch(1)
         self.foot.addWidget(self.job_bar)
         self.history = HistoryButtons(self.session)
@@ -217,7 +235,7 @@ class VolumeDock(Dock):
     def _look_buttons(self) -> Any:
         self.look = button("Preview", "Compute the part in view only, and show it before and after")
         self.sections = spin(FEWEST, MOST, 1, "How many sections of the reslices, around the one on screen")
-        self.sections.setValue(DEFAULT_SECTIONS)
+        self.sections.setValue(self.preview_sections)
         self.sections.setSuffix(" z")
         self.compare = button(
             f"Compare ({self.session.blink_key})", "Hold the button, or the key, to see the original"

@@ -42,10 +42,16 @@ class VolumeForm(MethodForm):
     def __init__(self, settings: VolumeSettings) -> None:
         super().__init__(settings, settings.task, (SELFCHECK, LAZY, WITH_MASK))
 
+    def set_voxel_nm(self, voxel_nm: tuple[float, float, float] | None) -> None:
+        """Take the layer's voxel size, None when it is unknown; a form that needs none does nothing."""
+
     def promise(self) -> str:
         """Return what must be known of the chosen method before it runs."""
         spec = self.spec()
         return "" if spec is None or spec.keeps_acquired else REDRAWS
+
+    def release(self) -> None:
+        """Let go of the viewer, where the form follows it."""
 
     def _lay_out(self) -> None:
         super()._lay_out()

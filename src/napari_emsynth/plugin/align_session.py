@@ -1,0 +1,210 @@
+"""What the plugin knows of alignment in one viewer: beside a task's, the fields of results, kept and taken up again.
+
+Laws: an alignment that is in the viewer can be applied, inverted, saved and aligned upon; one that was undone cannot.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.plugin import notify
+from napari_emsynth.plugin.align_code import more_code
+from napari_emsynth.plugin.align_run import Earlier, materials_of, tested
+from napari_emsynth.plugin.align_settings import AlignSettings
+from napari_emsynth.plugin.align_views import FieldViews
+from napari_emsynth.plugin.align_with import with_field
+from napari_emsynth.plugin.jobs import Job
+from napari_emsynth.plugin.layers import current_section, find_layer, full_data, voxel_nm_of
+from napari_emsynth.plugin.results import Shown
+from napari_emsynth.plugin.session import ready
+from napari_emsynth.plugin.volume_code import More
+from napari_emsynth.plugin.volume_layers import build_volume_layers, placed
+from napari_emsynth.plugin.volume_run import Previous, VolumeOutcome
+from napari_emsynth.plugin.volume_session import VolumeTask
+from napari_emsynth.plugin.volume_settings import VolumeSettings
+from napari_emsynth.sections import spans
+from napari_emsynth.volume import Volume
+
+NO_FIELD = "no alignment by displacements is in the viewer; run one, or load a field"
+
+
+class AlignTask(VolumeTask):
+    """Alignment in one viewer.
+
+    Signals:
+        self_tested: a self-test's JSON object, or None when there is none any more.
+    """
+
+    self_tested = Signal(object)
+    settings: AlignSettings
+
+    def __init__(self, session: Any, start: AlignSettings) -> None:
+        super().__init__(session, start)
+        self.views = FieldViews(session, self.current)
+        # Unique ids of the layers that the user ticked to go along.
+        self.ticked: list[Any] = []
+        self.last_self_test: dict[str, Any] | None = None
+
+    # -- what a run is given -----------------------------------------------------------------------
+
+    def inputs(self, volume: Volume, settings: VolumeSettings) -> dict[str, Any]:
+        """Return the materials, where a labels layer says what they are."""
+        assert isinstance(settings, AlignSettings)
+        if settings.materials is None:
+            return {}
+        layer = find_layer(self.session.viewer, settings.materials)
+        if layer is None:
+            raise InputError("the labels layer of the materials is gone; choose another, or none")
+        labels = Volume.of(full_data(layer), voxel_nm=voxel_nm_of(layer), name=layer.name)
+        return {
+            "materials": materials_of(
+                labels, volume.shape, settings.labels("tears"), settings.labels("ignored")
+            )
+        }
+
+    def previous(self, layer: Any) -> Previous | None:
+        """Return what is known of a layer that is itself a result; with its field, when it is an aligned one."""
+        known = super().previous(layer)
+        if known is None:
+            return None
+        shown = self.session.shown_by(layer)
+        if shown is not None and isinstance(shown.outcome, VolumeOutcome) and _field(shown) is not None:
+            return Earlier.of(shown.outcome)
+        return Earlier(synthetic=known.synthetic, provenance=known.provenance)
+
+    def more_code(self) -> More:
+        """Return what the code has beside: materials, and the layers that go along."""
+        viewer = self.session.viewer
+        along = [found for i in self.ticked if (found := find_layer(viewer, i)) is not None]
+        return more_code(self.settings, find_layer(viewer, self.settings.materials), along)
+
+    # -- the alignment in use ----------------------------------------------------------------------
+
+    def current(self, layer: Any = None) -> Shown | None:
+        """Return the newest alignment with a field that is in the viewer; one of ``layer``, where there is one."""
+        viewer, there = self.session.viewer, []
+        for shown in self.session.shown:
+            if _field(shown) is not None and find_layer(viewer, shown.layer_id) is not None:
+                there.append(shown)
+        chosen = None if layer is None else layer.unique_id
+        own = [shown for shown in there if chosen in (shown.layer_id, shown.source_id)]
+        return (own or there or [None])[-1]
+
+    def wanted(self, layer: Any = None) -> Shown:
+        """Return the same.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = self.current(layer)
+        if found is None:
+            raise InputError(NO_FIELD)
+        return found
+
+    # -- fields in files ---------------------------------------------------------------------------
+
+    def save_field(self, layer: Any, path: Path) -> Job | None:
+        """Write the field in use to a .npy or .zarr."""
+
+        def prepare() -> Job:
+            result = self.wanted(layer).result
+
+            def work(job: Job) -> Path:
+                from napari_emsynth.io.field import write_field
+
+                # A .npy cannot say which volume coarse nodes serve.
+                dense = path.suffix.lower() == ".npy"
+                return write_field(
+                    result, path, dense=dense, overwrite=True, progress=job.report, cancel=job.cancel
+                )
+
+            return Job(f"Save {path.name}", work, on_done=self._saved, on_failed=self.refuse, owner=self.name)
+
+        job = self.attempt(prepare)
+        return None if job is None else self.session.queue.submit(job)
+
+    def _saved(self, path: Path) -> None:
+        notify.info(f"the displacement field is written to {path}")
+
+    def load_field(self, layer: Any, path: Path, channel: int | None = None) -> Job | None:
+        """Align a layer by a field that was saved; it may have been found on a binned copy."""
+
+        def prepare() -> Job:
+            volume, placement = self.volume(layer, channel), placed(layer, self.settings)
+            previous, settings = self.previous(layer), self.settings
+
+            def work(job: Job) -> tuple[VolumeOutcome, list[Any]]:
+                ready(job)
+                outcome = with_field(volume, path, settings, job.runtime(), previous)
+                job.cancel.check()
+                return outcome, build_volume_layers(outcome, placement)
+
+            job = Job(f"Align by {path.name}", work, on_failed=self.refuse, owner=self.name)
+            job.on_done = partial(self.show, (layer.unique_id, layer.name), job)
+            return job
+
+        job = self.attempt(prepare)
+        return None if job is None else self.session.queue.submit(job)
+
+    # -- self-test ---------------------------------------------------------------------------------
+
+    def self_test(self, layer: Any, channel: int | None = None) -> Job | None:
+        """See whether the chosen method finds a known warp of the layer's own sections."""
+
+        def prepare() -> Job:
+            volume, settings = self.volume(layer, channel), self.settings
+            skip = settings.options(volume.shape[0]).get("skip", ())
+
+            def work(job: Job) -> dict[str, Any]:
+                ready(job)
+                return tested(volume, settings, skip, job.runtime(**settings.runtime_options()))
+
+            return Job("Self-test", work, on_done=self._tested, on_failed=self.refuse, owner=self.name)
+
+        job = self.attempt(prepare)
+        return None if job is None else self.session.queue.submit(job)
+
+    def _tested(self, found: dict[str, Any]) -> None:
+        self.last_self_test = found
+        self.self_tested.emit(found)
+
+    # -- sections ----------------------------------------------------------------------------------
+
+    def reference_here(self, layer: Any) -> str | None:
+        """Return the section on screen, as text for a list of sections."""
+        if layer is None:
+            self.refuse("no layer is chosen; needs a 3-D image layer (z, y, x)")
+            return None
+        return str(current_section(self.session.viewer, layer))
+
+    def detect(self, layer: Any, channel: int | None, then: Any) -> Job | None:
+        """Look for damaged sections; ``then`` is given them as text, and the user a line."""
+        volume = self.attempt(self.volume, layer, channel)
+        if volume is None:
+            return None
+
+        def work(job: Job) -> Any:
+            from napari_emsynth.trust.detect import detect
+
+            return detect(volume, progress=job.report, cancel=job.cancel)
+
+        def done(suspects: list[Any]) -> None:
+            then(spans(s.section for s in suspects))
+            notify.info(
+                f"{len(suspects)} suspected section(s) in {volume.name!r}"
+                if suspects
+                else "no damaged section found"
+            )
+
+        job = Job("Detect damaged sections", work, on_done=done, on_failed=self.refuse, owner=self.name)
+        return self.session.queue.submit(job)
+
+
+def _field(shown: Shown) -> Any | None:
+    """Return the displacement of a result, None of others."""
+    return shown.result.displacement

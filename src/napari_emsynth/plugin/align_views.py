@@ -1,0 +1,155 @@
+"""What is laid over an alignment to judge it: displacements, confidence, neighbouring sections.
+
+Views are no results: they are not in the history, and go when a result comes or goes. Law: each is there once, and its
+layer is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari_emsynth.plugin import notify
+from napari_emsynth.plugin.displacement_view import (
+    Kind,
+    confidence_layer,
+    magnification,
+    sampled,
+    vectors_layer,
+    view_nodes,
+)
+from napari_emsynth.plugin.jobs import Job
+from napari_emsynth.plugin.layers import Placement, find_layer, is_image, unique_name
+from napari_emsynth.plugin.overlays import How
+from napari_emsynth.plugin.results import Shown, insert_above
+
+VIEWS = "views"
+
+
+class FieldViews:
+    """The views of one viewer.
+
+    Args:
+        session: the viewer's.
+        current: gives the alignment in use, for a layer.
+    """
+
+    def __init__(self, session: Any, current: Callable[[Any], Shown | None]) -> None:
+        self._session, self._current = session, current
+        self._layers: dict[str, Any] = {}
+
+    def is_on(self, name: str) -> bool:
+        """True while a view ("displacement" or "confidence") is there."""
+        return find_layer(self._session.viewer, self._layers.get(name)) is not None
+
+    def hide(self, name: str) -> None:
+        """Take a view away."""
+        layer = find_layer(self._session.viewer, self._layers.pop(name, None))
+        if layer is not None:
+            self._session.viewer.layers.remove(layer)
+
+    def hide_all(self) -> None:
+        """Take all views away."""
+        for name in list(self._layers):
+            self.hide(name)
+        self._session.neighbours.hide(self._session.viewer)
+
+    def show_displacement(
+        self, layer: Any, kind: Kind, magnify: int, then: Callable[[int], None] = lambda _m: None
+    ) -> Job | None:
+        """Draw the field in use.
+
+        Args:
+            layer: chosen in the dock.
+            kind: arrows or grid.
+            magnify: how many times too long; 0 chooses.
+            then: told what was chosen.
+        """
+        found = self._found(layer)
+        if found is None:
+            return None
+        shown, home, space = found
+        field = shown.result.displacement
+
+        def work(job: Job) -> tuple[Any, int]:
+            vectors = sampled(field, view_nodes(field.shape), job.cancel.check)
+            chosen = magnify or magnification(vectors, field.shape)
+            return vectors_layer(kind, vectors, field.shape, chosen, space), chosen
+
+        def done(made: tuple[Any, int]) -> None:
+            self._add("displacement", made[0], f"{home.name} {kind} x{made[1]}")
+            then(made[1])
+
+        return self._submit(f"Draw {kind}", work, done, "displacement")
+
+    def show_confidence(self, layer: Any) -> Job | None:
+        """Lay the confidence over the alignment in use."""
+        found = self._found(layer)
+        if found is None:
+            return None
+        shown, home, space = found
+        result = shown.result
+        if result.confidence is None:
+            notify.warn("this alignment has no confidence: its field was loaded from a file")
+            return None
+        return self._submit(
+            "Draw the confidence",
+            lambda _job: confidence_layer(result.confidence, result.displacement.shape, space),
+            lambda made: self._add("confidence", made, f"{home.name} confidence"),
+            "confidence",
+        )
+
+    def show_neighbours(self, layer: Any, how: How) -> bool:
+        """Lay every section over the next, of the layer's newest alignment and of its original."""
+        viewer, layers = self._session.viewer, []
+        newest = self._newest(layer)
+        if newest is not None:
+            layers = [find_layer(viewer, newest.source_id), find_layer(viewer, newest.layer_id)]
+        layers = [
+            found for found in layers or [layer] if found is not None and is_image(found) and found.ndim == 3
+        ]
+        if not layers:
+            notify.warn("no 3-D image layer is chosen: there are no neighbouring sections to show")
+            return False
+        self._session.neighbours.show(viewer, layers, how)
+        return True
+
+    def _newest(self, layer: Any) -> Shown | None:
+        """Return the newest alignment of a layer, by any method."""
+        chosen = None if layer is None else layer.unique_id
+        for shown in reversed(self._session.shown):
+            there = find_layer(self._session.viewer, shown.layer_id) is not None
+            if (
+                there
+                and chosen in (shown.layer_id, shown.source_id)
+                and shown.result.provenance["task"] == "align"
+            ):
+                return shown
+        return None
+
+    def _found(self, layer: Any) -> tuple[Shown, Any, dict[str, Any]] | None:
+        """Return the alignment in use, its layer, and where a layer upon it lies; a line to the user without one."""
+        shown = self._current(layer)
+        if shown is None:
+            notify.warn("nothing to draw yet: no alignment by displacements is in the viewer")
+            return None
+        home = find_layer(self._session.viewer, shown.layer_id)
+        return shown, home, Placement.of(home).space
+
+    def _submit(self, title: str, work: Any, done: Any, name: str) -> Job:
+        key = f"{VIEWS} {name}"
+        return self._session.queue.submit(
+            Job(title, work, on_done=done, on_failed=notify.warn, quiet=True, key=key)
+        )
+
+    def _add(self, name: str, layer: Any, title: str) -> None:
+        """Put a view on top of all, in place of an older one; what was active stays so."""
+        viewer = self._session.viewer
+        active, older = viewer.layers.selection.active, find_layer(viewer, self._layers.get(name))
+        layer.name = unique_name(viewer, title)
+        insert_above(viewer, layer, {other.unique_id for other in viewer.layers})
+        viewer.layers.selection.active = active
+        self._layers[name] = layer.unique_id
+        # Last: who watches layers go must find the new one there.
+        if older is not None:
+            viewer.layers.remove(older)
