@@ -5,7 +5,8 @@ The network (:mod:`napari_emsynth.models.alignment_net`) answers a pair of secti
 
     c = 1 / (1 + (b / B)^2),   B = 1 px                                                               (1)
 
-where both sections are tissue, and abstains elsewhere. Three neighbours are asked about every section; the stack
+where both sections are tissue, and abstains elsewhere. Where the sections agree pixel by pixel, the answer is made
+exact (:mod:`.polish`). Three neighbours are asked about every section; the stack
 solver (:mod:`.solve`) lets them vote, keeps the slow true drift of structures, and gives every section its field; a
 second pass measures what is left between the sections that were pulled so.
 """
@@ -25,7 +26,9 @@ from napari_emsynth.fields.resample import Window, pulled
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
 from napari_emsynth.methods.align.emsynth_recipe import Hybrid, Warps
 from napari_emsynth.methods.align.params import FieldParams
-from napari_emsynth.models.alignment_net import AlignmentNet, Config
+from napari_emsynth.methods.align.polish import polish
+from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet, Config
+from napari_emsynth.nn.pyramid import gaussian
 from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
@@ -34,6 +37,8 @@ from napari_emsynth.weights import store
 
 # (1): errors of this length halve the trust, px.
 HALF_TRUST_PX = 1.0
+# Deviation of the Gaussian that smooths the network's answers, px.
+ANSWER_SMOOTH_PX = 8.0
 # Tiles of large sections, and what they see of each other: the coarsest level looks this far.
 TILE, HALO = 1536, 256
 
@@ -63,8 +68,8 @@ class Emsynth:
         runtime.cancel.check()
         found = run(
             Dense(self.network),
-            np.stack((moving, neighbour.image)),
-            halo=HALO,
+            np.stack((moving, neighbour.image, mask_of(known, moving), mask_of(neighbour.known, moving))),
+            halo=HALO if max(moving.shape) > TILE else 0,
             tile=TILE,
             multiple=self.network.config.multiple,
             out_channels=3,
@@ -79,18 +84,33 @@ class Emsynth:
         return at_nodes(displacement, trust, nodes)
 
 
+def mask_of(known: Mask | None, like: Float) -> Float:
+    """Return what is known [y, x] as 0 and 1."""
+    return np.ones_like(like) if known is None else known.astype(np.float32)
+
+
 class Dense(nn.Module):
-    """The network with an answer to every pixel: [b, 2, y, x] (moving, fixed) -> [b, 3, y, x] (dy, dx, log b)."""
+    """The network with a polished answer to every pixel.
+
+    [b, 4, y, x] (moving, fixed, and 1 where each is known) -> [b, 3, y, x] (dy, dx, log b).
+    """
 
     def __init__(self, network: AlignmentNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, pair: Tensor) -> Tensor:
-        """Register, and spread the nodes' answers over the pixels."""
-        answer = self.network(pair[:, :1], pair[:, 1:])
-        both = torch.cat((answer.displacement, answer.log_scale), dim=1)
-        return F.interpolate(both, size=pair.shape[-2:], mode="bilinear", align_corners=False)
+        """Register, spread the nodes' answers over the pixels, and polish them."""
+        moving, fixed, known = pair[:, :1], pair[:, 1:2], pair[:, 2:]
+        answer = self.network(moving, fixed)
+        size = (pair.shape[-2], pair.shape[-1])
+        # The network's answers scatter from node to node; no distortion does.
+        nodes = gaussian(answer.displacement, ANSWER_SMOOTH_PX / STRIDE)
+        dense, log_scale = (
+            F.interpolate(a, size=size, mode="bilinear", align_corners=False)
+            for a in (nodes, answer.log_scale)
+        )
+        return torch.cat((polish(moving, fixed, known, dense), log_scale), dim=1)
 
 
 def at_nodes(displacement: Float, trust: Float, nodes: Sequence[int]) -> PairField:
