@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ from align_ours import ours
 from align_peers import PEERS, Answers, Pairs, Peer
 from scipy.ndimage import gaussian_filter
 
+from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.registration import (
     cpc,
@@ -67,7 +70,7 @@ COLUMNS = {
     "epe": "EPE px", "eqe": "EqE px", "folds": "folds %", "cpc": "CPC", "seconds": "s", "cpu": "CPU s",
     "before": "residual before px", "after": "residual after px", "smoothed": "smoothed px",
     "stack_folds": "stack folds %", "psnr": "PSNR dB", "stack_cpc": "stack CPC", "harm": "harm px",
-    "stack_seconds": "stack s",
+    "stack_seconds": "stack s", "stack_cpu": "stack CPU s",
 }  # fmt: skip
 Rows = dict[str, dict[str, list[float]]]
 
@@ -118,9 +121,9 @@ def stack_answers(peer: Peer, sections: Image, threads: int) -> dict[float, Fiel
 
 def score_stack(peer: Peer, case: Stack, threads: int) -> dict[str, list[float]]:
     """Return figures of one stack; of the smoothings the one that leaves least."""
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), sum(os.times()[:4])
     answers = stack_answers(peer, case.jittered, threads)
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, sum(os.times()[:4]) - busy
     left = {s: stack_residual(u, case.known, MARGIN_PX) for s, u in answers.items()}
     best = min(left, key=left.__getitem__)
     applied = answers[best]
@@ -136,6 +139,7 @@ def score_stack(peer: Peer, case: Stack, threads: int) -> dict[str, list[float]]
         "stack_cpc": [stack_cpc(moved[inner])],
         "harm": [harm(peer, case.truth, best, threads)],
         "stack_seconds": [seconds],
+        "stack_cpu": [cpu],
     }
 
 
@@ -192,6 +196,43 @@ def speed(peers: Sequence[Peer], data: Path, threads: int) -> Rows:
     return rows
 
 
+def measure_pairs(
+    peers: Sequence[Peer],
+    data: Path,
+    what: tuple[int, int, Distortion],
+    seeds: range,
+    threads: int,
+    keep: Callable[[Rows], None],
+) -> None:
+    """Score ``what`` = (pairs a seed, edge px, warp) of every seed; print the table."""
+    rows: Rows = {}
+    count, edge, kind = what
+    for seed in seeds:
+        cases = pairs(data, count, edge, kind, seed)
+        each(peers, partial(score_pairs, cases=cases, threads=threads), rows)
+        keep(rows)
+    table(f"Pairs of {edge} x {edge} px, {count} x {len(seeds)}", rows)
+
+
+def measure_stacks(
+    peers: Sequence[Peer],
+    data: Path,
+    sections: int,
+    seeds: range,
+    threads: int,
+    keep: Callable[[Rows], None],
+) -> None:
+    """Score a stack of every seed; print the table."""
+    rows: Rows = {}
+    for seed in seeds:
+        case = stack(data, sections, seed)
+        rows.setdefault("unjittered", {}).setdefault("stack_cpc", []).append(stack_cpc(case.truth))
+        asked_now = [p for p in peers if seed == 0 or not p.slow]
+        each(asked_now, partial(score_stack, case=case, threads=threads), rows)
+        keep(rows)
+    table(f"Stacks of {' x '.join(map(str, case.truth.shape))}, {len(seeds)}", rows)
+
+
 def chosen(only: str, device: str) -> list[Peer]:
     """Return the registrars to be measured; say which are not there."""
     out = []
@@ -224,8 +265,9 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print and optionally save."""
+    """Measure, print and save as it goes."""
     options = parsed()
+    parts = options.parts.split(",")
     if options.quick:
         options.seeds, options.pairs, options.smooth, options.sections = 1, 1, 0, 12
     torch.set_num_threads(options.threads)
@@ -236,36 +278,27 @@ def main() -> None:
         options.threads,
     )
     result: dict[str, Any] = {"arguments": {k: str(v) for k, v in vars(options).items()}}
-    parts = options.parts.split(",")
+
+    def keep(part: str, figures: Any) -> None:
+        # After every step: a run takes long, and what is measured is measured.
+        result[part] = figures
+        if options.json:
+            options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
     for part, edge, kind, count in (
         ("pairs", 256, WARP, options.pairs),
         ("smooth", 512, SMOOTH, options.smooth),
     ):
-        if part not in parts or not count:
-            continue
-        rows: Rows = {}
-        for seed in seeds:
-            cases = pairs(data, count, edge, kind, seed)
-            each(peers, lambda p, cases=cases: score_pairs(p, cases, threads), rows)  # type: ignore[misc]
-        table(f"Pairs of {edge} x {edge} px, {count} x {len(seeds)}", rows)
-        result[part] = rows
+        if part in parts and count:
+            measure_pairs(peers, data, (count, edge, kind), seeds, threads, partial(keep, part))
     if "speed" in parts:
-        result["speed"] = speed(peers, data, threads)
+        keep("speed", speed(peers, data, threads))
         table("One pair of 1024 x 1024 px", result["speed"])
     if "stack" in parts:
-        rows = {}
-        for seed in seeds:
-            case = stack(data, options.sections, seed)
-            quick = [p for p in peers if seed == 0 or not p.slow]
-            each(quick, lambda p, case=case: score_stack(p, case, threads), rows)  # type: ignore[misc]
-        table(f"Stacks of {' x '.join(map(str, case.truth.shape))}, {len(seeds)}", rows)
-        result["stack"] = rows | {"truth": {"stack_cpc": [stack_cpc(case.truth)]}}
-        print(f"\nCPC of the last stack before it was jittered: {stack_cpc(case.truth):.3f}")
+        measure_stacks(peers, data, options.sections, seeds, threads, partial(keep, "stack"))
     if options.long:
-        result["long"] = wall_time(data, peers, threads)
-        result["memory"] = memory(peers, options.device)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        keep("long", wall_time(data, peers, threads))
+        keep("memory", memory(peers, options.device))
 
 
 if __name__ == "__main__":
