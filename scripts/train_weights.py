@@ -169,10 +169,14 @@ def rows(name: str, weights: str, file: Path, gap: int, edge: int, limit: int) -
     """The method and the floors on one eval volume, in the window the evaluation uses."""
     volume = Volume.of(tifffile.imread(file)[:, :edge, :edge])
     report = evaluate(name, volume, weights=weights, gap=gap, limit=limit)
-    return {
+    figures = {
         f"{label}, {file.stem}, gap {gap}": {m: round(s[figure], 3) for m, s in report["scores"].items()}
         for figure, label in FIGURES.items()
     }
+    if "epe_px" in report:
+        # What is left of the known distortion; the stack's own wobble is part of it.
+        figures[f"residual in px, {file.stem}, gap {gap}"] = {m: round(v, 3) for m, v in report["epe_px"].items()}
+    return figures
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from napari_emsynth.methods.align.pair import Nodes, Verdict, compare
 from napari_emsynth.methods.align.params import FieldParams
 from napari_emsynth.methods.align.report import section_reports
 from napari_emsynth.methods.align.sections import Sections
-from napari_emsynth.methods.align.solve import Measured, Solution, solve
+from napari_emsynth.methods.align.solve import Measured, Solution, left_alone, solve
 from napari_emsynth.methods.request import Request
 from napari_emsynth.spec import no_progress
 from napari_emsynth.trust.detect import RELIABLE, Kind, examine
@@ -158,7 +158,7 @@ def _solved(plan: Plan) -> tuple[Solution, list[PairReport]]:
         verdicts = _measured(plan, field, turn * total // params.passes, total)
         solution = _in_windows(plan, verdicts, reports, solution if turn else None)
         field = plan.displacement(_filled(solution.distortion, plan))
-    return solution, reports
+    return replace(solution, distortion=left_alone(solution.distortion, params.leave_px)), reports
 
 
 def partners(usable: Sequence[int], neighbours: int) -> Iterator[tuple[int, int]]:

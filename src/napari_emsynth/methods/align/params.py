@@ -22,12 +22,16 @@ class FieldParams(Params):
         16, "Distance of the field's nodes.", unit="px", low=4, high=128, step=4, advanced=True
     )
     rigidity: float = param(
-        20.0, "How stiff sections are in plane: larger forbids local warps.", low=0.01, high=10_000.0, step=1.0,
+        10.0, "How stiff sections are in plane: larger forbids local warps.", low=0.01, high=10_000.0, step=1.0,
         advanced=True,
     )  # fmt: skip
     drift: float = param(
-        2.0, "How readily slow drift along z is taken for tissue and kept: smaller keeps more.", low=0.001,
+        3.0, "How readily slow drift along z is taken for tissue and kept: smaller keeps more.", low=0.001,
         high=1000.0, step=0.1, advanced=True,
+    )  # fmt: skip
+    leave_px: float = param(
+        0.5, "Sections whose distortion is below this are left alone: tissue wobbles as much by itself.", unit="px",
+        low=0.0, high=10.0, step=0.1, advanced=True,
     )  # fmt: skip
     passes: int = param(
         1, "How often what is left between pulled sections is measured again.", low=1, high=4, advanced=True

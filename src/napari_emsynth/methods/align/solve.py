@@ -8,7 +8,7 @@ plane and slow along z. The measured fields hold both, and the solver explains t
     E = sum_zk w_zk rho(r_zk)                    the measured fields, each node as far as it is trusted
         + bend   |d_pp D|^2                      springs in plane, cut where a section may tear
         + stay   |D|^2                           distortions are short
-        + steady |d_zz M|^2                      tissue goes on as it went                            (3)
+        + steady |d_zz M|^2                      tissue goes on as it went; of two sections, it stays (3)
 
 with ``rho`` the Geman-McClure penalty. ``D`` is the answer. What is slow along z costs ``M`` nothing: so the slow
 true drift of structures stays in the stack, and slanted neurites are not straightened.
@@ -47,10 +47,10 @@ class Prior:
         turns: how often outliers are told again, and (2) is looked up again.
     """
 
-    bend: float = 1.0
-    stay: float = 0.01
-    steady: float = 1.0
-    outlier_px: float = 2.0
+    bend: float = 10.0
+    stay: float = 0.005
+    steady: float = 3.0
+    outlier_px: float = 1.5
     turns: int = 4
 
 
@@ -124,6 +124,16 @@ def solve(
         system.look_up(unknown, tell_outliers=turn > 0)
         unknown = system.minimum(unknown)
     return Solution(unknown[0].astype(np.float32), system.confidence(), system.vouched_for())
+
+
+def left_alone(distortion: Float, leave_px: float) -> Float:
+    """Return distortions [z, 2, y', x'] shrunk by ``max(0, 1 - leave_px^2 / mean |D_z|^2)``, section by section.
+
+    What the solver finds in a stack that nothing is wrong with is the tissue's own wobble: half a pixel from one
+    section to the next at 20 nm in FIB-SEM. It cannot be told from a small jitter, but from a large one it can.
+    """
+    square = (distortion**2).sum(1).mean((1, 2))[:, None, None, None]
+    return np.asarray(distortion * np.maximum(0, 1 - leave_px**2 / np.maximum(square, 1e-12)), np.float32)
 
 
 class _System:
@@ -223,7 +233,8 @@ class _System:
         np.add.at(data, self.b, -off)
         springs = self.prior.bend * (_curvature(x[0], 2, self.springs) + _curvature(x[0], 3, self.springs))
         stay = self.prior.stay * x[0]
-        steady = self.prior.steady * _curvature(x[1], 0, None)
+        along = _curvature(x[1], 0, None) if len(x[1]) > 2 else _slope(x[1])
+        steady = self.prior.steady * along
         return np.stack((data + springs + stay, data + steady + 1e-6 * x[1]))
 
     def _diagonal(self) -> Float64:
@@ -233,6 +244,13 @@ class _System:
         np.add.at(data, self.b, both)
         prior = self.prior
         return np.stack((data + 12 * prior.bend + prior.stay, data + 6 * prior.steady + 1e-6))
+
+
+def _slope(x: Float64) -> Float64:
+    """Return half the gradient of the sum of squared first differences along z."""
+    step = np.diff(x, axis=0)
+    none = np.zeros_like(x[:1])
+    return np.concatenate((none, step)) - np.concatenate((step, none))
 
 
 def _curvature(x: Float64, axis: int, stiffness: Float64 | None) -> Float64:
