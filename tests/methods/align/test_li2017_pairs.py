@@ -7,10 +7,10 @@ from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.errors import Cancelled
 from napari_emsynth.methods.align.aligner import Neighbour
-from napari_emsynth.methods.align.li2017 import Li2017, LiFanParams, at_nodes, build
+from napari_emsynth.methods.align.li2017 import Li2017, LiFanParams, at_nodes, build, smoothed
 from napari_emsynth.methods.align.li2017_loss import LossConfig
 from napari_emsynth.methods.align.li2017_optimise import padded, window
-from napari_emsynth.methods.align.li2017_pair import forward, judge
+from napari_emsynth.methods.align.li2017_pair import Judged, forward, judge, pulled
 from napari_emsynth.models.li2017 import Config, LiFan
 from napari_emsynth.spec import CancelToken, Runtime
 
@@ -22,7 +22,7 @@ def texture(shape, seed=0):
     return (found / found.std()).astype(np.float32)
 
 
-def shifted(shape=(64, 72), by=(2, -1)):
+def shifted(shape=(56, 64), by=(2, -1)):
     """A fixed section and a moving one whose content lies further along by (dy, dx) px."""
     wide = texture(tuple(n + 16 for n in shape))
     (h, w), (dy, dx) = shape, by
@@ -34,9 +34,9 @@ def small(seed=0, **params):
     return Li2017(LiFan(Config(widths=(8, 16, 24))), LiFanParams(**params))
 
 
-def wilful(seed=0):
+def wilful(seed=0, **params):
     """A network that moves things at random."""
-    method = small(seed)
+    method = small(seed, **params)
     with torch.no_grad():
         for head in method.network.heads:
             head.weight.normal_(0, 0.05)
@@ -47,7 +47,7 @@ def test_optimised_from_scratch_a_pair_gives_the_shift_with_the_right_sign():
     fixed, moving = shifted()
     method = small(refine="scratch", iterations=60, learning_rate=5e-3, step_px=8)
     found = method(moving, [Neighbour(fixed)], None, CPU)
-    assert found.displacement.shape == (2, 8, 9)
+    assert found.displacement.shape == (2, 7, 8)
     inner = found.displacement[:, 1:-1, 1:-1]
     # moving(p + u) = fixed(p): what lies at p in the fixed section lies at p + (2, -1) in the moving one.
     assert inner[0].mean() == pytest.approx(2, abs=0.3)
@@ -89,11 +89,51 @@ def test_an_optimisation_that_goes_astray_is_not_answered():
 
 def test_without_optimisation_the_network_s_own_answer_is_taken():
     fixed, moving = shifted()
-    method = wilful()
+    method = wilful(passes=1, smooth_px=0.0)
     found = method(moving, [Neighbour(fixed)], None, CPU)
     expected = forward(method.network, np.stack((fixed, moving)), CPU)
-    np.testing.assert_allclose(found.displacement, at_nodes(expected, (4, 5)), atol=1e-5)
+    np.testing.assert_allclose(found.displacement, at_nodes(expected, (4, 4)), atol=1e-5)
     assert "similarity_refined" not in found.notes
+
+
+def test_what_is_asked_twice_is_composed():
+    class Halfway(torch.nn.Module):
+        """Moves by half of what is left to a displacement that it knows the moving image by."""
+
+        config = Config(widths=(8, 8), heads=1)
+
+        def forward(self, pair):
+            # The images are ramps: their difference is the shift that is left.
+            left = (pair[:, :1] - pair[:, 1:]) / 2
+            return [torch.cat((left, torch.zeros_like(left)), dim=1)]
+
+    ramp = np.arange(40, dtype=np.float32)[:, None].repeat(30, axis=1)
+    for passes, expected in ((1, 2.0), (2, 3.0), (3, 3.5)):
+        field = forward(Halfway(), np.stack((ramp + 4, ramp)), CPU, passes)
+        assert field[0, 5:30] == pytest.approx(expected, abs=1e-4)
+        assert not field[1].any()
+
+
+def test_the_second_answer_is_taken_where_the_first_one_pulled_from():
+    field = np.zeros((2, 20, 24), np.float32)
+    field[0] = 3.0
+    there = np.zeros_like(field)
+    there[1] = np.arange(20)[:, None]  # a field that says which row it was read in
+    np.testing.assert_allclose(pulled(there, field, CPU)[1, :17, 0], np.arange(3, 20))
+
+
+def test_smoothing_keeps_a_constant_and_what_is_alike_speaks_for_what_is_not():
+    field = np.stack([np.full((40, 50), 3.0), np.full((40, 50), -1.0)]).astype(np.float32)
+    ncc, counts = np.ones((40, 50), np.float32), np.ones((40, 50), np.float32)
+    np.testing.assert_allclose(smoothed(Judged(field, ncc, counts, 1.0), 4.0), field, atol=1e-4)
+    wild = field.copy()
+    wild[:, :, 25:] = 50.0
+    for silent in ({"ncc": -ncc}, {"counts": 0 * counts}):
+        maps = {"ncc": ncc.copy(), "counts": counts.copy()}
+        for name, values in silent.items():
+            maps[name][:, 25:] = values[:, 25:]
+        found = smoothed(Judged(wild, maps["ncc"], maps["counts"], 1.0), 4.0)
+        assert np.abs(found - field)[:, :, :24].max() < 0.2
 
 
 def test_tiles_change_nothing():

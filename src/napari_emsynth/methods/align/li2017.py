@@ -7,11 +7,15 @@ never sees a known displacement (:mod:`.li2017_loss`). The paper's two forms, an
     u = u_theta*(f, m)           theta*: trained on many pairs; nothing is optimised any more      (1)
     u = u_theta(f, m),           theta = argmin L(f, m, u_theta) from an untrained network         (2)
                                  the same, from theta*                                             (3)
-    r = G * (M NCC) / G * M      the local NCC of the loss, its mean in a wide Gaussian window     (4)
-    c = M clip((r - 0.1) / 0.4, 0, 1)       confidence: chance gives 0, half of full likeness 1    (5)
+    U = G * (w u) / G * w,       w = max(0, M NCC)^2 + e: what is alike speaks for what is not     (4)
+    r = G' * (M NCC) / G' * M    the local NCC of the loss, its mean in a wide Gaussian window     (5)
+    c = M clip((r - 0.1) / 0.4, 0, 1)       confidence: chance gives 0, half of full likeness 1    (6)
 
-Once something was optimised, the answer is the field of the lowest full-size loss ``lambda R - S``: that of (2) or (3),
-of (1), or zero.
+In (1) the network is asked ``passes`` times, each time with the section as it was pulled before, and its answers are
+composed; a network that was optimised on a pair is asked once, for this pair. Then the answer is the field ``U`` of the
+lowest full-size loss ``lambda R - S``: that of (2) or (3), of (1), or zero.
+
+From the paper [P]: (1) and (2). Ours [O]: the rest, and every default of :class:`LiFanParams`.
 """
 
 from __future__ import annotations
@@ -37,7 +41,9 @@ from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
-# (4), (5): deviation of the window; local correlations by chance and beyond doubt. All [O].
+# (4): the weight of what is not alike at all.
+LEAST = 1e-3
+# (5), (6): deviation of the window; local correlations by chance and beyond doubt.
 TRUST_PX, CHANCE, ALIKE = 12.0, 0.1, 0.5
 
 
@@ -49,6 +55,16 @@ class LiFanParams(FieldParams):
         "none",
         "Optimise the network on every pair: not at all, starting with the trained weights, or from scratch.",
         choices=("none", "trained", "scratch"),
+    )
+    smooth_px: float = param(
+        10.0, "Deviation of the Gaussian that smooths the displacement.", unit="px", low=0.0, high=100.0
+    )
+    passes: int = param(
+        2,
+        "How often the trained network is asked, each time with the section as it was pulled before.",
+        low=1,
+        high=8,
+        advanced=True,
     )
     iterations: int = param(100, "Steps of the optimisation of a pair.", unit="steps", low=1, high=10000)
     learning_rate: float = param(
@@ -86,8 +102,7 @@ class Li2017:
             return PairField(np.zeros((2, *nodes), np.float32), np.zeros(nodes, np.float32))
         seen = np.concatenate((pair, np.stack(masks)))
         tried = {
-            name: judge(seen, field, self.constants, runtime)
-            for name, field in self._fields(seen, runtime).items()
+            name: self._smooth(seen, field, runtime) for name, field in self._fields(seen, runtime).items()
         }
         best = self._chosen(tried)
         notes = {f"similarity_{name}": judged.similarity for name, judged in tried.items()}
@@ -98,10 +113,17 @@ class Li2017:
         """Return the fields [2, y, x] px that there are of a pair [4, y, x] (fixed, moving, known of each)."""
         fields = {"before": np.zeros_like(seen[:2])}
         if self.params.refine != "scratch":
-            fields["forward"] = forward(self.network, seen[:2], runtime)  # (1)
+            fields["forward"] = forward(self.network, seen[:2], runtime, self.params.passes)  # (1)
         if self.params.refine != "none":
             fields["refined"] = self._refined(seen, runtime)
         return fields
+
+    def _smooth(self, seen: Float, field: Float, runtime: Runtime) -> Judged:
+        """Return a field as it is answered, and what it makes of its pair."""
+        judged = judge(seen, field, self.constants, runtime)
+        if self.params.smooth_px == 0 or not field.any():
+            return judged
+        return judge(seen, smoothed(judged, self.params.smooth_px), self.constants, runtime)
 
     def _chosen(self, tried: dict[str, Judged]) -> Judged:
         """Return the network's own answer, or the one of least loss once something was optimised."""
@@ -123,13 +145,20 @@ def _mask(known: Mask | None, shape: tuple[int, ...]) -> Float:
     return np.ones(shape, np.float32) if known is None else known.astype(np.float32)
 
 
+def smoothed(judged: Judged, sigma: float) -> Float:
+    """Return (4), [2, y, x] px, of a field that was held against its pair; ``sigma``: deviation of the Gaussian, px."""
+    weight = np.maximum(judged.ncc * judged.counts, 0) ** 2 + LEAST
+    total = gaussian_filter(weight, sigma, mode="nearest")
+    return np.stack([gaussian_filter(weight * c, sigma, mode="nearest") / total for c in judged.field])  # (4)
+
+
 def trust(judged: Judged) -> Float:
-    """Return the confidence (5), [y, x] 0 to 1, of a field that was held against its pair."""
+    """Return the confidence (6), [y, x] 0 to 1, of a field that was held against its pair."""
     # The mean of signed values first: strangers agree in one small window and disagree in the next.
     seen = gaussian_filter(judged.counts, TRUST_PX)
-    alike = gaussian_filter(judged.counts * judged.ncc, TRUST_PX) / np.maximum(seen, 1e-3)  # (4)
+    alike = gaussian_filter(judged.counts * judged.ncc, TRUST_PX) / np.maximum(seen, LEAST)  # (5)
     likely = np.clip((alike - CHANCE) / (ALIKE - CHANCE), 0, 1)
-    return np.asarray(judged.counts * likely, np.float32)  # (5)
+    return np.asarray(judged.counts * likely, np.float32)  # (6)
 
 
 def at_nodes(image: Float, nodes: tuple[int, ...]) -> Float:

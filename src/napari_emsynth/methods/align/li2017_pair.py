@@ -32,12 +32,28 @@ def quiet(runtime: Runtime) -> Runtime:
     )  # fmt: skip
 
 
-def forward(network: LiFan, pair: Float, runtime: Runtime) -> Float:
+def forward(network: LiFan, pair: Float, runtime: Runtime, passes: int = 1) -> Float:
     """Return the network's displacement [d, *size] px of a pair [2, *size].
+
+    Args:
+        network: of the pair's dimension.
+        pair: (fixed, moving), normalised.
+        runtime: how to compute.
+        passes: how often it is asked; from the second time on with the moving image as it was pulled so far.
 
     Raises:
         Cancelled: after ``runtime.cancel``.
     """
+    field = _asked(network, pair, runtime)
+    for _ in range(passes - 1):
+        nearer = np.concatenate((pair[:1], pulled(pair[1:], field, runtime)))
+        step = _asked(network, nearer, runtime)
+        # pulled(p + step(p)) = moving(p + step(p) + field(p + step(p)))
+        field = step + pulled(field, step, runtime)
+    return field
+
+
+def _asked(network: LiFan, pair: Float, runtime: Runtime) -> Float:
     config = network.config
     field: Float = run(
         Finest(network.eval()),
@@ -50,6 +66,26 @@ def forward(network: LiFan, pair: Float, runtime: Runtime) -> Float:
         out_channels=config.dimension,
     )
     return field
+
+
+def pulled(images: Float, field: Float, runtime: Runtime) -> Float:
+    """Return images [c, *size] pulled along a field [d, *size] px, linear between pixels."""
+    count = len(images)
+    out: Float = run(
+        lambda x: warp(x[:, :count], x[:, count:]),
+        np.concatenate((images, field)),
+        halo=_reach(field),
+        runtime=quiet(runtime),
+        tile=TILE[len(field)],
+        faces="inside",
+        out_channels=count,
+    )
+    return out
+
+
+def _reach(field: Float) -> int:
+    """Return how far a tile must see to know what its pixels are pulled from, px."""
+    return math.ceil(float(np.abs(field).max())) + 1
 
 
 class Agreement(nn.Module):
@@ -106,12 +142,10 @@ def judge(seen: Float, field: Float, constants: LossConfig, runtime: Runtime) ->
     Raises:
         Cancelled: after ``runtime.cancel``.
     """
-    # A tile must see what its pixels are pulled from, and the window about it.
-    reach = math.ceil(float(np.abs(field).max())) + constants.window // 2 + 1
     ncc, counts = run(
         Agreement(constants),
         np.concatenate((seen, field)),
-        halo=reach,
+        halo=_reach(field) + constants.window // 2,
         runtime=quiet(runtime),
         tile=TILE[len(field)],
         faces="inside",
