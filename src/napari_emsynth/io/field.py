@@ -90,9 +90,6 @@ def write_field(
                     cancel.check()
                 target[z, :, rows] = strip
             progress(z + 1, source.shape[0], "sections of the displacement written")
-        if isinstance(target, np.memmap):
-            target.flush()
-        del target
         work.publish()
     return path
 
@@ -136,7 +133,7 @@ def _target(work: Work, field: Displacement, nodes: tuple[int, int], record: dic
     """Return the array to be filled, float32 [z, 2, *nodes]."""
     shape = (field.shape[0], 2, *nodes)
     if work.target.suffix.lower() == ".npy":
-        return np.lib.format.open_memmap(work.data, mode="w+", dtype=np.dtype("<f4"), shape=shape)
+        return _Npy.begun(work.data, shape)
     import zarr
 
     return zarr.create_array(
@@ -148,6 +145,40 @@ def _target(work: Work, field: Displacement, nodes: tuple[int, int], record: dic
         dimension_names=["z", "displacement", "y", "x"],
         attributes={KEY: _said(field, nodes), **({} if record is None else {"emsynth": record})},
     )
+
+
+@dataclass(frozen=True)
+class _Npy:
+    """A .npy to be filled: written to, not mapped, for the pages of a map count as memory until the end.
+
+    Args:
+        path: of the file.
+        shape: [z, 2, y, x].
+        header: bytes before the first value.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    header: int
+
+    @classmethod
+    def begun(cls, path: Path, shape: tuple[int, ...]) -> _Npy:
+        """Write the header."""
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "<f4", "fortran_order": False, "shape": shape}
+            )
+            header = file.tell()
+            file.truncate(header + 4 * math.prod(shape))
+        return cls(path, shape, header)
+
+    def __setitem__(self, key: tuple[int, slice, slice], strip: Float) -> None:
+        z, _, rows = key
+        _, two, height, width = self.shape
+        with self.path.open("r+b") as file:
+            for c in range(two):
+                file.seek(self.header + 4 * width * ((z * two + c) * height + (rows.start or 0)))
+                file.write(np.ascontiguousarray(strip[c], "<f4").tobytes())
 
 
 def _said(field: Displacement, nodes: tuple[int, int]) -> dict[str, Any]:
