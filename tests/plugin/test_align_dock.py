@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
+from napari_emsynth.plugin.align_settings import AlignSettings
 from napari_emsynth.plugin.session import Session
 from napari_emsynth.plugin.settings import BLINK_KEY
 from napari_emsynth.plugin.volume_preview import preview
 from napari_emsynth.plugin.volume_run import run
-from napari_emsynth.plugin.align_settings import AlignSettings
 from napari_emsynth.plugin.widgets.align import FineAlignment
 from napari_emsynth.plugin.widgets.upsample import UpsampleZ
 from napari_emsynth.plugin.window import Window

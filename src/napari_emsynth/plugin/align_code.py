@@ -7,6 +7,7 @@ them first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from napari_emsynth.plugin.align_settings import AlignSettings
@@ -18,13 +19,16 @@ MATERIALS = "materials.tif"
 VOXELS = ("image", "labels")
 
 
-def more_code(settings: AlignSettings, materials: Any | None, along: Sequence[Any]) -> More:
+def more_code(
+    settings: AlignSettings, materials: Any | None, along: Sequence[Any], first: Any | None = None
+) -> More:
     """Return what an alignment's code has beside that of every task.
 
     Args:
         settings: what is done.
         materials: the labels layer that says what the tissue is made of; None without one.
         along: layers that go along; points and shapes, which only the dock moves, are passed over.
+        first: the layer that is aligned already, and is drawn anew from its original; None when it is not.
     """
     notes, arguments, lines, words = [], [], [], []
     if materials is not None:
@@ -39,7 +43,23 @@ def more_code(settings: AlignSettings, materials: Any | None, along: Sequence[An
         how = "" if is_labels else ', "cubic"'
         lines.append(f"es.write(result.apply(es.read({source!r}){how}), {out!r})")
         words += ["--apply-to" if is_labels else "--apply-to-image", f"{source}={out}"]
-    return More(notes=tuple(notes), arguments=tuple(arguments), lines=tuple(lines), words=tuple(words))
+    more = More(notes=tuple(notes), arguments=tuple(arguments), lines=tuple(lines), words=tuple(words))
+    return more if first is None else _again(more, first)
+
+
+def _again(more: More, first: Any) -> More:
+    """Return the code of an alignment upon another: both fields in one, applied to what was acquired."""
+    field = f"{slug(first.name)}_field.zarr"
+    return replace(
+        more,
+        notes=(f"# save the field of layer {first.name!r} to {field} first", *more.notes),
+        before=(f"first = es.read_field({field!r})",),
+        given='es.apply_field(volume, first, "cubic")',
+        then=("both = es.compose(first, result.displacement)",),
+        made='both.apply(volume, "cubic", record=result.provenance)',
+        lines=tuple(line.replace("result.apply(", "both.apply(") for line in more.lines),
+        words=("--from-displacement", field, *more.words),
+    )
 
 
 def _materials_note(settings: AlignSettings, materials: Any) -> str:

@@ -18,6 +18,7 @@ from napari_emsynth.plugin.align_run import Earlier, materials_of, tested
 from napari_emsynth.plugin.align_settings import AlignSettings
 from napari_emsynth.plugin.align_views import FieldViews
 from napari_emsynth.plugin.align_with import with_field
+from napari_emsynth.plugin.code import source_path
 from napari_emsynth.plugin.jobs import Job
 from napari_emsynth.plugin.layers import current_section, find_layer, full_data, voxel_nm_of
 from napari_emsynth.plugin.results import Shown
@@ -46,9 +47,19 @@ class AlignTask(VolumeTask):
     def __init__(self, session: Any, start: AlignSettings) -> None:
         super().__init__(session, start)
         self.views = FieldViews(session, self.current)
+        session.results_changed.connect(self._results_changed)
         # Unique ids of the layers that the user ticked to go along.
         self.ticked: list[Any] = []
         self.last_self_test: dict[str, Any] | None = None
+
+    def show(self, source: tuple[Any, str], job: Job, made: tuple[VolumeOutcome, list[Any]]) -> None:
+        """Bring a finished alignment to the screen; what was drawn of an older one would mislead."""
+        self.views.hide_all()
+        super().show(source, job, made)
+
+    def _results_changed(self) -> None:
+        if not self.session.is_closed:
+            self.views.drop_orphans()
 
     # -- what a run is given -----------------------------------------------------------------------
 
@@ -77,11 +88,23 @@ class AlignTask(VolumeTask):
             return Earlier.of(shown.outcome)
         return Earlier(synthetic=known.synthetic, provenance=known.provenance)
 
-    def more_code(self) -> More:
-        """Return what the code has beside: materials, and the layers that go along."""
-        viewer = self.session.viewer
+    def code_parts(self, layer: Any, channel: int | None) -> tuple[Volume, str | None, More]:
+        """Return what the code is about; a layer that is aligned already is taken up from its original."""
+        volume, path, _ = super().code_parts(layer, channel)
+        viewer, shown, first = self.session.viewer, self.session.shown_by(layer), None
+        if shown is not None and shown.result.displacement is not None and self.moves():
+            first, volume = layer, shown.outcome.source or volume
+            original = find_layer(viewer, shown.source_id)
+            path = None if original is None else source_path(original)
         along = [found for i in self.ticked if (found := find_layer(viewer, i)) is not None]
-        return more_code(self.settings, find_layer(viewer, self.settings.materials), along)
+        materials = find_layer(viewer, self.settings.materials)
+        return volume, path, more_code(self.settings, materials, along, first)
+
+    def moves(self) -> bool:
+        """True when the chosen method answers with displacements."""
+        engine = self.session.engine
+        spec = None if engine is None else engine.spec(self.settings.method, self.name)
+        return spec is not None and spec.answers == "displacement"
 
     # -- the alignment in use ----------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ class FieldViews:
     def __init__(self, session: Any, current: Callable[[Any], Shown | None]) -> None:
         self._session, self._current = session, current
         self._layers: dict[str, Any] = {}
+        # Unique ids of the alignments' layers that they are of.
+        self._of: dict[str, Any] = {}
 
     def is_on(self, name: str) -> bool:
         """True while a view ("displacement" or "confidence") is there."""
@@ -53,6 +55,12 @@ class FieldViews:
         for name in list(self._layers):
             self.hide(name)
         self._session.neighbours.hide(self._session.viewer)
+
+    def drop_orphans(self) -> None:
+        """Take away what is of an alignment that is gone."""
+        for name in list(self._layers):
+            if find_layer(self._session.viewer, self._of.get(name)) is None:
+                self.hide(name)
 
     def show_displacement(
         self, layer: Any, kind: Kind, magnify: int, then: Callable[[int], None] = lambda _m: None
@@ -77,7 +85,7 @@ class FieldViews:
             return vectors_layer(kind, vectors, field.shape, chosen, space), chosen
 
         def done(made: tuple[Any, int]) -> None:
-            self._add("displacement", made[0], f"{home.name} {kind} x{made[1]}")
+            self._add("displacement", made[0], home, f"{kind} x{made[1]}")
             then(made[1])
 
         return self._submit(f"Draw {kind}", work, done, "displacement")
@@ -95,7 +103,7 @@ class FieldViews:
         return self._submit(
             "Draw the confidence",
             lambda _job: confidence_layer(result.confidence, result.displacement.shape, space),
-            lambda made: self._add("confidence", made, f"{home.name} confidence"),
+            lambda made: self._add("confidence", made, home, "confidence"),
             "confidence",
         )
 
@@ -142,14 +150,17 @@ class FieldViews:
             Job(title, work, on_done=done, on_failed=notify.warn, quiet=True, key=key)
         )
 
-    def _add(self, name: str, layer: Any, title: str) -> None:
+    def _add(self, name: str, layer: Any, home: Any, title: str) -> None:
         """Put a view on top of all, in place of an older one; what was active stays so."""
         viewer = self._session.viewer
+        if find_layer(viewer, home.unique_id) is None:
+            # Undone while it was made.
+            return
         active, older = viewer.layers.selection.active, find_layer(viewer, self._layers.get(name))
-        layer.name = unique_name(viewer, title)
+        layer.name = unique_name(viewer, f"{home.name} {title}")
         insert_above(viewer, layer, {other.unique_id for other in viewer.layers})
         viewer.layers.selection.active = active
-        self._layers[name] = layer.unique_id
+        self._layers[name], self._of[name] = layer.unique_id, home.unique_id
         # Last: who watches layers go must find the new one there.
         if older is not None:
             viewer.layers.remove(older)

@@ -17,13 +17,21 @@ class More:
 
     Args:
         notes: comments, what must be done first.
+        before: lines of Python, after the volume was read.
+        given: to the task's function, as code.
         arguments: of the task's function, as code.
+        then: lines of Python, before the result is written.
+        made: what is written, as code.
         lines: of Python, after the result was written.
         words: of the command.
     """
 
     notes: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    given: str = "volume"
     arguments: tuple[str, ...] = ()
+    then: tuple[str, ...] = ()
+    made: str = "result"
     lines: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
 
@@ -40,11 +48,13 @@ def volume_code(settings: VolumeSettings, volume: Volume, path: str | None, more
     source = path or f"{slug(volume.name)}.tif"
     notes = [] if path else [f"# export layer {volume.name!r} to {source} first"]
     options = [f"{name}={value!r}" for name, value in settings.options(volume.shape[0]).items()]
-    call = ", ".join(part for part in ["volume", *options, *more.arguments, keywords(settings)] if part)
+    call = ", ".join(part for part in [more.given, *options, *more.arguments, keywords(settings)] if part)
     python = [
         *read_code(volume, source),
+        *more.before,
         f"result = es.{settings.task}({call})",
-        f"es.write(result, {out_name(settings)!r})",
+        *more.then,
+        f"es.write({more.made}, {out_name(settings)!r})",
         *more.lines,
     ]
     command = volume_command(settings, volume, source, more)

@@ -265,19 +265,19 @@ class VolumeTask(QObject):
 
     def copy(self, layer: Any, channel: int | None = None) -> str | None:
         """Put the task as code on the clipboard and return it; None when it is refused."""
-        text = self.attempt(
-            lambda: volume_code(
-                self.settings, self.volume(layer, channel), source_path(layer), self.more_code()
-            )
-        )
+        text = self.attempt(lambda: volume_code(self.settings, *self.code_parts(layer, channel)))
         if text is not None:
             QApplication.clipboard().setText(text)
             notify.info("copied: Python, and one line for a terminal")
         return text
 
-    def more_code(self) -> More:
-        """Return what the code has beside, because other layers take part."""
-        return More()
+    def code_parts(self, layer: Any, channel: int | None) -> tuple[Volume, str | None, More]:
+        """Return what the code is about: voxels, their file (None when they have none), and what other layers add.
+
+        Raises:
+            InputError: not a stack of enough sections.
+        """
+        return self.volume(layer, channel), source_path(layer), More()
 
     def newest(self) -> Any | None:
         """Return the layer of the newest result of this task that is still there."""

@@ -51,6 +51,7 @@ class FineAlignment(VolumeDock):
 
     def leave(self) -> None:
         """Let go of the viewer."""
+        self.session.viewer.layers.events.removed.disconnect(self._follow_history)
         self.along.release()
         self.views.release()
         super().leave()
@@ -66,8 +67,10 @@ class FineAlignment(VolumeDock):
         if listed:
             self.folds["sections"].set_open(True)
 
-    def _follow_history(self) -> None:
+    def _follow_history(self, event: Any = None) -> None:  # noqa: ARG002 - napari hands its event over
         """The table is that of an alignment that is in the viewer; an undone one has none."""
+        if self.session.is_closed:
+            return
         outcome = self.task.last_outcome
         there = any(
             shown.outcome is outcome and find_layer(self.session.viewer, shown.layer_id) is not None
@@ -116,6 +119,7 @@ class FineAlignment(VolumeDock):
             lambda: self.task.detect(self.layer(), self.channel_index(), self.form.skip.setText)
         )
         self.session.results_changed.connect(self._follow_history)
+        self.session.viewer.layers.events.removed.connect(self._follow_history)
 
     def _show_preview(self, made: Any) -> None:
         super()._show_preview(made)
