@@ -36,6 +36,8 @@ MISS_PX, CHANCE, ALIKE = 2.0, 0.1, 0.5
 WINDOW_PX, NOISE_PX = 12.0, 1.0
 # Variance below which a window shows nothing, as a share of the section's.
 STRUCTURE = 0.01
+# A flow that is trusted less than this on average says nothing: between unrelated sections it is 0.01 to 0.04.
+ABSTAIN = 0.05
 # Of (3): what nobody knows is filled in from far away.
 LEAST = 1e-4
 
@@ -78,6 +80,8 @@ class OpticalFlow:
             trust = trust * neighbour.known
         if known is not None:
             trust = trust * pull(known.astype(np.float32), there)
+        if trust.mean() < ABSTAIN:
+            return PairField(np.zeros((2, *nodes), np.float32), np.zeros(nodes, np.float32))
         smooth = smoothed(there, trust, self.params.smooth_px)
         return PairField(
             np.stack([at_nodes(c, nodes) for c in smooth]), np.clip(at_nodes(trust, nodes), 0, 1)
