@@ -16,7 +16,7 @@ from napari_emsynth.spec import TASKS, MethodSpec, Task
 
 INDEX: dict[Task, tuple[str, ...]] = {
     "interpolate": ("emsynth", "jain2017", "optical-flow", "linear"),
-    "align": ("jain2017", "emsynth", "ssemnet", "li2017", "optical-flow"),
+    "align": ("emsynth", "ssemnet", "li2017", "jain2017", "optical-flow"),
     "upsample": ("jain2017", "linear"),
 }
 """Ids by task, the default first; the module is the id with underscores."""

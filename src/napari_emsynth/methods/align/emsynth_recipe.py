@@ -31,9 +31,9 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from napari_emsynth.fields.distortion import Distortion
-from napari_emsynth.models.alignment_net import AlignmentNet, Answer, Config
+from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet, Answer, Config
 from napari_emsynth.models.jain2017 import CriticConfig, Discriminator
-from napari_emsynth.nn.warp import upsample_flow, warp
+from napari_emsynth.nn.warp import warp
 from napari_emsynth.training import recipe
 from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
@@ -214,8 +214,8 @@ class Hybrid(AdversarialRecipe, Warps):
         answer = network.match([f[1:] for f in features], [f[:-1] for f in features])
         unlike = features_apart(features[0][1:], features[0][:-1], answer.displacement)
         nodes = torch.cat((torch.zeros_like(answer.displacement[:1]), answer.displacement))
-        pulled = upsample_flow(straightened(nodes), sections.shape[2:]) / (
-            sections.shape[-1] / nodes.shape[-1]
+        pulled = F.interpolate(
+            straightened(nodes), size=sections.shape[-2:], mode="bilinear", align_corners=False
         )
         return Output(known, unlike, pulled, warp(sections, pulled)[:, 0][None])
 
@@ -280,8 +280,7 @@ def straightened(steps: Tensor) -> Tensor:
 
 def features_apart(moving: Tensor, fixed: Tensor, displacement: Tensor) -> Tensor:
     """Return (5), 0 to 2, of features of unit length [b, c, y, x] and a displacement [b, 2, y, x] in full-size px."""
-    stride = 4.0
-    pulled = warp(moving.detach(), displacement / stride)
+    pulled = warp(moving.detach(), displacement / STRIDE)
     return 1 - F.cosine_similarity(pulled, fixed.detach(), dim=1).mean()  # (5)
 
 

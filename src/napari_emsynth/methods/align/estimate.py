@@ -300,9 +300,20 @@ def _link(plan: Plan, z: int, start: int, raw: Sections, solution: Solution) -> 
 
 
 def _start(plan: Plan) -> int:
-    """Return where a chain begins: the reference nearest to the middle, else the usable section nearest to it."""
-    among = plan.constraints.reference or plan.usable or range(plan.count)
-    return min(among, key=lambda z: abs(z - plan.count // 2))
+    """Return where a chain begins: the reference nearest to the middle, else the usable section nearest to it.
+
+    Sections that lie on no other one, such as noise, are no place to begin, if there are any that do.
+    """
+    usable = set(plan.usable)
+    matched = {
+        z
+        for section in usable
+        for match in plan.features[section].matches
+        if match.quality >= RELIABLE and section - match.step in usable
+        for z in (section, section - match.step)
+    }
+    among = plan.constraints.reference or matched or usable or range(plan.count)
+    return min(sorted(among), key=lambda z: abs(z - plan.count // 2))
 
 
 # ---------------------------------------------------------------------------------- sections without an answer

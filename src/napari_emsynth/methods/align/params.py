@@ -22,7 +22,7 @@ class FieldParams(Params):
         16, "Distance of the field's nodes.", unit="px", low=4, high=128, step=4, advanced=True
     )
     rigidity: float = param(
-        10.0, "How stiff sections are in plane: larger forbids local warps.", low=0.01, high=10_000.0, step=1.0,
+        7.0, "How stiff sections are in plane: larger forbids local warps.", low=0.01, high=10_000.0, step=1.0,
         advanced=True,
     )  # fmt: skip
     drift: float = param(
@@ -30,7 +30,7 @@ class FieldParams(Params):
         high=1000.0, step=0.1, advanced=True,
     )  # fmt: skip
     leave_px: float = param(
-        0.5, "Sections whose distortion is below this are left alone: tissue wobbles as much by itself.", unit="px",
+        0.6, "Sections whose distortion is below this are left alone: tissue wobbles as much by itself.", unit="px",
         low=0.0, high=10.0, step=0.1, advanced=True,
     )  # fmt: skip
     passes: int = param(

@@ -7,10 +7,11 @@ plane and slow along z. The measured fields hold both, and the solver explains t
     r_zk(p) = T_z(p) - T_{z-k}(p) - f_zk(p + D_{z-k}(p))                                              (2)
     E = sum_zk w_zk rho(r_zk)                    the measured fields, each node as far as it is trusted
         + bend   |d_pp D|^2                      springs in plane, cut where a section may tear
-        + stay   |D|^2                           distortions are short
+        + stay   sum_z s_z |D_z|^2               distortions are short, but for a few sections
         + steady |d_zz M|^2                      tissue goes on as it went; of two sections, it stays (3)
 
-with ``rho`` the Geman-McClure penalty. ``D`` is the answer. What is slow along z costs ``M`` nothing: so the slow
+with ``rho`` the Geman-McClure penalty, and ``s_z = 1 / (1 + mean |D_z|^2 / outlier^2)`` looked up anew every turn: one
+section that jumped is moved back, and the others do not come to meet it. ``D`` is the answer. What is slow along z costs ``M`` nothing: so the slow
 true drift of structures stays in the stack, and slanted neurites are not straightened.
 
 Conventions: fields are [2, y', x'] (dy, dx) px of the full-size section on cell-centred nodes, pull. Laws: pairs that
@@ -167,6 +168,7 @@ class _System:
         self.free[list(fixed)] = 0.0
         self.springs = None if stiffness is None else np.asarray(stiffness, np.float64)[:, None]
         self.targets, self.weights = self.fields, self.trust
+        self.stay = np.full((sections, 1, 1, 1), prior.stay)
 
     def look_up(self, unknown: Float64, *, tell_outliers: bool) -> None:
         """Read the fields where the aligned sections are, and tell outliers: (2) and the weights of rho."""
@@ -176,6 +178,8 @@ class _System:
                 [_sampled(f, distortion[b], self.node_px) for f, b in zip(self.fields, self.b, strict=True)]
             )
         if tell_outliers:
+            square = (distortion**2).sum(1).mean((1, 2))[:, None, None, None]
+            self.stay = self.prior.stay / (1 + square / self.prior.outlier_px**2)
             off = ((total[self.a] - total[self.b] - self.targets) ** 2).sum(1, keepdims=True)
             self.weights = self.trust / (1 + off / self.prior.outlier_px**2) ** 2
 
@@ -232,7 +236,7 @@ class _System:
         np.add.at(data, self.a, off)
         np.add.at(data, self.b, -off)
         springs = self.prior.bend * (_curvature(x[0], 2, self.springs) + _curvature(x[0], 3, self.springs))
-        stay = self.prior.stay * x[0]
+        stay = self.stay * x[0]
         along = _curvature(x[1], 0, None) if len(x[1]) > 2 else _slope(x[1])
         steady = self.prior.steady * along
         return np.stack((data + springs + stay, data + steady + 1e-6 * x[1]))
@@ -243,7 +247,7 @@ class _System:
         np.add.at(data, self.a, both)
         np.add.at(data, self.b, both)
         prior = self.prior
-        return np.stack((data + 12 * prior.bend + prior.stay, data + 6 * prior.steady + 1e-6))
+        return np.stack((data + 12 * prior.bend + self.stay, data + 6 * prior.steady + 1e-6))
 
 
 def _slope(x: Float64) -> Float64:

@@ -40,7 +40,7 @@ from napari_emsynth.weights import store
 # Cores of this edge in px; a descent over one takes 200 MB.
 TILE = 1024
 # Sections are not binned below this edge in px: a few features are no landmark.
-SMALLEST_EDGE = 64
+SMALLEST_EDGE = 32
 # (3) is taken over squares of so many features, and is 0 where features vary less than this share of what they do in
 # the whole section.
 WINDOW, STRUCTURE = 7, 0.02

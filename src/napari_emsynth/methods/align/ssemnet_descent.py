@@ -39,7 +39,7 @@ class SsemnetParams(FieldParams):
         "bilinear", "How the map is interpolated between its nodes.", choices=INTERPOLATIONS
     )
     iterations: int = param(40, "Steps of the descent at each scale.", low=1, high=1000)
-    scales: int = param(2, "Scales, each half the size of the next.", low=1, high=5)
+    scales: int = param(3, "Scales, each half the size of the next.", low=1, high=5)
     rate: float = param(
         0.4, "First steps of the descent are about this long.", unit="px", low=0.001, high=10.0, advanced=True
     )

@@ -1,0 +1,90 @@
+"""Polishing: exact where sections agree, harmless where they do not."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from napari_emsynth.fields.distortion import Distortion
+from napari_emsynth.methods.align.polish import correlation, equal_contrast, polish
+from napari_emsynth.nn.pyramid import gaussian
+from napari_emsynth.nn.warp import warp
+from napari_emsynth.testing.phantoms import Phantom
+
+INNER = (..., slice(16, -16), slice(16, -16))
+
+
+def section(seed=0):
+    image = Phantom(shape=(1, 128, 128), seed=seed, noise=0.0).clean(0.0)
+    return torch.from_numpy(((image - image.mean()) / image.std()).astype(np.float32))[None, None]
+
+
+def known():
+    return torch.ones(1, 2, 128, 128)
+
+
+def field(px=1.0):
+    drawn = Distortion(shift_px=0.5 * px, rotation_deg=0.2, warp_px=px, wavelength_px=40.0)
+    return torch.from_numpy(drawn.draw(np.random.default_rng(0), (128, 128)))[None]
+
+
+def off(found, true):
+    return float((found - true)[INNER].norm(dim=1).mean())
+
+
+def test_a_known_warp_is_found_to_a_twentieth_of_a_pixel():
+    moving, u = section(), field()
+    fixed = warp(moving, u)
+    found = polish(moving, fixed, known(), torch.zeros_like(u))
+    assert off(torch.zeros_like(u), u) > 0.7
+    assert off(found, u) < 0.05
+
+
+def test_contrast_and_brightness_do_not_matter():
+    moving, u = section(), field()
+    fixed = warp(moving, u)
+    plain = polish(moving, fixed, known(), torch.zeros_like(u))
+    other = polish(moving, 0.6 * fixed + 0.8, known(), torch.zeros_like(u))
+    assert off(plain, other) < 0.03
+
+
+def test_sections_that_agree_are_not_moved():
+    image = section()
+    assert polish(image, image, known(), torch.zeros(1, 2, 128, 128)).abs().max() < 1e-3
+
+
+def test_what_is_unknown_does_not_pull():
+    moving, u = section(), field()
+    fixed = warp(moving, u)
+    spoilt, mask = fixed.clone(), known()
+    spoilt[..., 40:80, 40:80] = 5 * torch.randn(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    mask[:, 1, 40:80, 40:80] = 0
+    misled = polish(moving, spoilt, known(), torch.zeros_like(u))
+    warned = polish(moving, spoilt, mask, torch.zeros_like(u))
+    assert off(warned, u) < 0.5 * off(misled, u)
+
+
+def test_equal_contrast_is_that():
+    image = section() * torch.linspace(0.5, 3, 128) + torch.linspace(-2, 2, 128)
+    flat = equal_contrast(image, torch.ones_like(image))
+    assert gaussian(flat, 12.0)[INNER].abs().max() < 0.3
+    assert gaussian(flat**2, 12.0)[INNER].mean() == pytest.approx(0.9, abs=0.2)
+
+
+def test_correlation_says_one_of_equals_and_nothing_of_strangers():
+    a, b = (equal_contrast(section(seed), known()[:, :1]) for seed in (0, 5))
+    assert correlation(a, a)[INNER].min() > 0.99
+    assert correlation(a, b)[INNER].mean() < 0.4
+
+
+@pytest.mark.parametrize("sigma", [1.0, 6.0, 20.0])
+def test_gaussians_are_gaussians_binned_or_not(sigma):
+    image = torch.randn(1, 2, 240, 251, generator=torch.Generator().manual_seed(0))
+    exact = gaussian_filter(image.numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=6)
+    # A binned border is repeated as a bin: nearer to it than the deviation the two differ by right.
+    inner = (..., slice(80, -80), slice(80, -80))
+    assert (
+        np.abs(gaussian(image, sigma).numpy() - exact)[inner].max() < 0.06 * np.abs(exact[inner]).max() + 1e-3
+    )
+    constant = torch.full((1, 1, 30, 33), 2.5)
+    assert torch.allclose(gaussian(constant, sigma), constant, atol=1e-5)
