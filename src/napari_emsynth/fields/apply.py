@@ -29,7 +29,7 @@ from napari_emsynth.fields.resample import (
     outside as beyond,
 )
 from napari_emsynth.spec import Runtime, no_progress
-from napari_emsynth.volume import Array, Volume
+from napari_emsynth.volume import Array, Float, Volume
 
 Box = tuple[slice, slice, slice]
 Span2 = tuple[slice, slice]
@@ -173,7 +173,11 @@ class Draw:
         u = self.field.dense(z, *tile)
         if not u.any():
             return read[_within(tile, where)]
-        rows, columns = self._needed(range(z, z + 1), *tile)
+        # Rounding may put a vector a hair beyond the bounds that were read for: the halo has a pixel to spare.
+        wanted = self._around(tile, u.min(axis=(1, 2)), u.max(axis=(1, 2)))
+        rows, columns = (
+            slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(wanted, where, strict=True)
+        )
         window = Window(
             read[_within((rows, columns), where)], rows.start, columns.start, self.field.shape[1:]
         )
@@ -183,10 +187,13 @@ class Draw:
         """Return the rows and columns that a window of some sections is made from; one pixel at least."""
         bounds = [self.field.reach(z, y, x) for z in sections]
         low = np.min([b[0] for b in bounds], axis=0)
-        high = np.max([b[1] for b in bounds], axis=0)
+        return self._around((y, x), low, np.max([b[1] for b in bounds], axis=0))
+
+    def _around(self, window: Span2, low: Float, high: Float) -> Span2:
+        """Return the rows and columns that displacements between ``low`` and ``high`` [2] px take a window from."""
         rows, columns = (
             _clipped(s.start + np.floor(a) - HALO[self.how], s.stop + np.ceil(b) + HALO[self.how], length)
-            for s, a, b, length in zip((y, x), low, high, self.field.shape[1:], strict=True)
+            for s, a, b, length in zip(window, low, high, self.field.shape[1:], strict=True)
         )
         return rows, columns
 
