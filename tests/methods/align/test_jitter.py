@@ -7,8 +7,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.methods.align import evaluate
-from napari_emsynth.methods.align.jitter import jitter, moved, shifts
+from napari_emsynth.methods.align.jitter import distort, jitter, moved, shifts
 from napari_emsynth.metrics.scores import METRICS
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.testing.stand_ins import redrawing, smooth
@@ -93,3 +94,29 @@ def test_bad_requests(install, options, words):
     install(redrawing())
     with pytest.raises(InputError, match=words):
         evaluate(STACK, **({"method": "stand-in-smooth"} | options))
+
+
+def test_known_distortions_pull_and_are_the_seeds():
+    known = distort(STACK, Distortion(shift_px=1.0, warp_px=0.5), 3, edge=30, depth=6)
+    again = distort(STACK, Distortion(shift_px=1.0, warp_px=0.5), 3, edge=30, depth=6)
+    assert known.known.shape == (6, 2, *known.whole.shape[1:])
+    assert (known.known == again.known).all()
+    assert (known.volume.data == again.volume.data).all()
+    assert known.volume.grid.voxel_nm == STACK.grid.voxel_nm
+    assert known.inner(known.known).shape[2:] == known.inner(known.whole).shape[1:]
+    # What was pulled by k and is pulled by the inverse shows what was there.
+    exact = moved(np.asarray(known.whole, np.float32), known.known)
+    assert np.abs(exact - known.volume.data).max() <= 0.51
+
+
+def test_dense_displacements_of_one_shift_equal_the_shift():
+    section = gaussian_filter(np.random.default_rng(0).normal(size=(1, 24, 30)), 2).astype(np.float32)
+    u = np.array([[0.7, -1.3]])
+    bent = moved(section, np.broadcast_to(u[:, :, None, None], (1, 2, 24, 30)))
+    assert np.allclose(bent, moved(section, u), atol=1e-4)
+
+
+def test_the_jitter_is_known_at_every_pixel():
+    known = jitter(STACK, 1.0, 0, edge=30, depth=4)
+    assert known.known.shape == (4, 2, *known.whole.shape[1:])
+    assert np.ptp(known.known, axis=(2, 3)).max() == 0
