@@ -149,7 +149,7 @@ def elastix(pairs: Pairs, threads: int) -> Answers:
         asked, told = Path(folder) / "pairs.npz", Path(folder) / "fields.npz"
         np.savez(asked, **{f"{w}{i}": p[k] for i, p in enumerate(pairs) for k, w in enumerate("mf")})
         command = [sys.executable, str(ELASTIX), str(asked), str(told), "--threads", str(threads)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if done.returncode:
             raise RuntimeError(f"elastix ended with {done.returncode}: {done.stderr.strip()[-200:]}")
         with np.load(told) as found:
