@@ -271,7 +271,7 @@ def test_preview_run_and_self_test(dock: Any, finish: Any, stack: Any, told: lis
     dock.layer_box.choose(session.shown[-1].layer_id)
     dock.copy.click()
     text = QApplication.clipboard().text()
-    assert "result = es.align(es.apply_field(volume, first, \"cubic\"), max_displacement_nm=3.0" in text
+    assert 'result = es.align(es.apply_field(volume, first, "cubic"), max_displacement_nm=3.0' in text
     assert "both = es.compose(first, result.displacement)" in text
     assert "emsynth align stack.tif aligned.ome.tif --max-displacement-nm 3" in text
     assert "--from-displacement" in text

@@ -264,7 +264,7 @@ def test_the_dock_fits_a_laptop(opened: Any) -> None:
     assert opened.sizeHint().width() <= 320
     assert opened.minimumSizeHint().height() <= 400
     assert opened.scroll.widget().minimumSizeHint().width() <= 320
-    assert not opened.form.more.isExpanded()
+    assert not opened.form.more.is_open
 
 
 def test_the_dock_opens_once(session: Session, opened: Any) -> None:

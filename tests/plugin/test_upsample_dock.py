@@ -344,7 +344,7 @@ def test_the_menus_open_both_docks(raw_viewer: Any, finish: Any) -> None:
 def test_the_dock_fits_a_laptop(opened: Any) -> None:
     assert opened.sizeHint().width() <= 320
     assert opened.scroll.widget().minimumSizeHint().width() <= 320
-    assert not opened.form.more.isExpanded()
+    assert not opened.form.more.is_open
 
 
 @pytest.mark.parametrize("changes", [{"factor": 3, "sampling": "slab"}, {"tile": 32, "seed": 3}])

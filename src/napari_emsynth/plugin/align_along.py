@@ -10,15 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin import notify
 from napari_emsynth.plugin.align_session import AlignTask
 from napari_emsynth.plugin.follow import FOLLOWERS, Home, follower
 from napari_emsynth.plugin.jobs import Job
-from napari_emsynth.plugin.layers import find_layer, is_companion, type_of
+from napari_emsynth.plugin.layers import find_layer, full_data, is_companion, type_of
 from napari_emsynth.plugin.parcel import Parcel
 from napari_emsynth.plugin.preview import is_preview
 from napari_emsynth.plugin.results import add_each
+from napari_emsynth.plugin.session import ready
+from napari_emsynth.plugin.volume_run import check_free
 from napari_emsynth.spec import Runtime
 
 ALIGNED, UNDONE = "aligned", "as acquired"
@@ -56,7 +60,11 @@ def move_along(task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: 
         if back:
             record["inverse"] = True
 
+        needed = sum(in_memory_bytes(layer) for layer in layers)
+
         def work(job: Job) -> list[Any]:
+            ready(job)
+            check_free(needed, "the moved layers need", "export them instead, or tick fewer")
             used = _inverse(field) if back else field
             made = []
             for done, make in enumerate(makes):
@@ -121,6 +129,14 @@ def export_along(
 
     job = task.attempt(prepare)
     return None if job is None else session.queue.submit(job)
+
+
+def in_memory_bytes(layer: Any) -> int:
+    """Return how much memory a moved copy of a layer takes: that of voxels in memory; lazy ones stay lazy."""
+    if type_of(layer) not in ("image", "labels"):
+        return 0
+    data = full_data(layer)
+    return int(data.nbytes) if type(data) is np.ndarray else 0
 
 
 def _inverse(field: Any) -> Any:

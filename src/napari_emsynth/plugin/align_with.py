@@ -33,7 +33,6 @@ def with_field(
         InputError: no field, one that does not fit, no room for the result.
         Cancelled: the runtime's token was cancelled.
     """
-    from napari_emsynth.fields.fit import fitted
     from napari_emsynth.io.field import read_field, read_field_record
     from napari_emsynth.methods.align.carry import METHOD, through
 
@@ -41,7 +40,7 @@ def with_field(
         check_room(volume, settings)
     runtime.progress(0, 0, "reading the field")
     found = read_field_record(path)
-    result = through(lazy(volume), fitted(read_field(path), volume), name=path.name, found=found)
+    result = through(lazy(volume), read_field(path, volume), name=path.name, found=found)
     result = replace(result, provenance=with_reports(result.provenance, found or {}))
     if previous is not None:
         result = previous.under(result, settings)

@@ -12,9 +12,10 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
-from superqt import QCollapsible, QLargeIntSpinBox
+from superqt import QLargeIntSpinBox
 
 from napari_emsynth.params import ParamField, Params, Value
+from napari_emsynth.plugin.widgets.fold import Fold
 
 # Beyond what a parameter needs; a Qt spin box has to have limits.
 FAR = 1e15
@@ -133,9 +134,7 @@ class ParamsForm(QWidget):
         if plain:
             layout.addWidget(self._rows(plain))
         if advanced:
-            fold = QCollapsible("More parameters", expandedIcon="▾", collapsedIcon="▸")
-            fold.addWidget(self._rows(advanced))
-            layout.addWidget(fold)
+            layout.addWidget(Fold("More parameters", self._rows(advanced)))
 
     def value(self) -> Params:
         """Return what the form says.

@@ -134,16 +134,30 @@ def check_room(volume: Volume, settings: VolumeSettings) -> None:
     Raises:
         InputError: it and its mask need more than 80 % of what is free.
     """
+    needed = prod(settings.shape(volume.shape)) * (volume.dtype.itemsize + 1)
+    check_free(needed, "the result needs", "tick Lazy under More options, or use the command line")
+
+
+def check_free(needed: int, what: str, instead: str) -> None:
+    """Refuse what does not fit into memory.
+
+    Args:
+        needed: bytes.
+        what: needs them.
+        instead: what can be done.
+
+    Raises:
+        InputError: that is more than 80 % of what is free.
+    """
     import torch
 
     from napari_emsynth.tiling.device import free_bytes
 
-    needed = prod(settings.shape(volume.shape)) * (volume.dtype.itemsize + 1)
     free = free_bytes(torch.device("cpu"))
     if free is not None and needed > ROOM * free:
         raise InputError(
-            f"the result needs {needed / GIB:.1f} GiB, the limit is {ROOM * free / GIB:.1f} GiB ({ROOM:.0%} of the "
-            "free memory); tick Lazy under More options, or use the command line"
+            f"{what} {needed / GIB:.1f} GiB, the limit is {ROOM * free / GIB:.1f} GiB ({ROOM:.0%} of the "
+            f"free memory); {instead}"
         )
 
 

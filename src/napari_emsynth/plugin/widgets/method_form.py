@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.params import Params
@@ -25,6 +24,7 @@ from napari_emsynth.plugin.engine import Engine
 from napari_emsynth.plugin.forms import ParamsForm
 from napari_emsynth.plugin.method_settings import MethodSettings
 from napari_emsynth.plugin.own_weights import own_weights
+from napari_emsynth.plugin.widgets.fold import Fold
 from napari_emsynth.spec import MethodSpec, Task
 
 FROM_FILE = "From a file..."
@@ -213,7 +213,6 @@ class MethodForm(QWidget):
         top.addWidget(box)
         self._form_box = top
         top.addWidget(self.params)
-        self.more = QCollapsible("More options", expandedIcon="▾", collapsedIcon="▸")
         inside = QWidget()
         form = form_of(inside)
         form.addRow("Precision", self.precision)
@@ -221,7 +220,7 @@ class MethodForm(QWidget):
         form.addRow("Seed", self.seed)
         for check_box in self.switches.values():
             form.addRow(check_box)
-        self.more.addWidget(inside)
+        self.more = Fold("More options", inside)
         top.addWidget(self.more)
 
     def _connect(self) -> None:

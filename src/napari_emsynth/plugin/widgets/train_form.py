@@ -16,10 +16,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_emsynth.plugin.engine import Engine
 from napari_emsynth.plugin.own_weights import own_weights
+from napari_emsynth.plugin.widgets.fold import Fold
 from napari_emsynth.plugin.widgets.method_form import FROM_FILE, choose, combo, form_of, spin
 from napari_emsynth.spec import MethodSpec
 from napari_emsynth.weights import own
@@ -213,10 +213,9 @@ class TrainForm(QWidget):
         ):  # fmt: skip
             self.rows.addRow(title, field)
         top.addWidget(box)
-        self.more = QCollapsible("More options", expandedIcon="▾", collapsedIcon="▸")
         inside = QWidget()
         form_of(inside).addRow("Seed", self.seed)
-        self.more.addWidget(inside)
+        self.more = Fold("More options", inside)
         top.addWidget(self.more)
 
     def _connect(self) -> None:
