@@ -51,7 +51,7 @@ class OpticalFlowParams(FieldParams):
         8.0, "Deviation of the Gaussian that smooths the flow.", unit="px", low=0.0, high=100.0
     )
     shrink: int = param(
-        2, "Estimate the flow on sections so many times smaller; 1 is finer and slower.", low=1, high=8
+        2, "Estimate the flow on sections so many times smaller; 1 is three times slower.", low=1, high=8
     )
     warps: int = param(10, "Warps at each scale.", low=1, high=100, advanced=True)
 
