@@ -124,6 +124,14 @@ def test_labels_keep_their_ids_and_get_no_new_ones(dtype):
     assert not out[~seen].any()
 
 
+@pytest.mark.parametrize(("dy", "rows"), [(0.4, 0), (0.6, 1), (-0.4, 0), (-0.6, -1), (2.75, 3)])
+def test_labels_come_from_the_nearest_pixel(dy, rows):
+    volume = Volume.of(image("uint16"))
+    inner = np.s_[:, 4:-4]
+    want = np.roll(volume.data, -rows, axis=1)
+    assert np.array_equal(moved(volume, shift(dy, 0), "nearest").data[inner], want[inner])
+
+
 def test_floats_are_drawn_cubic_without_being_told():
     volume = Volume.of(smooth())
     assert np.array_equal(moved(volume, warp()).data, moved(volume, warp(), "cubic").data, equal_nan=True)
