@@ -66,13 +66,13 @@ def test_what_is_unknown_does_not_pull():
 
 def test_equal_contrast_is_that():
     image = section() * torch.linspace(0.5, 3, 128) + torch.linspace(-2, 2, 128)
-    flat = equal_contrast(image, torch.ones_like(image))
+    flat = equal_contrast(image, torch.ones_like(image), 12.0)
     assert gaussian(flat, 12.0)[INNER].abs().max() < 0.3
     assert gaussian(flat**2, 12.0)[INNER].mean() == pytest.approx(0.9, abs=0.2)
 
 
 def test_correlation_says_one_of_equals_and_nothing_of_strangers():
-    a, b = (equal_contrast(section(seed), known()[:, :1]) for seed in (0, 5))
+    a, b = (equal_contrast(section(seed), known()[:, :1], 12.0) for seed in (0, 5))
     assert correlation(a, a)[INNER].min() > 0.99
     assert correlation(a, b)[INNER].mean() < 0.4
 

@@ -23,11 +23,14 @@ from torch import Tensor
 from napari_emsynth.nn.pyramid import gaussian
 from napari_emsynth.nn.warp import warp
 
-# Deviations in px: of the blur before gradients are taken, of the contrast's window, of H.
-NOISE_PX, CONTRAST_PX, SMOOTH_PX = 1.0, 12.0, 6.0
-# Deviation of (1)'s window and how often, one after the other; and of the narrow one.
-WIDE, NARROW = ((24.0, 3), (20.0, 2)), ((12.0, 2), (8.0, 2))
-NARROW_SMOOTH_PX = 4.0
+# Deviations in px: of the blur before gradients are taken, of the contrast's window.
+NOISE_PX, CONTRAST_PX = 1.0, 12.0
+# Wide windows are looked through on sections binned by this: four times cheaper, and nothing is lost.
+BIN = 2
+# Deviations of (1)'s window in px, how often one after the other, and of H. The answer to a warped section is the
+# warped answer only where the steps have come to rest: with 5 of them it is off by 1.1 px, with 18 by 0.8.
+WIDE, SMOOTH_PX = ((24.0, 6), (16.0, 16)), 6.0
+NARROW, NARROW_SMOOTH_PX = ((12.0, 2), (8.0, 2)), 4.0
 # (2): correlations from which narrow windows begin to count, and where they count fully.
 AGREE = (0.88, 0.98)
 # Variance a window needs to be told from noise; contrast below which a section counts as empty.
@@ -46,26 +49,60 @@ def polish(moving: Tensor, fixed: Tensor, known: Tensor, displacement: Tensor) -
         displacement: [b, 2, y, x] px to start from.
     """
     moving, fixed = gaussian(moving, NOISE_PX), gaussian(fixed, NOISE_PX)
-    target = equal_contrast(fixed, known[:, 1:])
-    u = displacement
-    for sigma, times in WIDE:
-        for _ in range(times):
-            u = _step(moving, target, known, gaussian(u, SMOOTH_PX), sigma)
-    fine = u
-    for sigma, times in NARROW:
-        for _ in range(times):
-            fine = _step(moving, target, known, gaussian(fine, NARROW_SMOOTH_PX), sigma)
-    agree = correlation(equal_contrast(warp(moving, fine), warp(known[:, :1], fine)), target)
+    u = _binned_steps(moving, fixed, known, displacement)
+    fine = _steps(moving, fixed, known, u, NARROW, NARROW_SMOOTH_PX, CONTRAST_PX)
+    pulled, there = warp(moving, fine), warp(known[:, :1], fine)
+    agree = correlation(
+        equal_contrast(pulled, there, CONTRAST_PX), equal_contrast(fixed, known[:, 1:], CONTRAST_PX)
+    )
     share = ((agree - AGREE[0]) / (AGREE[1] - AGREE[0])).clamp(0, 1)
     return u + share * (fine - u)  # (2)
 
 
-def equal_contrast(section: Tensor, known: Tensor) -> Tensor:
-    """Return a section of zero mean and unit deviation in a window, 0 where it is unknown; both [b, 1, y, x]."""
-    share = gaussian(known, CONTRAST_PX) + 1e-3
-    mean = gaussian(section * known, CONTRAST_PX) / share
-    off = (section - mean) * known
-    return off / (gaussian(off * off, CONTRAST_PX) / share + FLAT).sqrt()
+def _binned_steps(moving: Tensor, fixed: Tensor, known: Tensor, u: Tensor) -> Tensor:
+    """Take the wide steps on binned sections; sections too small to be binned stay as they are."""
+    size = (u.shape[-2], u.shape[-1])
+    by = BIN if min(size) >= 8 * BIN else 1
+    small = [
+        F.avg_pool2d(image, by, ceil_mode=True, count_include_pad=False)
+        for image in (moving, fixed, known, u)
+    ]
+    windows = tuple((sigma / by, times) for sigma, times in WIDE)
+    start = small[3] / by
+    found = _steps(small[0], small[1], small[2], start, windows, SMOOTH_PX / by, CONTRAST_PX / by)
+    grown = F.interpolate(by * found, scale_factor=by, mode="bilinear", align_corners=False)
+    return grown[..., : size[0], : size[1]]
+
+
+def _steps(
+    moving: Tensor,
+    fixed: Tensor,
+    known: Tensor,
+    u: Tensor,
+    windows: tuple[tuple[float, int], ...],
+    smooth: float,
+    contrast: float,
+) -> Tensor:
+    """Take steps (1) through one window after the other; lengths in px of these sections."""
+    target = equal_contrast(fixed, known[:, 1:], contrast)
+    for sigma, times in windows:
+        for _ in range(times):
+            u = _step(moving, target, known, gaussian(u, smooth), sigma, contrast)
+    return u
+
+
+def equal_contrast(section: Tensor, known: Tensor, window: float) -> Tensor:
+    """Return a section of zero mean and unit deviation in a window, 0 where it is unknown.
+
+    Args:
+        section: [b, 1, y, x].
+        known: [b, 1, y, x] 1 where it is tissue.
+        window: deviation of the Gaussian, px.
+    """
+    share = gaussian(known, window) + 1e-3
+    moments = gaussian(torch.cat((section * known, section * section * known), dim=1), window) / share
+    mean, square = moments.split(1, dim=1)
+    return (section - mean) * known / ((square - mean * mean).clamp_min(0) + FLAT).sqrt()
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -75,10 +112,10 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
     return ab / (aa * bb).sqrt().clamp_min(FLAT)
 
 
-def _step(moving: Tensor, target: Tensor, known: Tensor, u: Tensor, sigma: float) -> Tensor:
+def _step(moving: Tensor, target: Tensor, known: Tensor, u: Tensor, sigma: float, contrast: float) -> Tensor:
     """Take one step (1) from ``u`` [b, 2, y, x]."""
     there = warp(known[:, :1], u)
-    pulled = equal_contrast(warp(moving, u), there)
+    pulled = equal_contrast(warp(moving, u), there, contrast)
     counts = known[:, 1:] * there
     gy, gx = _gradient((pulled + target) / 2)
     off = (target - pulled) * counts
