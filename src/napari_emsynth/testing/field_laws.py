@@ -64,11 +64,14 @@ class FieldLaws:
     Attributes:
         miss_px: how far the displacement of a shifted section may be from the known one, on average.
         left: share of a known jitter that may be left.
+        chained: sections are registered one after the other, outwards from the middle one, which stays; a section
+            that failed is not asked about again.
     """
 
     spec: MethodSpec
     miss_px: ClassVar[float] = 0.5
     left: ClassVar[float] = 0.5
+    chained: ClassVar[bool] = False
 
     @property
     def moves(self) -> bool:
@@ -121,7 +124,9 @@ class FieldLaws:
         volume = stack({MOVED: (6.0, -5.0)})
         result = self.run(volume)
         assert (result.synthetic.data == outside(result.displacement, volume).data).all()
-        assert 0 < result.synthetic.data[MOVED].mean() < 0.4
+        made_up = result.synthetic.data.mean(axis=(1, 2))
+        assert (made_up.max() if self.chained else made_up[MOVED]) > 0
+        assert made_up.max() < 0.4
 
     @pytest.mark.parametrize("reference", [2, (0, 5)])
     def test_a_reference_section_is_bit_identical(self, reference: int | Sequence[int]) -> None:
@@ -164,7 +169,8 @@ class FieldLaws:
         result, clean = (self.run(volume, skip=()) for volume in (noisy(), stack()))
         entries = result.provenance["sections"]
         assert entries[BAD]["failed"]
-        assert any(str(BAD) in line for entry in entries[BAD + 1 :] for line in entry["failed"])
+        later = [line for entry in entries[BAD + 1 :] for line in entry["failed"]]
+        assert self.chained or any(str(BAD) in line for line in later)
         assert any(f"{BAD} to {BAD - 1}" in line for line in result.provenance["notices"])
         others = [z for z in range(SHAPE[0]) if z != BAD]
         assert entries[BAD]["confidence"] < 0.5 * min(entries[z]["confidence"] for z in others)

@@ -119,7 +119,9 @@ class VolumeContract(SpecLaws):
         gain, offset = phantom.scale
         reference = self.plain() * 255
         grey = (drawn.data.astype(np.float64) - offset) / gain
-        assert np.abs(grey - reference).mean() < 1.0
+        known = np.isfinite(reference)  # floats say so where a voxel came from outside
+        assert known.mean() > 0.5
+        assert np.abs(grey - reference)[known].mean() < 1.0
 
     @pytest.mark.parametrize(("dtype", "value"), [("uint8", 137), ("int16", -500), ("float32", 0.25)])
     def test_constant_in_constant_out(self, dtype: str, value: float) -> None:

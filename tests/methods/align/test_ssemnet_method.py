@@ -173,9 +173,9 @@ def test_features_of_tiles_are_those_of_the_whole():
 
 
 def test_sections_are_not_binned_until_nothing_is_left():
-    assert method(scales=5)._binnings((600, 300)) == [4, 2, 1]
+    assert method(scales=5)._binnings((600, 300)) == [8, 4, 2, 1]
     assert method(scales=2)._binnings((600, 300)) == [2, 1]
-    assert method(scales=5)._binnings((70, 300)) == [1]
+    assert method(scales=5)._binnings((60, 300)) == [1]
 
 
 def test_the_energy_falls(monkeypatch):
