@@ -29,7 +29,12 @@ def stack(bad=None, dtype=np.uint8):
 
 
 def aligned(data, **options):
-    options = {"selfcheck": False, "runtime": Runtime(device="cpu"), "params": {"neighbours": 2}, **options}
+    options = {
+        "selfcheck": False,
+        "runtime": Runtime(device="cpu"),
+        "params": {"neighbours": 2, "leave_px": 0.0},
+        **options,
+    }
     return align(data, method="optical-flow", voxel_nm=(40, 8, 8), **options)
 
 
