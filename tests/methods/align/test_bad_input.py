@@ -50,9 +50,9 @@ def harm(result, sections, reference):
 
 
 @pytest.fixture(scope="module")
-def without():
-    """The fields of the other sections when the bad one is not there."""
-    return field(aligned(stack()[OTHERS]))
+def unharmed():
+    """The fields of the other sections when the bad one has no say, and when it is intact."""
+    return [field(aligned(stack(), skip=skip))[OTHERS] for skip in ([BAD], ())]
 
 
 def torn(shift=(0, 9)):
@@ -79,9 +79,9 @@ CASES = {
     ("kind", "skip"),
     [*((kind, ()) for kind in CASES), ("black", None), ("half missing", None), ("fold", None)],
 )
-def test_the_alignment_of_the_others_is_unharmed(kind, skip, without):
+def test_the_alignment_of_the_others_is_unharmed(kind, skip, unharmed):
     result = aligned(stack(CASES[kind]), skip=skip)
-    assert harm(result, OTHERS, without) < 0.3
+    assert min(harm(result, OTHERS, fields) for fields in unharmed) < 0.3
     entries = result.provenance["sections"]
     assert not any(entries[z]["skipped"] for z in OTHERS)
     assert min(entries[z]["confidence"] for z in OTHERS) > 0.5
@@ -115,11 +115,11 @@ def test_blank_sections_are_left_out_and_said_to_be(kind):
     assert any(f"section {BAD}" in line and "blank" in line for line in result.provenance["notices"])
 
 
-def test_missing_sections_of_floats_stay_missing(without):
+def test_missing_sections_of_floats_stay_missing(unharmed):
     result = aligned(stack(np.full(SIZE, np.nan), np.float32))
     assert np.isnan(result.volume.data[BAD]).all()
     assert np.isfinite(result.volume.data[OTHERS][:, 8:-8, 8:-8]).all()
-    assert harm(result, OTHERS, without) < 0.3
+    assert min(harm(result, OTHERS, fields) for fields in unharmed) < 0.3
     assert result.provenance["sections"][BAD]["confidence"] == 0
 
 
@@ -137,13 +137,13 @@ def test_a_fold_is_not_trusted_where_it_is():
     assert rows[1].mean() < max(rows[0].mean(), rows[2].mean())
 
 
-def test_materials_keep_dirt_from_pulling(without):
+def test_materials_keep_dirt_from_pulling(unharmed):
     dirt = np.zeros((COUNT, *SIZE), np.uint8)
     dirt[BAD, 30:70, 30:80] = 2
     bad = section(BAD)
     bad[30:70, 30:80] = section(BAD, (6, 6))[30:70, 30:80]
     told = aligned(stack(bad), materials=dirt)
-    assert harm(told, OTHERS, without) < 0.3
+    assert min(harm(told, OTHERS, fields) for fields in unharmed) < 0.3
     clean = field(aligned(stack()))
     off = [np.hypot(*(field(r) - clean)[BAD])[30:70, 30:80].mean() for r in (told, aligned(stack(bad)))]
     assert off[0] < off[1]

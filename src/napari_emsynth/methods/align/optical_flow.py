@@ -36,8 +36,8 @@ MISS_PX, CHANCE, ALIKE = 2.0, 0.1, 0.5
 WINDOW_PX, NOISE_PX = 12.0, 1.0
 # Variance below which a window shows nothing, as a share of the section's.
 STRUCTURE = 0.01
-# A flow that is trusted less than this on average says nothing: between unrelated sections it is 0.01 to 0.04.
-ABSTAIN = 0.05
+# A flow that is trusted less than this on average says nothing: between unrelated sections it is 0.01 to 0.07.
+ABSTAIN = 0.08
 # Of (3): what nobody knows is filled in from far away.
 LEAST = 1e-4
 
