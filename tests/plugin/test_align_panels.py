@@ -123,6 +123,9 @@ def test_the_table_follows_the_alignment(dock: Any) -> None:
     assert dock.session.viewer.layers["stack aligned synthetic"].visible, (
         "only what came from outside is tinted"
     )
+    dock.table.view.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+    dock.session.results_changed.emit()
+    assert dock.table.sorted.index(0, 0).data() == "11", "the order stays"
     dock.history.undo.click()
     assert dock.table.model.rowCount() == 0
     dock.history.redo.click()
@@ -181,6 +184,10 @@ def test_layers_go_along_and_to_files(
     shapes = viewer.add_shapes([square], shape_type="rectangle", name="region", **SPACE)
     dock.along.move_ticked()
     assert told[-1].startswith("no layer is ticked")
+    dock.along.tick([viewer.layers["stack"].unique_id])
+    dock.along.move_ticked()
+    assert told[-1].startswith("only the stack itself is ticked")
+    dock.folds["sections"].set_open(False)
     dock.along.tick([layer.unique_id for layer in (labels, points, shapes)])
     dock.along.move.click()
     finish(session)
@@ -189,6 +196,7 @@ def test_layers_go_along_and_to_files(
     assert set(np.unique(viewer.layers["cells aligned"].data)) == {0, 700}
     np.testing.assert_allclose(viewer.layers["synapses aligned"].data, [[4, 18, 30]], atol=1e-3)
     np.testing.assert_array_equal(labels.data, ids)
+    assert not dock.folds["sections"].is_open, "what the user closed stays closed"
     count = len(viewer.layers)
     dock.history.undo.click()
     assert len(viewer.layers) == count - 3, "one step"

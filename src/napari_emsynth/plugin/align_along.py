@@ -53,6 +53,11 @@ def move_along(task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: 
         layers = [found for i in layer_ids if (found := find_layer(session.viewer, i)) is not None]
         if not layers:
             raise InputError("no layer is ticked; tick at least 1 layer to go along")
+        if not back:
+            # Its moved copy is the alignment itself.
+            layers = [layer for layer in layers if layer.unique_id != shown.source_id]
+        if not layers:
+            raise InputError("only the stack itself is ticked, and its aligned copy is there already")
         home = Home.of(find_layer(session.viewer, shown.layer_id))
         makes = [follower(layer, home, UNDONE if back else ALIGNED) for layer in layers]
         sources = [layer.unique_id for layer in layers]

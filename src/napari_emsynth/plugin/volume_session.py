@@ -281,8 +281,13 @@ class VolumeTask(QObject):
 
     def newest(self) -> Any | None:
         """Return the layer of the newest result of this task that is still there."""
+        shown = self.newest_shown()
+        return None if shown is None else find_layer(self.session.viewer, shown.layer_id)
+
+    def newest_shown(self) -> Shown | None:
+        """Return the newest result of this task whose layer is still there."""
         for shown in reversed(self.session.shown):
-            layer = find_layer(self.session.viewer, shown.layer_id)
-            if layer is not None and shown.result.provenance["task"] == self.name:
-                return layer
+            there = find_layer(self.session.viewer, shown.layer_id) is not None
+            if there and shown.result.provenance["task"] == self.name:
+                return shown
         return None

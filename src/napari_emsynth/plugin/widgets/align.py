@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from napari_emsynth.plugin.align_session import AlignTask
 from napari_emsynth.plugin.align_settings import AlignSettings
-from napari_emsynth.plugin.layers import find_layer, show_section
+from napari_emsynth.plugin.layers import show_section
 from napari_emsynth.plugin.overlays import HOWS
 from napari_emsynth.plugin.volume_run import VolumeOutcome
 from napari_emsynth.plugin.widgets.align_form import AlignForm
@@ -37,7 +37,10 @@ class FineAlignment(VolumeDock):
     form: AlignForm
 
     def __init__(self, napari_viewer: Any) -> None:
+        # Whose sections the table lists.
+        self._listed: VolumeOutcome | None = None
         super().__init__(napari_viewer, AlignSettings(), lambda s: AlignForm(s, self.session), scores)
+        self._follow_history()
 
     def large_planes(self) -> tuple[str, ...]:
         """Return the planes of the large view."""
@@ -60,6 +63,7 @@ class FineAlignment(VolumeDock):
 
     def _show_checked(self, outcome: VolumeOutcome | None) -> None:
         super()._show_checked(outcome)
+        self._listed = outcome
         entries = [] if outcome is None else outcome.result.provenance["sections"]
         self.table.set_entries([entry for entry in entries if "cpc_before" in entry])
         listed = self.table.model.rowCount() > 0
@@ -68,16 +72,14 @@ class FineAlignment(VolumeDock):
             self.folds["sections"].set_open(True)
 
     def _follow_history(self, event: Any = None) -> None:  # noqa: ARG002 - napari hands its event over
-        """The table is that of an alignment that is in the viewer; an undone one has none."""
+        """The table is that of the newest alignment in the viewer; an undone one has none."""
         if self.session.is_closed:
             return
-        outcome = self.task.last_outcome
-        there = any(
-            shown.outcome is outcome and find_layer(self.session.viewer, shown.layer_id) is not None
-            for shown in self.session.shown
-        )
-        if not self.session.is_showing and outcome is not None:
-            self._show_checked(outcome if there else None)
+        shown = self.task.newest_shown()
+        wanted = shown.outcome if shown is not None and isinstance(shown.outcome, VolumeOutcome) else None
+        # The same table again would lose its order, and open a fold that was closed.
+        if not self.session.is_showing and wanted is not self._listed:
+            self._show_checked(wanted)
 
     def _plane_chosen(self) -> None:
         self.reslices.set_rows((*RESLICES, self.plane.currentData()))
