@@ -118,6 +118,12 @@ class FieldLaws:
             assert entry["treatment"] == ("moved" if field.section(z).any() else "kept")
             assert entry["confidence"] == pytest.approx(trust[z].mean(), abs=0.01)
 
+    def test_two_runs_find_the_same(self) -> None:
+        if not self.moves:
+            return
+        one, other = (self.run(stack({MOVED: SHIFT})) for _ in range(2))
+        assert np.array_equal(np.asarray(one.displacement.data), np.asarray(other.displacement.data))
+
     def test_only_what_came_from_outside_is_made_up(self) -> None:
         if not self.moves:
             return
