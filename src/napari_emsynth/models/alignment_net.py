@@ -85,7 +85,8 @@ class Config:
         known = {f.name for f in fields(cls)}
         if set(values) - known:
             raise InputError(f"unknown sizes {sorted(set(values) - known)}; known: {sorted(known)}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        typed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**typed)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads back to an equal value."""

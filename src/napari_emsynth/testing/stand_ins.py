@@ -15,7 +15,7 @@ from scipy.ndimage import uniform_filter
 from skimage.registration import phase_cross_correlation
 
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
-from napari_emsynth.methods.align.params import FieldParams
+from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.params import Params, param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
@@ -101,7 +101,7 @@ SHIFTER = MethodSpec(
     id="stand-in-shifter",
     title="Stand-in",
     summary="Stands for a method that answers with displacements.",
-    params=FieldParams,
+    params=SolvedParams,
     build=lambda params, runtime, weights: Shifter(),  # noqa: ARG005 - the common signature
     answers="displacement",
 )

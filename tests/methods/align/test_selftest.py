@@ -7,7 +7,7 @@ import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.methods.align.aligner import PairField
-from napari_emsynth.methods.align.params import FieldParams
+from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.selftest import known_warp, self_test
 from napari_emsynth.methods.request import Request, _built
 from napari_emsynth.metrics.registration import folds, mean_magnitude
@@ -38,7 +38,7 @@ def request(install, answers=None, *, volume=STACK, method=None, **runtime):
     _built.cache_clear()
     install(
         MethodSpec(
-            task="align", id="scripted", title="Scripted", summary="Knows the answers.", params=FieldParams,
+            task="align", id="scripted", title="Scripted", summary="Knows the answers.", params=SolvedParams,
             build=lambda params, runtime, weights: scripted, keeps_acquired=False, answers="displacement",
         )
     )  # fmt: skip

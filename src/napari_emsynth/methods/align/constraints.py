@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from napari_emsynth.errors import InputError
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Array, Volume
 
 # What a materials volume says of a voxel.
 TISSUE, TEARS, IGNORED = 0, 1, 2
@@ -73,7 +71,7 @@ class Constraints:
         if volume.grid.voxel_nm is None:
             raise InputError(f"a largest displacement of {limit:g} nm needs the voxel size, which is unknown")
 
-    def material(self, section: int) -> np.ndarray | None:  # type: ignore[type-arg]
+    def material(self, section: int) -> Array | None:
         """Return what a section is made of, [y, x]; None when all is tissue.
 
         Raises:

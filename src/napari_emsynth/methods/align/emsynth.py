@@ -7,14 +7,12 @@ The network (:mod:`napari_emsynth.models.alignment_net`) answers a pair of secti
 
 where both sections are tissue, and abstains elsewhere. Where the sections agree pixel by pixel, the answer is made
 exact (:mod:`.polish`). Three neighbours are asked about every section; the stack
-solver (:mod:`.solve`) lets them vote, keeps the slow true drift of structures, and gives every section its field; a
-second pass measures what is left between the sections that were pulled so.
+solver (:mod:`.solve`) lets them vote, keeps the slow true drift of structures, and gives every section its field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -25,12 +23,11 @@ from torch import Tensor, nn
 from napari_emsynth.fields.resample import Window, pulled
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
 from napari_emsynth.methods.align.emsynth_recipe import Hybrid, Warps
-from napari_emsynth.methods.align.params import FieldParams
+from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.polish import polish
 from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet, Config
 from napari_emsynth.nn.pyramid import gaussian
 from napari_emsynth.nn.warp import warp
-from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.volume import Float
@@ -48,21 +45,12 @@ ANSWER_SMOOTH_PX = 8.0
 TILE, HALO = 1536, 256
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmsynthParams(FieldParams):
-    """Parameters of our aligner."""
-
-    passes: int = param(
-        2, "How often what is left between pulled sections is measured again.", low=1, high=4, advanced=True
-    )
-
-
 class Emsynth:
     """The built method."""
 
     how: Literal["pairs"] = "pairs"
 
-    def __init__(self, network: AlignmentNet, params: EmsynthParams) -> None:
+    def __init__(self, network: AlignmentNet, params: SolvedParams) -> None:
         self.network, self.params = network.eval(), params
 
     def __call__(
@@ -165,7 +153,7 @@ SPEC = MethodSpec(
     title="EMSynth",
     summary="Smooth displacements by a network that tells distortion from structure, voted on by several neighbours; "
     "keeps the slow true drift, says where it is not sure, and draws no voxel.",
-    params=EmsynthParams,
+    params=SolvedParams,
     build=build,
     weights=("hybrid",),
     keeps_acquired=False,

@@ -2,7 +2,6 @@
 
 Pairs (:attr:`Registrar.how` "pairs"): every section is registered onto the ``neighbours`` nearest usable ones before
 it, each pair by itself, and the stack solver (:mod:`.solve`) explains all answers together, window by window along z.
-``passes`` beyond the first measure again what is left between sections that are pulled already.
 
 Chain: every section is registered onto the ``neighbours`` nearest ones that are aligned already, outwards from the
 reference (the middle of the stack unless one is given), as the papers that build stacks so do it.
@@ -24,7 +23,7 @@ from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.methods.align.alignment import Alignment, PairReport
 from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.pair import Nodes, Verdict, compare
-from napari_emsynth.methods.align.params import FieldParams
+from napari_emsynth.methods.align.params import FieldParams, SolvedParams
 from napari_emsynth.methods.align.report import section_reports
 from napari_emsynth.methods.align.sections import Sections
 from napari_emsynth.methods.align.solve import Measured, Solution, left_alone, solve
@@ -148,17 +147,11 @@ def estimate(request: Request, constraints: Constraints) -> Alignment:
 
 
 def _solved(plan: Plan) -> tuple[Solution, list[PairReport]]:
-    """Measure all pairs, solve, and measure again what is left."""
-    params = plan.params
-    total = params.passes * len(list(partners(plan.usable, params.neighbours)))
-    field: Displacement | None = None
-    solution, reports = Solution.nothing(plan.count, plan.nodes), list[PairReport]()
-    for turn in range(params.passes):
-        reports = []
-        verdicts = _measured(plan, field, turn * total // params.passes, total)
-        solution = _in_windows(plan, verdicts, reports, solution if turn else None)
-        field = plan.displacement(_filled(solution.distortion, plan))
-    return replace(solution, distortion=left_alone(solution.distortion, params.leave_px)), reports
+    """Measure all pairs and solve."""
+    assert isinstance(plan.params, SolvedParams)
+    reports: list[PairReport] = []
+    solution = _in_windows(plan, plan.params, _measured(plan), reports)
+    return replace(solution, distortion=left_alone(solution.distortion, plan.params.leave_px)), reports
 
 
 def partners(usable: Sequence[int], neighbours: int) -> Iterator[tuple[int, int]]:
@@ -168,29 +161,28 @@ def partners(usable: Sequence[int], neighbours: int) -> Iterator[tuple[int, int]
             yield z, onto
 
 
-def _measured(plan: Plan, field: Displacement | None, done: int, total: int) -> Iterator[Verdict]:
-    """Register all pairs; with a field, what is left between sections that are pulled by it."""
+def _measured(plan: Plan) -> Iterator[Verdict]:
+    """Register all pairs."""
     runtime, method = plan.request.runtime, plan.request.built()
-    sections = Sections(plan.request.volume, plan.constraints, field, keep=plan.params.neighbours + 1)
+    sections = Sections(plan.request.volume, plan.constraints, keep=plan.params.neighbours + 1)
     quiet = replace(runtime, progress=no_progress)
-    for z, onto in partners(plan.usable, plan.params.neighbours):
+    pairs = list(partners(plan.usable, plan.params.neighbours))
+    for done, (z, onto) in enumerate(pairs):
         runtime.cancel.check()
-        runtime.progress(done, total, f"registering section {z}")
-        done += 1
-        shift = plan.shift(z, onto) if field is None else (0.0, 0.0)
-        yield compare(method, sections[z], [sections[onto]], [1.0], plan.nodes, shift, quiet)
+        runtime.progress(done, len(pairs), f"registering section {z}")
+        yield compare(method, sections[z], [sections[onto]], [1.0], plan.nodes, plan.shift(z, onto), quiet)
 
 
 def _in_windows(
-    plan: Plan, verdicts: Iterator[Verdict], reports: list[PairReport], before: Solution | None
+    plan: Plan, params: SolvedParams, verdicts: Iterator[Verdict], reports: list[PairReport]
 ) -> Solution:
     """Solve window after window as the pairs come in, and forget what is no longer needed.
 
     Args:
         plan: of the job.
+        params: of the method.
         verdicts: in the order of the stack.
         reports: takes one report a pair.
-        before: the solution that the sections were pulled by; None when they were not.
     """
     solution = Solution.nothing(plan.count, plan.nodes)
     held: list[Measured] = []
@@ -201,33 +193,31 @@ def _in_windows(
     for verdict in verdicts:
         reports.append(verdict.report)
         while len(waiting) > 1 and verdict.report.section >= waiting[0][1]:
-            _solve_window(plan, waiting.pop(0), held, solution, before)
+            _solve_window(plan, params, waiting.pop(0), held, solution)
             held = [m for m in held if m.onto >= waiting[0][0]]
         if verdict.measured is not None:
             held.append(verdict.measured)
     for window in waiting:
-        _solve_window(plan, window, held, solution, before)
+        _solve_window(plan, params, window, held, solution)
     return solution
 
 
 def _solve_window(
-    plan: Plan, window: tuple[int, int], held: Sequence[Measured], solution: Solution, before: Solution | None
+    plan: Plan, params: SolvedParams, window: tuple[int, int], held: Sequence[Measured], solution: Solution
 ) -> None:
     """Solve the sections of a window and keep those in its core."""
     first, last = window
     inside = [m for m in held if m.onto >= first and m.section < last]
     if not inside:
         return
-    here = slice(first, last)
     fixed = [z - first for z in plan.constraints.reference if first <= z < last]
     found = solve(
         last - first,
         [replace(m, section=m.section - first, onto=m.onto - first) for m in inside],
-        plan.params.prior(plan.node_px),
+        params.prior(plan.node_px),
         node_px=plan.node_px,
         fixed=fixed,
         stiffness=stiffness(plan, range(first, last)),
-        before=None if before is None else before.distortion[here],
     )
     start = first if first == 0 else first + SUPPORT
     stop = last if last == plan.count else last - SUPPORT
@@ -268,7 +258,7 @@ def _chained(plan: Plan) -> tuple[Solution, list[PairReport]]:
     for z in still:
         solution.known[z] = True
     outwards = [z for z in plan.usable if z > start] + [z for z in plan.usable[::-1] if z < start]
-    raw = Sections(plan.request.volume, plan.constraints, None, keep=2)
+    raw = Sections(plan.request.volume, plan.constraints, keep=2)
     for done, z in enumerate(outwards):
         plan.request.runtime.cancel.check()
         plan.request.runtime.progress(done, len(outwards), f"registering section {z}")

@@ -34,7 +34,7 @@ from napari_emsynth.methods.align.li2017_loss import LossConfig
 from napari_emsynth.methods.align.li2017_optimise import Optimisation, optimised
 from napari_emsynth.methods.align.li2017_pair import Judged, forward, judge
 from napari_emsynth.methods.align.li2017_recipe import Recipe
-from napari_emsynth.methods.align.params import FieldParams
+from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.models.li2017 import Config, LiFan
 from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
@@ -48,7 +48,7 @@ TRUST_PX, CHANCE, ALIKE = 12.0, 0.1, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiFanParams(FieldParams):
+class LiFanParams(SolvedParams):
     """What the network is asked to do."""
 
     refine: str = param(

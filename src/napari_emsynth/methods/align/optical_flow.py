@@ -24,7 +24,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
-from napari_emsynth.methods.align.params import FieldParams
+from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.flow import enlarged, fits, flow, pull, shrunk
 from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
@@ -43,7 +43,7 @@ LEAST = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpticalFlowParams(FieldParams):
+class OpticalFlowParams(SolvedParams):
     """Parameters of the flow."""
 
     radius: int = param(15, "Radius of the window that moves as one.", unit="px", low=2, high=64)

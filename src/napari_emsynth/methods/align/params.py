@@ -21,6 +21,12 @@ class FieldParams(Params):
     step_px: int = param(
         16, "Distance of the field's nodes.", unit="px", low=4, high=128, step=4, advanced=True
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolvedParams(FieldParams):
+    """Parameters of methods whose pairs the stack solver combines."""
+
     rigidity: float = param(
         7.0, "How stiff sections are in plane: larger forbids local warps.", low=0.01, high=10_000.0, step=1.0,
         advanced=True,
@@ -30,12 +36,9 @@ class FieldParams(Params):
         high=1000.0, step=0.1, advanced=True,
     )  # fmt: skip
     leave_px: float = param(
-        0.6, "Sections whose distortion is below this are left alone: tissue wobbles as much by itself.", unit="px",
+        0.6, "Sections whose distortion is below this are left alone: tissue wobbles by itself.", unit="px",
         low=0.0, high=10.0, step=0.1, advanced=True,
     )  # fmt: skip
-    passes: int = param(
-        1, "How often what is left between pulled sections is measured again.", low=1, high=4, advanced=True
-    )
 
     def prior(self, node_px: tuple[float, float]) -> Prior:
         """Return the solver's prior for nodes so many px apart; its springs do not depend on the nodes."""

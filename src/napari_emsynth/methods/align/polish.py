@@ -101,14 +101,14 @@ def equal_contrast(section: Tensor, known: Tensor, window: float) -> Tensor:
     """
     share = gaussian(known, window) + 1e-3
     moments = gaussian(torch.cat((section * known, section * section * known), dim=1), window) / share
-    mean, square = moments.split(1, dim=1)
+    mean, square = moments.chunk(2, dim=1)
     return (section - mean) * known / ((square - mean * mean).clamp_min(0) + FLAT).sqrt()
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Return r of (2), [b, 1, y, x], of sections of equal contrast; 0 where one shows nothing."""
     products = gaussian(torch.cat((a * b, a * a, b * b), dim=1), CONTRAST_PX)
-    ab, aa, bb = products.split(1, dim=1)
+    ab, aa, bb = products.chunk(3, dim=1)
     return ab / (aa * bb).sqrt().clamp_min(FLAT)
 
 
@@ -120,7 +120,7 @@ def _step(moving: Tensor, target: Tensor, known: Tensor, u: Tensor, sigma: float
     gy, gx = _gradient((pulled + target) / 2)
     off = (target - pulled) * counts
     moments = torch.cat((gy * gy, gy * gx, gx * gx, gy * off, gx * off), dim=1)
-    yy, yx, xx, y, x = gaussian(moments, sigma).split(1, dim=1)
+    yy, yx, xx, y, x = gaussian(moments, sigma).chunk(5, dim=1)
     yy, xx = yy + EPSILON, xx + EPSILON
     determinant = yy * xx - yx * yx
     step = torch.cat((xx * y - yx * x, yy * x - yx * y), dim=1) / determinant

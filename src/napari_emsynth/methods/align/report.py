@@ -37,7 +37,7 @@ def section_reports(
         pairs: what was asked about.
         skipped: why sections were left out.
     """
-    sections = Sections(request.volume, constraints, None, keep=2)
+    sections = Sections(request.volume, constraints, keep=2)
     reports = []
     last: tuple[Section, Section] | None = None
     for z in range(request.volume.shape[0]):

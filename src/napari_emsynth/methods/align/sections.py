@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation, maximum_filter, minimum_filter
 
-from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.fields.resample import Interpolation, Window, pulled
 from napari_emsynth.methods.align.aligner import Mask
 from napari_emsynth.methods.align.constraints import IGNORED, TEARS, Constraints
@@ -61,14 +60,11 @@ class Sections:
     Args:
         volume: [z, y, x].
         constraints: for its materials.
-        field: pulls every section before it is handed out; None leaves them.
         keep: how many are kept.
     """
 
-    def __init__(
-        self, volume: Volume, constraints: Constraints, field: Displacement | None = None, keep: int = 8
-    ) -> None:
-        self.volume, self.constraints, self.field, self.keep = volume, constraints, field, keep
+    def __init__(self, volume: Volume, constraints: Constraints, keep: int = 8) -> None:
+        self.volume, self.constraints, self.keep = volume, constraints, keep
         self._kept: OrderedDict[int, Section] = OrderedDict()
 
     def __getitem__(self, z: int) -> Section:
@@ -81,8 +77,7 @@ class Sections:
         return self._kept[z]
 
     def _read(self, z: int) -> Section:
-        section = normalised(z, self.volume.section(z), self.constraints.material(z))
-        return section if self.field is None else section.moved_by(self.field.dense(z))
+        return normalised(z, self.volume.section(z), self.constraints.material(z))
 
 
 def normalised(z: int, pixels: Array, material: Array | None = None) -> Section:

@@ -11,8 +11,8 @@ plane and slow along z. The measured fields hold both, and the solver explains t
         + steady |d_zz M|^2                      tissue goes on as it went; of two sections, it stays (3)
 
 with ``rho`` the Geman-McClure penalty, and ``s_z = 1 / (1 + mean |D_z|^2 / outlier^2)`` looked up anew every turn: one
-section that jumped is moved back, and the others do not come to meet it. ``D`` is the answer. What is slow along z costs ``M`` nothing: so the slow
-true drift of structures stays in the stack, and slanted neurites are not straightened.
+section that jumped is moved back, and the others do not come to meet it. ``D`` is the answer. What is slow along z
+costs ``M`` nothing: so the slow true drift of structures stays in the stack, and slanted neurites are not straightened.
 
 Conventions: fields are [2, y', x'] (dy, dx) px of the full-size section on cell-centred nodes, pull. Laws: pairs that
 agree with a slow drift give zero; the answer does not depend on how the sections are told apart from each other by
@@ -48,10 +48,10 @@ class Prior:
         turns: how often outliers are told again, and (2) is looked up again.
     """
 
-    bend: float = 10.0
-    stay: float = 0.005
+    bend: float = 7.0
+    stay: float = 0.01
     steady: float = 3.0
-    outlier_px: float = 1.5
+    outlier_px: float = 3.0
     turns: int = 4
 
 
@@ -104,7 +104,6 @@ def solve(
     node_px: tuple[float, float],
     fixed: Sequence[int] = (),
     stiffness: Float | None = None,
-    before: Float | None = None,
 ) -> Solution:
     """Return the distortions D of (3) and how far they can be trusted.
 
@@ -115,12 +114,9 @@ def solve(
         node_px: distance of the nodes along y and x, px.
         fixed: sections whose distortion is zero.
         stiffness: [z, y', x'] 0 to 1: springs are weakened by it where a section may tear; None for 1 everywhere.
-        before: [z, 2, y', x'] px that the sections were pulled by when they were measured; None for nothing.
     """
-    system = _System(sections, measured, prior, node_px, fixed, stiffness, before)
+    system = _System(sections, measured, prior, node_px, fixed, stiffness)
     unknown = np.zeros((2, sections, 2, *measured[0].displacement.shape[1:]))  # D and M
-    if before is not None:
-        unknown[0] = before
     for turn in range(prior.turns):
         system.look_up(unknown, tell_outliers=turn > 0)
         unknown = system.minimum(unknown)
@@ -128,13 +124,15 @@ def solve(
 
 
 def left_alone(distortion: Float, leave_px: float) -> Float:
-    """Return distortions [z, 2, y', x'] shrunk by ``max(0, 1 - leave_px^2 / mean |D_z|^2)``, section by section.
+    """Return distortions [z, 2, y', x'] of a section as they are, or zero where the whole section's are small.
 
     What the solver finds in a stack that nothing is wrong with is the tissue's own wobble: half a pixel from one
     section to the next at 20 nm in FIB-SEM. It cannot be told from a small jitter, but from a large one it can.
+    Between ``leave_px`` (root mean square over the section) and twice that, the share that is kept rises to 1.
     """
-    square = (distortion**2).sum(1).mean((1, 2))[:, None, None, None]
-    return np.asarray(distortion * np.maximum(0, 1 - leave_px**2 / np.maximum(square, 1e-12)), np.float32)
+    rms = np.sqrt((distortion**2).sum(1).mean((1, 2)))[:, None, None, None]
+    share = np.clip(rms / leave_px - 1, 0, 1) if leave_px > 0 else 1.0
+    return np.asarray(distortion * share, np.float32)
 
 
 class _System:
@@ -148,21 +146,11 @@ class _System:
         node_px: tuple[float, float],
         fixed: Sequence[int],
         stiffness: Float | None,
-        before: Float | None,
     ) -> None:
         self.prior, self.node_px = prior, node_px
-        self.looks_up = before is None
         self.a = np.array([m.section for m in measured])
         self.b = np.array([m.onto for m in measured])
-        fields = np.stack([m.displacement for m in measured]).astype(np.float64)  # [pair, 2, y', x']
-        if before is not None:
-            # Measured between pulled sections: the whole difference is what is left after what was pulled.
-            there = [
-                f + _sampled(before[a].astype(np.float64), f, node_px)
-                for f, a in zip(fields, self.a, strict=True)
-            ]
-            fields = np.stack(there) - before[self.b]
-        self.fields = fields
+        self.fields = np.stack([m.displacement for m in measured]).astype(np.float64)  # [pair, 2, y', x']
         self.trust = np.stack([m.trust for m in measured]).astype(np.float64)[:, None]  # [pair, 1, y', x']
         self.free = np.ones((sections, 1, 1, 1))
         self.free[list(fixed)] = 0.0
@@ -173,10 +161,9 @@ class _System:
     def look_up(self, unknown: Float64, *, tell_outliers: bool) -> None:
         """Read the fields where the aligned sections are, and tell outliers: (2) and the weights of rho."""
         distortion, total = unknown[0], unknown.sum(0)
-        if self.looks_up:
-            self.targets = np.stack(
-                [_sampled(f, distortion[b], self.node_px) for f, b in zip(self.fields, self.b, strict=True)]
-            )
+        self.targets = np.stack(
+            [_sampled(f, distortion[b], self.node_px) for f, b in zip(self.fields, self.b, strict=True)]
+        )
         if tell_outliers:
             square = (distortion**2).sum(1).mean((1, 2))[:, None, None, None]
             self.stay = self.prior.stay / (1 + square / self.prior.outlier_px**2)
@@ -281,6 +268,6 @@ def _sampled(field: Float64, moved: Float64, node_px: tuple[float, float]) -> Fl
     """Read a field [2, y', x'] on nodes that were moved by [2, y', x'] px; the border is repeated."""
     if not moved.any():
         return field
-    at = np.stack(np.mgrid[: field.shape[1], : field.shape[2]]).astype(np.float64)
+    at = np.indices(field.shape[1:]).astype(np.float64)
     at += moved / np.reshape(node_px, (2, 1, 1))
     return np.stack([map_coordinates(c, at, order=1, mode="nearest") for c in field])
