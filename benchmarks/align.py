@@ -68,7 +68,7 @@ SMOOTHED_PX = (0.0, 24.0, 40.0)
 HARM_SECTIONS = 12
 COLUMNS = {
     "epe": "EPE px", "eqe": "EqE px", "folds": "folds %", "cpc": "CPC", "seconds": "s", "cpu": "CPU s",
-    "before": "residual before px", "after": "residual after px", "smoothed": "smoothed px",
+    "before": "residual before px", "after": "residual after px", "undone": "beside its own wobble px", "smoothed": "smoothed px",
     "stack_folds": "stack folds %", "psnr": "PSNR dB", "stack_cpc": "stack CPC", "harm": "harm px",
     "stack_seconds": "stack s", "stack_cpu": "stack CPU s",
 }  # fmt: skip
@@ -137,7 +137,7 @@ def score_stack(peer: Peer, case: Stack, threads: int) -> dict[str, list[float]]
         "stack_folds": [100 * float(np.mean([folds(u) for u in applied]))],
         "psnr": [psnr(moved[inner], reference[inner])],
         "stack_cpc": [stack_cpc(moved[inner])],
-        "harm": [harm(peer, case.truth, best, threads)],
+        **on_the_unjittered(peer, case, applied, best, threads),
         "stack_seconds": [seconds],
         "stack_cpu": [cpu],
     }
@@ -153,11 +153,20 @@ def exact(case: Stack, sections: Image) -> Field:
     return out
 
 
-def harm(peer: Peer, aligned: Image, sigma: float, threads: int) -> float:
-    """Return the mean displacement of the middle of an aligned stack, px."""
-    first = max(0, (len(aligned) - HARM_SECTIONS) // 2)
-    found = stack_answers(peer, aligned[first : first + HARM_SECTIONS], threads)[sigma]
-    return float(np.mean([mean_magnitude(u, MARGIN_PX) for u in found]))
+def on_the_unjittered(
+    peer: Peer, case: Stack, applied: Field, sigma: float, threads: int
+) -> dict[str, list[float]]:
+    """Return how far the unjittered stack is moved, and what is left of the jitter beside that; px.
+
+    Slow registrars are asked about the middle of it alone, so that only the first is known of them.
+    """
+    first = max(0, (len(case.truth) - HARM_SECTIONS) // 2) if peer.slow else 0
+    last = first + HARM_SECTIONS if peer.slow else len(case.truth)
+    alone = stack_answers(peer, case.truth[first:last], threads)[sigma]
+    out = {"harm": [float(np.mean([mean_magnitude(u, MARGIN_PX) for u in alone]))]}
+    if not peer.slow:
+        out["undone"] = [stack_residual(applied, case.known, MARGIN_PX, alone=alone)]
+    return out
 
 
 def each(peers: Sequence[Peer], score: Callable[[Peer], dict[str, list[float]]], rows: Rows) -> None:

@@ -139,3 +139,13 @@ def test_what_cannot_be_measured_is_refused():
         mean_magnitude(u, 36)
     with pytest.raises(InputError, match=r"needs \[z, 2, y, x\]"):
         stack_residual(u, u)
+
+
+def test_what_the_undistorted_stack_is_moved_by_is_no_error():
+    rng = np.random.default_rng(0)
+    own = np.broadcast_to(rng.normal(0, 0.5, (12, 2, 1, 1)), (12, 2, 40, 40))
+    known = np.broadcast_to(rng.normal(0, 2.0, (12, 2, 1, 1)), (12, 2, 40, 40))
+    # It undoes the known shifts and the stack's own.
+    applied = own - known
+    assert stack_residual(applied, known) > 0.3
+    assert stack_residual(applied, known, alone=own) < 1e-6

@@ -174,19 +174,25 @@ def mean_magnitude(u: Array, margin: int = 0) -> float:
     return _mean_length(np.asarray(u, np.float64), margin)
 
 
-def stack_residual(applied: Array, known: Array, margin: int = 0) -> float:
+def stack_residual(applied: Array, known: Array, margin: int = 0, alone: Array | None = None) -> float:
     """Return what an alignment leaves of a stack's known distortion (8), px.
+
+    No stack is perfectly aligned to begin with: what an alignment takes out of the undistorted stack, ``alone``, it
+    takes out of the distorted one as well, and that is no error. With it, ``c - alone`` stands for ``c`` in (8).
 
     Args:
         applied: [z, 2, y, x] the alignment's answer, (dy, dx) px; zeros give the residual before alignment.
         known: [z, 2, y, x] what the stack was distorted by beforehand.
         margin: px that do not count on every side of a section.
+        alone: [z, 2, y, x] the answer to the undistorted stack; None counts the stack's own jitter as error.
 
     Raises:
         InputError: shapes differ, or nothing is left within the margin.
     """
     composed = _composed(applied, known)
     _check_fields(margin, applied[0])
+    if alone is not None:
+        composed = composed - alone
     rest = composed - _smooth(composed)
     return float(np.mean([_mean_length(c, margin) for c in rest]))  # (8)
 
