@@ -68,7 +68,8 @@ SMOOTHED_PX = (0.0, 24.0, 40.0)
 HARM_SECTIONS = 12
 COLUMNS = {
     "epe": "EPE px", "eqe": "EqE px", "folds": "folds %", "cpc": "CPC", "seconds": "s", "cpu": "CPU s",
-    "before": "residual before px", "after": "residual after px", "undone": "beside its own wobble px", "smoothed": "smoothed px",
+    "before": "residual before px", "after": "residual after px",
+    "undone": "beside its own wobble px", "smoothed": "smoothed px",
     "stack_folds": "stack folds %", "psnr": "PSNR dB", "stack_cpc": "stack CPC", "harm": "harm px",
     "stack_seconds": "stack s", "stack_cpu": "stack CPU s",
 }  # fmt: skip
