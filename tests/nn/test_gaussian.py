@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_emsynth.nn.gaussian import radius, smoothed
+from napari_emsynth.nn.gaussian import radius, smoothed, widely_smoothed
 
 
 @pytest.mark.parametrize("size", [(12, 17), (9, 10, 11)])
@@ -28,3 +28,17 @@ def test_equals_the_gaussian_filter_of_scipy(size):
 def test_no_deviation_is_no_smoothing():
     image = torch.rand(1, 2, 4, 5)
     assert smoothed(image, 0) is image
+
+
+@pytest.mark.parametrize("sigma", [1.0, 6.0, 20.0])
+def test_wide_gaussians_are_gaussians_binned_or_not(sigma):
+    image = torch.randn(1, 2, 240, 251, generator=torch.Generator().manual_seed(0))
+    exact = gaussian_filter(image.numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=6)
+    # A binned border is repeated as a bin: nearer to it than the deviation the two differ by right.
+    inner = (..., slice(80, -80), slice(80, -80))
+    assert (
+        np.abs(widely_smoothed(image, sigma).numpy() - exact)[inner].max()
+        < 0.06 * np.abs(exact[inner]).max() + 1e-3
+    )
+    constant = torch.full((1, 1, 30, 33), 2.5)
+    assert torch.allclose(widely_smoothed(constant, sigma), constant, atol=1e-5)

@@ -5,8 +5,6 @@ Law: the Laplacian pyramid is linear and its loss is zero only for equal images.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,26 +46,3 @@ def laplacian_l1(a: Tensor, b: Tensor, weight: Tensor | None = None, levels: int
             w = F.interpolate(weight, size=band.shape[-2:], mode="area")
             total = total + (band.abs() * w).sum() / w.sum().clamp_min(1.0)
     return total / (levels + 1)
-
-
-def gaussian(image: Tensor, sigma: float) -> Tensor:
-    """Smooth [b, c, y, x] by a Gaussian of deviation ``sigma`` px, border repeated.
-
-    Wide Gaussians are taken on a binned copy and brought back: a quarter of the deviation is the largest bin, so that
-    what this leaves out is far below what the Gaussian does.
-    """
-    bin_ = 1 << max(0, int(math.log2(max(sigma, 1.0) / 4)))
-    bin_ = min(bin_, *image.shape[-2:])
-    small = F.avg_pool2d(image, bin_, ceil_mode=True, count_include_pad=False) if bin_ > 1 else image
-    radius = max(1, round(3 * sigma / bin_))
-    at = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
-    taps = torch.exp(-0.5 * (at * (bin_ / sigma)) ** 2)
-    taps = taps / taps.sum()
-    c = image.shape[1]
-    out = F.pad(small, (radius, radius, radius, radius), mode="replicate")
-    out = F.conv2d(out, taps.view(1, 1, -1, 1).expand(c, 1, -1, 1), groups=c)
-    out = F.conv2d(out, taps.view(1, 1, 1, -1).expand(c, 1, 1, -1), groups=c)
-    if bin_ == 1:
-        return out
-    grown = F.interpolate(out, scale_factor=bin_, mode="bilinear", align_corners=False)
-    return grown[..., : image.shape[-2], : image.shape[-1]]

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from napari_emsynth.fields.resample import Window, pulled
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
 from napari_emsynth.methods.align.emsynth_recipe import Hybrid, Warps
+from napari_emsynth.methods.align.pair import on_nodes
 from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.polish import polish
 from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet, Config
-from napari_emsynth.nn.pyramid import gaussian
+from napari_emsynth.nn.gaussian import smoothed
 from napari_emsynth.nn.warp import warp
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
@@ -73,8 +74,8 @@ class Emsynth:
             trust = trust * neighbour.known
         if known is not None:
             trust = trust * _pulled(known.astype(np.float32), displacement)
-        nodes = [-(-n // self.params.step_px) for n in moving.shape]
-        return at_nodes(displacement, trust, nodes)
+        height, width = (-(-n // self.params.step_px) for n in moving.shape)
+        return on_nodes(PairField(displacement, trust), (height, width))
 
 
 def mask_of(known: Mask | None, like: Float) -> Float:
@@ -105,29 +106,13 @@ class Dense(nn.Module):
         """Return the field [b, 2, y, x] px and log b [b, 1, y, x]."""
         answer = self.network(moving, fixed)
         # The network's answers scatter from node to node; no distortion does.
-        nodes = gaussian(answer.displacement, ANSWER_SMOOTH_PX / STRIDE)
+        nodes = smoothed(answer.displacement, ANSWER_SMOOTH_PX / STRIDE)
         size = (moving.shape[-2], moving.shape[-1])
         dense, log_scale = (
             F.interpolate(a, size=size, mode="bilinear", align_corners=False)
             for a in (nodes, answer.log_scale)
         )
         return dense, log_scale
-
-
-def at_nodes(displacement: Float, trust: Float, nodes: Sequence[int]) -> PairField:
-    """Return an answer on cell-centred nodes: the mean over their cells, every pixel as far as it is trusted.
-
-    Args:
-        displacement: [2, y, x] px.
-        trust: [y, x] 0 to 1.
-        nodes: along y and x.
-    """
-    c = torch.from_numpy(np.asarray(trust, np.float32))[None, None]
-    u = torch.from_numpy(displacement)[None]
-    weight = c + 1e-3
-    size = tuple(nodes)
-    mean = F.interpolate(u * weight, size=size, mode="area") / F.interpolate(weight, size=size, mode="area")
-    return PairField(mean[0].numpy(), F.interpolate(c, size=size, mode="area")[0, 0].numpy())
 
 
 def _pulled(image: Float, u: Float) -> Float:

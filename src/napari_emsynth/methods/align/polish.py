@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_emsynth.nn.pyramid import gaussian
+from napari_emsynth.nn.gaussian import widely_smoothed
 from napari_emsynth.nn.warp import warp
 
 # Deviations in px: of the blur before gradients are taken, of the contrast's window.
@@ -48,7 +48,7 @@ def polish(moving: Tensor, fixed: Tensor, known: Tensor, displacement: Tensor) -
         known: [b, 2, y, x] 1 where moving and fixed are tissue, 0 elsewhere.
         displacement: [b, 2, y, x] px to start from.
     """
-    moving, fixed = gaussian(moving, NOISE_PX), gaussian(fixed, NOISE_PX)
+    moving, fixed = widely_smoothed(moving, NOISE_PX), widely_smoothed(fixed, NOISE_PX)
     u = _binned_steps(moving, fixed, known, displacement)
     fine = _steps(moving, fixed, known, u, NARROW, NARROW_SMOOTH_PX, CONTRAST_PX)
     pulled, there = warp(moving, fine), warp(known[:, :1], fine)
@@ -87,7 +87,7 @@ def _steps(
     target = equal_contrast(fixed, known[:, 1:], contrast)
     for sigma, times in windows:
         for _ in range(times):
-            u = _step(moving, target, known, gaussian(u, smooth), sigma, contrast)
+            u = _step(moving, target, known, widely_smoothed(u, smooth), sigma, contrast)
     return u
 
 
@@ -99,15 +99,15 @@ def equal_contrast(section: Tensor, known: Tensor, window: float) -> Tensor:
         known: [b, 1, y, x] 1 where it is tissue.
         window: deviation of the Gaussian, px.
     """
-    share = gaussian(known, window) + 1e-3
-    moments = gaussian(torch.cat((section * known, section * section * known), dim=1), window) / share
+    share = widely_smoothed(known, window) + 1e-3
+    moments = widely_smoothed(torch.cat((section * known, section * section * known), dim=1), window) / share
     mean, square = moments.chunk(2, dim=1)
     return (section - mean) * known / ((square - mean * mean).clamp_min(0) + FLAT).sqrt()
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Return r of (2), [b, 1, y, x], of sections of equal contrast; 0 where one shows nothing."""
-    products = gaussian(torch.cat((a * b, a * a, b * b), dim=1), CONTRAST_PX)
+    products = widely_smoothed(torch.cat((a * b, a * a, b * b), dim=1), CONTRAST_PX)
     ab, aa, bb = products.chunk(3, dim=1)
     return ab / (aa * bb).sqrt().clamp_min(FLAT)
 
@@ -120,7 +120,7 @@ def _step(moving: Tensor, target: Tensor, known: Tensor, u: Tensor, sigma: float
     gy, gx = _gradient((pulled + target) / 2)
     off = (target - pulled) * counts
     moments = torch.cat((gy * gy, gy * gx, gx * gx, gy * off, gx * off), dim=1)
-    yy, yx, xx, y, x = gaussian(moments, sigma).chunk(5, dim=1)
+    yy, yx, xx, y, x = widely_smoothed(moments, sigma).chunk(5, dim=1)
     yy, xx = yy + EPSILON, xx + EPSILON
     determinant = yy * xx - yx * yx
     step = torch.cat((xx * y - yx * x, yy * x - yx * y), dim=1) / determinant
