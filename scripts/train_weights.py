@@ -175,7 +175,9 @@ def rows(name: str, weights: str, file: Path, gap: int, edge: int, limit: int) -
     }
     if "epe_px" in report:
         # What is left of the known distortion; the stack's own wobble is part of it.
-        figures[f"residual in px, {file.stem}, gap {gap}"] = {m: round(v, 3) for m, v in report["epe_px"].items()}
+        figures[f"residual in px, {file.stem}, gap {gap}"] = {
+            m: round(v, 3) for m, v in report["epe_px"].items()
+        }
     return figures
 
 
