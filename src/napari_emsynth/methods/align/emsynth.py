@@ -96,15 +96,17 @@ class Dense(nn.Module):
     def forward(self, pair: Tensor) -> Tensor:
         """Register, spread the nodes' answers over the pixels, and polish them."""
         moving, fixed, known = pair[:, :1], pair[:, 1:2], pair[:, 2:]
-        dense, log_scale = self._answer(moving, fixed)
+        # Every section's features are computed once.
+        target = self.network.encoder(fixed)
+        dense, log_scale = self._answer(moving, target)
         for _ in range(ANSWERS - 1):
-            more, log_scale = self._answer(warp(moving, dense), fixed)
+            more, log_scale = self._answer(warp(moving, dense), target)
             dense = warp(dense, more) + more
         return torch.cat((polish(moving, fixed, known, dense), log_scale), dim=1)
 
-    def _answer(self, moving: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the field [b, 2, y, x] px and log b [b, 1, y, x]."""
-        answer = self.network(moving, fixed)
+    def _answer(self, moving: Tensor, target: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the field [b, 2, y, x] px and log b [b, 1, y, x] of a section onto the features of another."""
+        answer = self.network.match(self.network.encoder(moving), target)
         # The network's answers scatter from node to node; no distortion does.
         nodes = smoothed(answer.displacement, ANSWER_SMOOTH_PX / STRIDE)
         size = (moving.shape[-2], moving.shape[-1])

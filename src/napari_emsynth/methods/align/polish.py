@@ -25,14 +25,15 @@ from napari_emsynth.nn.warp import warp
 
 # Deviations in px: of the blur before gradients are taken, of the contrast's window.
 NOISE_PX, CONTRAST_PX = 1.0, 12.0
-# Wide windows are looked through on sections binned by this: four times cheaper, and nothing is lost.
-BIN = 2
-# Deviations of (1)'s window in px, how often one after the other, and of H. The answer to a warped section is the
-# warped answer only where the steps have come to rest: with 5 of them it is off by 1.1 px, with 18 by 0.8.
-WIDE, SMOOTH_PX = ((24.0, 6), (16.0, 16)), 6.0
+# Wide windows (deviation in px, how often, bin of the sections that are looked through), and H's deviation. The answer
+# to a warped section is the warped answer only where the steps have come to rest: with 5 of them it is off by 1.1 px,
+# with 18 by 0.8.
+WIDE, SMOOTH_PX = ((24.0, 6, 4), (16.0, 16, 2)), 6.0
 NARROW, NARROW_SMOOTH_PX = ((12.0, 2), (8.0, 2)), 4.0
 # (2): correlations from which narrow windows begin to count, and where they count fully.
 AGREE = (0.88, 0.98)
+# Narrow windows are not tried where less of (2) than this would let them count, mean over the section.
+LEAST_SHARE = 0.02
 # Variance a window needs to be told from noise; contrast below which a section counts as empty.
 EPSILON, FLAT = 0.02, 0.05
 # One step goes no further than this, px.
@@ -49,27 +50,37 @@ def polish(moving: Tensor, fixed: Tensor, known: Tensor, displacement: Tensor) -
         displacement: [b, 2, y, x] px to start from.
     """
     moving, fixed = widely_smoothed(moving, NOISE_PX), widely_smoothed(fixed, NOISE_PX)
-    u = _binned_steps(moving, fixed, known, displacement)
+    u = displacement
+    for sigma, times, by in WIDE:
+        u = _binned_steps(moving, fixed, known, u, (sigma, times), by)
+    target = equal_contrast(fixed, known[:, 1:], CONTRAST_PX)
+    if _share(moving, target, known, u).mean() < LEAST_SHARE:
+        # Neighbours hardly ever agree pixel by pixel; narrow windows would cost as much as all the others.
+        return u
     fine = _steps(moving, fixed, known, u, NARROW, NARROW_SMOOTH_PX, CONTRAST_PX)
-    pulled, there = warp(moving, fine), warp(known[:, :1], fine)
-    agree = correlation(
-        equal_contrast(pulled, there, CONTRAST_PX), equal_contrast(fixed, known[:, 1:], CONTRAST_PX)
-    )
-    share = ((agree - AGREE[0]) / (AGREE[1] - AGREE[0])).clamp(0, 1)
-    return u + share * (fine - u)  # (2)
+    return u + _share(moving, target, known, fine) * (fine - u)  # (2)
 
 
-def _binned_steps(moving: Tensor, fixed: Tensor, known: Tensor, u: Tensor) -> Tensor:
-    """Take the wide steps on binned sections; sections too small to be binned stay as they are."""
+def _share(moving: Tensor, target: Tensor, known: Tensor, u: Tensor) -> Tensor:
+    """Return a(r) of (2), [b, 1, y, x]."""
+    pulled = equal_contrast(warp(moving, u), warp(known[:, :1], u), CONTRAST_PX)
+    agree = correlation(pulled, target)
+    return ((agree - AGREE[0]) / (AGREE[1] - AGREE[0])).clamp(0, 1)
+
+
+def _binned_steps(
+    moving: Tensor, fixed: Tensor, known: Tensor, u: Tensor, window: tuple[float, int], by: int
+) -> Tensor:
+    """Take steps through one wide window on binned sections; sections too small to be binned stay as they are."""
     size = (u.shape[-2], u.shape[-1])
-    by = BIN if min(size) >= 8 * BIN else 1
+    if min(size) < 16 * by:
+        by = 1
     small = [
         F.avg_pool2d(image, by, ceil_mode=True, count_include_pad=False)
         for image in (moving, fixed, known, u)
     ]
-    windows = tuple((sigma / by, times) for sigma, times in WIDE)
-    start = small[3] / by
-    found = _steps(small[0], small[1], small[2], start, windows, SMOOTH_PX / by, CONTRAST_PX / by)
+    windows = ((window[0] / by, window[1]),)
+    found = _steps(small[0], small[1], small[2], small[3] / by, windows, SMOOTH_PX / by, CONTRAST_PX / by)
     grown = F.interpolate(by * found, scale_factor=by, mode="bilinear", align_corners=False)
     return grown[..., : size[0], : size[1]]
 
