@@ -20,6 +20,7 @@ import napari_emsynth as es
 from napari_emsynth.methods import all_methods
 from napari_emsynth.methods.align.jitter import moved, shifts
 from napari_emsynth.metrics.image import psnr
+from napari_emsynth.metrics.registration import stack_residual
 from napari_emsynth.spec import MethodSpec
 
 HERE = Path(__file__).parents[1] / "docs" / "images" / "methods"
@@ -65,13 +66,25 @@ def reslices(title: str, stack: Any, truth: Any | None) -> list[Panel]:
 
 
 def align(spec: MethodSpec, stack: Any) -> list[list[Panel]]:
-    """A stack with known jitter, aligned by every weight, and the truth."""
-    jittered = moved(stack, shifts(len(stack), JITTER_PX, 0))
-    rows = [reslices(f"jitter of {JITTER_PX} px", jittered, stack)]
+    """A stack with known jitter, aligned by every weight, and the truth.
+
+    Methods that draw voxels are scored by these, those that move them by what is left of the jitter: a shift of the
+    whole stack is no error.
+    """
+    by = shifts(len(stack), JITTER_PX, 0)
+    jittered, moves = moved(stack, by), spec.answers == "displacement"
+    rows = [reslices(f"jitter of {JITTER_PX} px", jittered, None if moves else stack)]
     for weights in spec.weights or (None,):
         result = es.align(jittered, method=spec.id, weights=weights, device="cpu", selfcheck=False)
-        rows.append(reslices(str(weights or spec.title), np.asarray(result.volume.data), stack))
+        title = str(weights or spec.title) + (f", {left(result, by):.2f} px left" if moves else "")
+        rows.append(reslices(title, np.asarray(result.volume.data), None if moves else stack))
     return [*rows, reslices("truth", stack, None)]
+
+
+def left(result: Any, by: Any) -> float:
+    """Return what an alignment leaves of known shifts [z, 2], px."""
+    found = np.stack([result.displacement.dense(z) for z in range(len(by))])
+    return stack_residual(found, np.broadcast_to(by[:, :, None, None], found.shape))
 
 
 def upsample(spec: MethodSpec, stack: Any) -> list[list[Panel]]:

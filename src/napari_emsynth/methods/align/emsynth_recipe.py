@@ -183,13 +183,12 @@ class Hybrid(AdversarialRecipe, Warps):
         size: int = 192,
     ) -> None:
         super().__init__(data, start, config, simulation=simulation, batch=batch, size=size)
-        depth = min(STACK, *(b.shape[0] for b in data.blocks))
-        self.depth = depth
+        self.depth = STACK
         # Stacks are read with as much around them as jitter may pull in.
         self.margin = 8
         self.edge = min(EDGE, *(n // self.config.multiple * self.config.multiple for n in _smallest(data)))
         wide = min(self.edge + 2 * self.margin, *_smallest(data))
-        self.stacks = StackSamples(data.blocks, axes=data.axes, size=(depth, wide, wide))
+        self.stacks = StackSamples(data.blocks, axes=data.axes, size=(STACK, wide, wide))
 
     def discriminator(self) -> nn.Module:
         """The single-image discriminator of Jain 2017, section 4.1, on images as high as the stack."""
