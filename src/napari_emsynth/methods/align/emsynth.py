@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_emsynth.fields.resample import Window, pulled
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
 from napari_emsynth.methods.align.emsynth_recipe import Hybrid, Warps
 from napari_emsynth.methods.align.pair import on_nodes
 from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.polish import polish
+from napari_emsynth.methods.align.sections import pull
 from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet, Config
 from napari_emsynth.nn.gaussian import smoothed
 from napari_emsynth.nn.warp import warp
@@ -73,7 +73,8 @@ class Emsynth:
         if neighbour.known is not None:
             trust = trust * neighbour.known
         if known is not None:
-            trust = trust * _pulled(known.astype(np.float32), displacement)
+            there, outside = pull(known.astype(np.float32), displacement, "linear")
+            trust = trust * np.where(outside, np.float32(0), there)
         height, width = (-(-n // self.params.step_px) for n in moving.shape)
         return on_nodes(PairField(displacement, trust), (height, width))
 
@@ -115,11 +116,6 @@ class Dense(nn.Module):
             for a in (nodes, answer.log_scale)
         )
         return dense, log_scale
-
-
-def _pulled(image: Float, u: Float) -> Float:
-    values, outside = pulled(Window(image, 0, 0, (image.shape[0], image.shape[1])), u, (0, 0), "linear")
-    return np.where(outside, np.float32(0), values)
 
 
 def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noqa: ARG001 - the common signature

@@ -21,7 +21,7 @@ import numpy as np
 
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.methods.align.alignment import Alignment, PairReport
-from napari_emsynth.methods.align.constraints import Constraints
+from napari_emsynth.methods.align.constraints import TEARS, Constraints
 from napari_emsynth.methods.align.pair import Nodes, Verdict, compare
 from napari_emsynth.methods.align.params import FieldParams, SolvedParams
 from napari_emsynth.methods.align.report import section_reports
@@ -67,8 +67,7 @@ class Plan:
             InputError: constraints that do not fit the volume.
         """
         constraints.check(request.volume)
-        quiet = replace(request.runtime, progress=no_progress)
-        suspects, features = examine(request.volume, progress=quiet.progress, cancel=quiet.cancel)
+        suspects, features = examine(request.volume, cancel=request.runtime.cancel)
         if constraints.skip is None:
             skipped = {s.section: f"{s.kind}: {s.detail}" for s in suspects if s.kind in LEFT_OUT}
             skipped = {z: why for z, why in skipped.items() if z not in constraints.reference}
@@ -109,9 +108,9 @@ class Plan:
         return 0.0, 0.0
 
     def displacement(self, data: Float) -> Displacement:
-        """Return nodes [z, 2, y', x'] as the volume's field, no vector beyond the limit."""
+        """Return nodes [z, 2, y', x'] of all sections, or of some, as their field, no vector beyond the limit."""
         grid = self.request.volume.grid
-        field = Displacement(data, grid.shape, grid.voxel_nm)
+        field = Displacement(data, (len(data), *grid.shape[1:]), grid.voxel_nm)
         limit = self.constraints.max_displacement_nm
         return field if limit is None else field.limited(limit)
 
@@ -188,8 +187,7 @@ def _in_windows(
     held: list[Measured] = []
     core = WINDOW - 2 * SUPPORT
     starts = range(0, max(plan.count - 2 * SUPPORT, 1), core)
-    windows = [(max(0, a), min(plan.count, a + WINDOW)) for a in starts]
-    waiting = list(windows)
+    waiting = [(a, min(plan.count, a + WINDOW)) for a in starts]
     for verdict in verdicts:
         reports.append(verdict.report)
         while len(waiting) > 1 and verdict.report.section >= waiting[0][1]:
@@ -234,7 +232,7 @@ def stiffness(plan: Plan, sections: range) -> Float | None:
     for i, z in enumerate(sections):
         material = plan.constraints.material(z)
         if material is not None:
-            out[i] = 1.0 - _touched(material == 1, plan.nodes)
+            out[i] = 1.0 - _touched(material == TEARS, plan.nodes)
     return out
 
 
@@ -258,7 +256,7 @@ def _chained(plan: Plan) -> tuple[Solution, list[PairReport]]:
     for z in still:
         solution.known[z] = True
     outwards = [z for z in plan.usable if z > start] + [z for z in plan.usable[::-1] if z < start]
-    raw = Sections(plan.request.volume, plan.constraints, keep=2)
+    raw = Sections(plan.request.volume, plan.constraints, keep=plan.params.neighbours + 1)
     for done, z in enumerate(outwards):
         plan.request.runtime.cancel.check()
         plan.request.runtime.progress(done, len(outwards), f"registering section {z}")
@@ -275,8 +273,7 @@ def _link(plan: Plan, z: int, start: int, raw: Sections, solution: Solution) -> 
     weights = [
         CHAIN_WEIGHTS[k] if k < len(CHAIN_WEIGHTS) else CHAIN_WEIGHTS[-1] / 2 for k in range(len(aligned))
     ]
-    fields = plan.displacement(solution.distortion)
-    fixed = [raw[n].moved_by(fields.dense(n)) for n in aligned]
+    fixed = [raw[n].moved_by(plan.displacement(solution.distortion[n : n + 1]).dense(0)) for n in aligned]
     runtime = replace(plan.request.runtime, progress=no_progress)
     known = plan.shift(z, aligned[0])
     by = solution.distortion[aligned[0]].mean(axis=(1, 2))

@@ -69,6 +69,5 @@ def _middles(section: Section, field: Displacement) -> tuple[Section, Section]:
         section,
         image=section.image[y, x],
         known=None if section.known is None else section.known[y, x],
-        tears=None,
     )
     return part, part.moved_by(field.dense(section.index, y, x))

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_dilation, maximum_filter, minimum_filter
 
 from napari_emsynth.fields.resample import Interpolation, Window, pulled
 from napari_emsynth.methods.align.aligner import Mask
-from napari_emsynth.methods.align.constraints import IGNORED, TEARS, Constraints
+from napari_emsynth.methods.align.constraints import IGNORED, Constraints
 from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.volume import Array, Float, Volume
 
@@ -31,13 +31,11 @@ class Section:
         index: in the stack.
         image: [y, x] normalised float32; 0 where unknown.
         known: [y, x] True where it is tissue; None where all of it is.
-        tears: [y, x] True where it is a fold or crack; None where none is.
     """
 
     index: int
     image: Float
     known: Mask | None
-    tears: Mask | None
 
     @property
     def share_known(self) -> float:
@@ -46,12 +44,11 @@ class Section:
 
     def moved_by(self, u: Float) -> Section:
         """Return the section pulled by a dense field [2, y, x] px; what comes from outside is unknown."""
-        image, outside = _pulled(self.image, u, "cubic")
+        image, outside = pull(self.image, u, "cubic")
         known = ~outside
         if self.known is not None:
-            known &= _pulled(self.known, u, "nearest")[0]
-        tears = None if self.tears is None else _pulled(self.tears, u, "nearest")[0]
-        return Section(self.index, np.where(known, image, 0.0).astype(np.float32), _if_any(known), tears)
+            known &= pull(self.known, u, "nearest")[0]
+        return Section(self.index, np.where(known, image, 0.0).astype(np.float32), _if_any(known))
 
 
 class Sections:
@@ -97,7 +94,6 @@ def normalised(z: int, pixels: Array, material: Array | None = None) -> Section:
         index=z,
         image=image.astype(np.float32),
         known=_if_any(known),
-        tears=None if material is None or not (material == TEARS).any() else material == TEARS,
     )
 
 
@@ -113,7 +109,7 @@ def tissue(pixels: Array) -> Mask:
     return np.asarray(finite & ~flat)
 
 
-def _pulled(image: Array, u: Float, how: Interpolation) -> tuple[Array, Mask]:
+def pull(image: Array, u: Float, how: Interpolation) -> tuple[Array, Mask]:
     """Return the pulled image, and where it comes from outside."""
     return pulled(Window(image, 0, 0, (image.shape[0], image.shape[1])), u, (0, 0), how)
 
