@@ -29,6 +29,14 @@ LEAST_SECTIONS = 2
 SAME = 1e-6
 
 
+def position(section: int, factor: float, sampling: Sampling) -> float:
+    """Return the place of an output section among the input's, (1) or (2)."""
+    if sampling == "point":
+        p = section / factor  # (1)
+        return float(round(p)) if abs(p - round(p)) < SAME else p
+    return (section + 0.5) / factor - 0.5  # (2)
+
+
 @dataclass(frozen=True)
 class Lattice:
     """The sections of an upsampled volume.
@@ -51,10 +59,7 @@ class Lattice:
 
     def position(self, section: int) -> float:
         """Return the place of an output section among the input's, (1) or (2)."""
-        if self.sampling == "point":
-            p = section / self.factor  # (1)
-            return float(round(p)) if abs(p - round(p)) < SAME else p
-        return (section + 0.5) / self.factor - 0.5  # (2)
+        return position(section, self.factor, self.sampling)
 
     def acquired(self, section: int) -> int | None:
         """Return the input section that an output section is, or None when it lies between two."""
