@@ -1,0 +1,1 @@
+"""Lateral super-resolution: finer pixels, of which the coarse ones are the means."""
