@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -10,6 +11,7 @@ import pytest
 import zarr
 from napari.layers import Image, Labels, Shapes
 
+from napari_emsynth import io
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.layers import (
     Placement,
@@ -89,6 +91,18 @@ def test_voxel_size_comes_from_units() -> None:
         (30, 10, 10)
     )
     assert volume_of(Image(data, scale=(30, 10, 10))).grid.voxel_nm is None, "pixels are no length"
+
+
+def test_the_origin_comes_from_where_a_layer_lies(tmp_path: Path) -> None:
+    data, space = np.zeros(SHAPE, np.uint8), {"scale": (0.03, 0.01, 0.01), "translate": (-0.012, 0.5, 2)}
+    layer = Image(data, units=["um"] * 3, **space)
+    volume = volume_of(layer)
+    assert volume.grid.origin_nm == pytest.approx((-12, 500, 2000))
+    there = io.read(io.write(volume, tmp_path / "there.ome.zarr"))
+    assert there.grid.origin_nm == pytest.approx(volume.grid.origin_nm), "a file keeps it"
+    many = Image(data[None], scale=(1, 30, 10, 10), translate=(5, 7, 8, 9), units=["s", "nm", "nm", "nm"])
+    assert volume_of(many, 0).grid.origin_nm == (7, 8, 9)
+    assert volume_of(Image(data, translate=(1, 2, 3))).grid.origin_nm == (0, 0, 0), "pixels are no length"
 
 
 def transformed(data: np.ndarray) -> Image:

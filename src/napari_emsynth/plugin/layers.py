@@ -59,7 +59,7 @@ def full_data(layer: Any) -> Any:
 
 
 def volume_of(layer: Any, channel: int | None = None) -> Volume:
-    """Return a layer's voxels with their grid; nothing is read.
+    """Return a layer's voxels with their grid: size and position where they are lengths; nothing is read.
 
     Args:
         layer: an image layer with 3 axes, or 4 of which the first is a channel or a time.
@@ -79,7 +79,7 @@ def volume_of(layer: Any, channel: int | None = None) -> Volume:
         if not 0 <= channel < count:
             raise InputError(f"channel {channel} is outside 0 to {count - 1} of layer {layer.name!r}")
         data = leading(data, channel)
-    return Volume.of(data, voxel_nm=voxel_nm_of(layer), name=layer.name)
+    return Volume.of(data, voxel_nm=voxel_nm_of(layer), origin_nm=origin_nm_of(layer), name=layer.name)
 
 
 def leading(data: Any, index: int) -> Any:
@@ -101,6 +101,18 @@ def voxel_nm_of(layer: Any) -> Triple | None:
     if min(sizes) < SMALLEST_VOXEL_NM:
         return None
     return (sizes[0], sizes[1], sizes[2])
+
+
+def origin_nm_of(layer: Any) -> Triple:
+    """Return where the centre of voxel (0, 0, 0) lies in the world, (z, y, x) in nm; 0 without a voxel size."""
+    if voxel_nm_of(layer) is None:
+        return (0.0, 0.0, 0.0)
+    there = np.asarray(layer.data_to_world((0.0,) * layer.ndim), float)[-3:]
+    z, y, x = (
+        float(at * (1 * unit).to("nanometer").magnitude)
+        for at, unit in zip(there, layer.units[-3:], strict=True)
+    )
+    return (z, y, x)
 
 
 @dataclass(frozen=True, kw_only=True)
