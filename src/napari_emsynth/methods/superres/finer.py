@@ -1,0 +1,64 @@
+"""Running networks whose answer is larger than what they see, in the engine whose answers are as large.
+
+Law: an answer [c, f y, f x] travels as [c f f, y, x]; unfolding it again changes no value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_emsynth.spec import Runtime
+from napari_emsynth.tiling.run import run
+from napari_emsynth.volume import Float
+
+# Low-resolution cores of this edge: at a factor of 16 the widest maps of a tile take about 1 GB.
+TILE = 128
+
+
+class Folded(nn.Module):
+    """A network [b, n, y, x] -> [b, c, f y, f x], its fine pixels folded into channels."""
+
+    def __init__(self, network: nn.Module, factor: int) -> None:
+        super().__init__()
+        self.network, self.factor = network, factor
+
+    def forward(self, sections: Tensor) -> Tensor:
+        """[b, n, y, x] -> [b, c f f, y, x]."""
+        return F.pixel_unshuffle(self.network(sections), self.factor)
+
+
+def unfolded(folded: Float, factor: int) -> Float:
+    """[c f f, y, x] -> [c, f y, f x]."""
+    c, (y, x) = len(folded) // factor**2, folded.shape[1:]
+    pixels = folded.reshape(c, factor, factor, y, x).transpose(0, 3, 1, 4, 2)
+    return np.ascontiguousarray(pixels).reshape(c, y * factor, x * factor)
+
+
+def computed(
+    network: nn.Module, block: Float, factor: int, *, halo: int, runtime: Runtime, multiple: int = 1
+) -> Float:
+    """Run a network over a block of any size, tile by tile.
+
+    Args:
+        network: [b, n, y, x] -> [b, c, f y, f x].
+        block: [n, y, x].
+        factor: f.
+        halo: low-resolution px on each side that a pixel depends on.
+        runtime: device, precision, tile, progress and cancel.
+        multiple: of which the network's inputs must be, low-resolution px.
+
+    Returns:
+        [c, f y, f x].
+    """
+    folded = run(
+        Folded(network, factor),
+        block,
+        halo=halo,
+        runtime=runtime,
+        tile=TILE,
+        multiple=multiple,
+        faces="inside",
+    )
+    return unfolded(folded, factor)

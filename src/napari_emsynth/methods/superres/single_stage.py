@@ -1,0 +1,79 @@
+"""A plain residual network that sees five sections, and says how far off it expects to be.
+
+The network's answer ``y'`` to sections ``x``, and the half width ``h`` of the 90 % interval::
+
+    y' = bicubic(x_0) + r(x_-2 .. x_2),   h = k exp(s(x_-2 .. x_2))                            (1)
+
+with ``k`` measured on held-out sections. It has no prior: what it draws it has from the sections themselves. Its
+figure and sizes are in :mod:`napari_emsynth.models.single_stage`, how it is trained in
+:mod:`napari_emsynth.methods.superres.single_stage_recipe`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_emsynth.methods.superres.finer import computed
+from napari_emsynth.methods.superres.single_stage_recipe import X8, X16
+from napari_emsynth.methods.superres.superresolver import Finer
+from napari_emsynth.models.single_stage import Config, SingleStage
+from napari_emsynth.spec import MethodSpec, Runtime
+from napari_emsynth.volume import Float
+from napari_emsynth.weights import store
+
+
+class Together(nn.Module):
+    """The network with both of its answers side by side."""
+
+    def __init__(self, network: SingleStage) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, sections: Tensor) -> Tensor:
+        """[b, n, y, x] -> [b, 2, f y, f x] mean and log scale."""
+        return torch.cat(self.network(sections), dim=1)
+
+
+class SingleStageMethod:
+    """The built method: the network and what its card says."""
+
+    def __init__(self, network: SingleStage, confidence: float) -> None:
+        self.network, self.confidence = Together(network.eval()), confidence
+        self.factor: int | None = network.config.factor
+        self.context, self.halo = network.config.sections // 2, network.config.halo
+
+    def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
+        """Return (1), tile by tile."""
+        mean, log_scale = computed(self.network, block, factor, halo=self.halo, runtime=runtime)
+        return Finer(mean, np.exp(log_scale))
+
+
+def build(params: Any, runtime: Runtime, weights: str | None) -> SingleStageMethod:  # noqa: ARG001 - the common signature
+    """Load weights and return the method.
+
+    Raises:
+        InputError: weights that are missing, damaged or of another architecture.
+    """
+    network, card = store.restored(
+        SPEC.name, weights or X8.objective, lambda config: SingleStage(Config.from_json(config))
+    )
+    return SingleStageMethod(network, card.factor)
+
+
+SPEC = MethodSpec(
+    task="superres",
+    id="single-stage",
+    title="Single stage",
+    summary="A residual network that sees five sections and draws the middle one finer, with an error estimate. "
+    "It has no generative prior.",
+    paper="the plain network that Shou et al. 2024 must be measured against; Lim et al. 2017",
+    build=build,
+    keeps_acquired=False,
+    has_uncertainty=True,
+    recipes={"x8": X8, "x16": X16},
+    factors=(8, 16),
+)

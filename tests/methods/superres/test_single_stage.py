@@ -1,0 +1,78 @@
+"""The plain super-resolution method: tiled equals whole, and weights come with their factor."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.methods.superres.finer import computed, unfolded
+from napari_emsynth.methods.superres.single_stage import SPEC, SingleStageMethod
+from napari_emsynth.models.single_stage import Config, SingleStage
+from napari_emsynth.spec import Runtime
+from napari_emsynth.weights import store
+from napari_emsynth.weights.card import Card
+
+TINY = Config(factor=8, width=6, blocks=1, fine=(4,))
+
+
+def network():
+    torch.manual_seed(0)
+    net = SingleStage(TINY)
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    return net
+
+
+def block(y=40, x=28):
+    return np.random.default_rng(0).normal(size=(5, y, x)).astype(np.float32)
+
+
+def test_unfolding_is_the_inverse_of_folding():
+    fine = torch.randn(1, 2, 24, 40)
+    folded = F.pixel_unshuffle(fine, 8)[0].numpy()
+    np.testing.assert_array_equal(unfolded(folded, 8), fine[0].numpy())
+
+
+def test_tiled_equals_whole():
+    method = SingleStageMethod(network(), 2.0)
+    whole = method(block(), 8, Runtime(device="cpu"))
+    tiled = method(block(), 8, Runtime(device="cpu", tile=16))
+    assert whole.mean.shape == whole.scale.shape == (320, 224)
+    assert whole.mask is None
+    np.testing.assert_allclose(tiled.mean, whole.mean, atol=1e-5)
+    np.testing.assert_allclose(tiled.scale, whole.scale, rtol=1e-5)
+    with torch.no_grad():
+        mean, log_scale = network()(torch.from_numpy(block())[None])
+    np.testing.assert_allclose(whole.mean, mean[0, 0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(whole.scale, np.exp(log_scale[0, 0].numpy()), rtol=1e-5)
+
+
+def test_a_network_with_strides_is_given_what_it_needs():
+    seen = []
+
+    def network(sections):
+        seen.append(sections.shape[-2:])
+        return F.interpolate(sections[:, :1], scale_factor=4)
+
+    drawn = computed(network, block(10, 14), 4, halo=2, runtime=Runtime(device="cpu"), multiple=4)
+    assert all(n % 4 == 0 for size in seen for n in size)
+    np.testing.assert_array_equal(drawn[0, ::4, ::4], block(10, 14)[0])
+
+
+def test_weights_of_ones_own_are_found_with_their_factor(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    card = Card(id="mine", method=SPEC.name, name="mine", config={**vars(TINY)}, factor=2.5)
+    store.write(path, path.with_suffix(".toml"), network().state_dict(), card)
+    method = SPEC.build(SPEC.params(), Runtime(), str(path))
+    assert (method.factor, method.context, method.confidence) == (8, 2, 2.5)
+    assert method.halo == TINY.halo
+    np.testing.assert_allclose(
+        method(block(), 8, Runtime(device="cpu")).mean,
+        SingleStageMethod(network(), 1.0)(block(), 8, Runtime(device="cpu")).mean,
+        atol=1e-6,
+    )
+
+
+def test_missing_weights_are_named():
+    with pytest.raises(InputError, match="nothing"):
+        SPEC.build(SPEC.params(), Runtime(), "nothing")
