@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.metrics import band_power, mid_band_ratio, radial_power
-from napari_emsynth.metrics.spectrum import spectral_distance
+from napari_emsynth.metrics.spectrum import reslice_distance, spectral_distance
 
 
 def noise(shape=(128, 160), std=3.0, seed=0):
@@ -75,3 +75,17 @@ def test_spectral_distance_hardly_sees_the_size_of_an_image():
     rng = np.random.default_rng(0)
     small, large = ([rng.standard_normal((n, n)) for _ in range(8)] for n in (48, 96))
     assert spectral_distance(small, large) < 0.1
+
+
+def test_reslices_of_thick_sections_are_far_from_sections():
+    volume = gaussian_filter(noise((48, 48, 48)), 1)
+    thick = np.repeat(volume[::4], 4, axis=0)
+    sections = volume[::4]
+    isotropic = reslice_distance(volume, sections)
+    assert isotropic < 0.2
+    assert reslice_distance(thick, sections) > 2 * isotropic
+    assert reslice_distance(volume, volume.transpose(1, 0, 2), every=1) == pytest.approx(
+        spectral_distance(
+            [*volume.transpose(1, 0, 2), *volume.transpose(2, 0, 1)], list(volume.transpose(1, 0, 2))
+        )
+    )

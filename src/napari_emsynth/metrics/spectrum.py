@@ -107,3 +107,16 @@ def spectral_distance(images: Sequence[Array], reference: Sequence[Array]) -> fl
         for group in (images, reference)
     ]
     return float(np.sqrt(np.nanmean((spectra[0] - spectra[1]) ** 2)))
+
+
+def reslice_distance(volume: Array, sections: Array, every: int = 8) -> float:
+    """Return how far the spectrum of a volume's reslices is from that of real sections, decades; 0 = the same.
+
+    Args:
+        volume: [z, y, x] with cubic voxels.
+        sections: [n, y, x] acquired sections of the same tissue and pixel size.
+        every: of how many reslices of each kind, xz and yz, one is taken.
+    """
+    reslices = [volume[:, y] for y in range(0, volume.shape[1], every)]
+    reslices += [volume[:, :, x] for x in range(0, volume.shape[2], every)]
+    return spectral_distance(reslices, list(sections))
