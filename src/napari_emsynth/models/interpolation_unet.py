@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_emsynth.nn.rectified import SLOPE, Residual, conv, rectified
 from napari_emsynth.nn.warp import upsample_flow, warp
 
 # Levels run at 1/2, 1/4, ... of full resolution; the first factor of two is a pixel unshuffle.
@@ -57,45 +58,6 @@ class Config:
     def multiple(self) -> int:
         """Input sizes must be multiples of this many px."""
         return int(UNSHUFFLE * 2 ** (len(self.widths) - 1))
-
-
-# Negative slope of the leaky rectifiers.
-SLOPE = 0.1
-
-
-def conv(c_in: int, c_out: int, stride: int = 1, *, bias: bool = True) -> nn.Conv2d:
-    """A 3x3 convolution that keeps (or halves) the size, and at the start the variance of what it is given.
-
-    Without normalisation layers the default initialisation shrinks the signal to 0.4 in every layer.
-    """
-    layer = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=bias)
-    nn.init.kaiming_normal_(layer.weight, a=SLOPE, nonlinearity="leaky_relu")
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-def rectified(x: Tensor) -> Tensor:
-    """Leaky rectifier that takes the place of its input (a convolution's answer, which nothing else needs)."""
-    return F.leaky_relu(x, SLOPE, inplace=True)
-
-
-class Residual(nn.Module):
-    """``depth`` 3x3 convolutions, each after its activation, and an identity skip."""
-
-    def __init__(self, width: int, depth: int) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(conv(width, width) for _ in range(depth))
-        with torch.no_grad():
-            self.convs[-1].weight.mul_(0.2)  # type: ignore[operator]  # start near the identity
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[b, c, y, x] -> [b, c, y, x]."""
-        first, *rest = self.convs
-        y = first(F.leaky_relu(x, SLOPE))
-        for layer in rest:
-            y = layer(rectified(y))
-        return torch.as_tensor(y.add_(x))
 
 
 class Encoder(nn.Module):

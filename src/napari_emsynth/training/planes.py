@@ -1,0 +1,236 @@
+"""Self-supervised samples for sharpening reslices: planes of a volume, made coarser along one axis and stretched again.
+
+Where voxels are isotropic every axis may play z, and planes come with their neighbours on both sides. Of anisotropic
+volumes only the xy planes are fine along two axes: rows play sections, and the side planes, which lie a section apart,
+are left out. What microscopes do is simulated on top: other pixel sizes, sections that jitter along the plane, contrast
+that changes from section to section, noise.
+
+The operators of acquisition and stretching belong to the method and are handed in. Arrays are [planes, rows, columns]
+while a sample is made; rows play z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.random import Generator
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.normalisation import robust_mean_std
+from napari_emsynth.training.pairs import grain, log_uniform, shares
+from napari_emsynth.volume import Array, Float
+
+# Rows read beyond a crop on both sides, in thick sections: what cubic interpolation looks at.
+MARGIN = 2
+# Columns read beyond a crop on both sides, for jitter, px.
+SLACK = 4
+# Shortest axis that a block may have.
+SHORTEST = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """How often (share of samples) and how strongly each defect is simulated.
+
+    Args:
+        rescale: share resampled to another pixel size.
+        rescale_range: smallest and largest magnification.
+        jitter: share whose sections are shifted along the plane.
+        jitter_px: largest standard deviation of a shift.
+        contrast: share with another contrast, and gains and offsets that change from section to section.
+        noise: share with noise added to the acquired sections.
+        noise_max: largest standard deviation of it, in units of the volume's deviation.
+        alone: share of planes shown without their neighbours.
+    """
+
+    rescale: float = 0.3
+    rescale_range: tuple[float, float] = (0.5, 2.5)
+    jitter: float = 0.1
+    jitter_px: float = 1.0
+    contrast: float = 0.4
+    noise: float = 0.15
+    noise_max: float = 0.6
+    alone: float = 0.25
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """What the method's operators make of a fine crop.
+
+    Args:
+        thick: [planes, m, columns] acquired sections.
+        stretched: [planes, rows, columns] those on the fine grid again.
+        places: [rows] place of every row between two sections, in [0, 1).
+        known: [rows] True where a row is an acquired section.
+        shares: [m, rows] share of every acquired section that a row fills; None when sections are thin samples.
+    """
+
+    thick: Float
+    stretched: Float
+    places: Float
+    known: Array
+    shares: Float | None
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One sample: [planes, rows, columns] unless said, rows and columns of the crop's size.
+
+    Args:
+        acquired: what the microscope would have given, cut to the crop.
+        truth: [rows, columns] the wanted plane.
+        sides: whether the side planes are shown; they are 0 otherwise.
+    """
+
+    acquired: Acquired
+    truth: Float
+    sides: bool
+
+
+# (fine crop [planes, rows, columns], first row wanted, rows wanted, noise on thick sections) -> what is acquired.
+Acquire = Callable[[Float, int, int, Callable[[Float], Float]], Acquired]
+
+
+class PlaneSamples:
+    """Draws planes from intact blocks.
+
+    Args:
+        blocks: [z, y, x], any real dtype.
+        axes: (0, 1, 2) for isotropic blocks, (0,) otherwise.
+        planes: planes shown, an odd number.
+        size: rows and columns of a crop.
+        simulation: what is simulated on top.
+
+    Raises:
+        InputError: a block too small for a crop.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[Array],
+        *,
+        axes: Sequence[int],
+        planes: int,
+        size: int,
+        simulation: Simulation = Simulation(),
+    ) -> None:
+        self.planes, self.simulation = planes, simulation
+        self.isotropic = len(axes) == 3
+        used = slice(None) if self.isotropic else slice(1, None)
+        shortest = min(min(block.shape[used]) for block in blocks)
+        if shortest < SHORTEST:
+            raise InputError(
+                f"training needs planes of at least {SHORTEST} x {SHORTEST} px, got {shortest} px"
+            )
+        self.size = min(size, shortest // 16 * 16)
+        self.blocks = [(block, *robust_mean_std(block)) for block in blocks]
+        self.share = shares(blocks)
+
+    def draw(self, rng: Generator, factor: float, acquire: Acquire) -> Plane:
+        """Draw one sample.
+
+        Args:
+            rng: decides.
+            factor: by which the rows will be made coarser.
+            acquire: does it.
+        """
+        s = self.simulation
+        block, mean, std = self.blocks[rng.choice(len(self.blocks), p=self.share)]
+        view, known_sides = self._view(rng, block)
+        margin = int(np.ceil(MARGIN * factor))
+        fine = (self._crop(rng, view, self.size + 2 * margin) - np.float32(mean)) / np.float32(std)
+        sides = known_sides and rng.random() >= s.alone
+        if not known_sides:
+            fine = np.repeat(fine[len(fine) // 2][None], self.planes, axis=0)
+        fine = self._symmetries(rng, fine)
+        if rng.random() < s.jitter:
+            fine = jittered(fine, rng, factor, s.jitter_px)
+        fine = fine[:, :, SLACK : SLACK + self.size]
+        if rng.random() < s.contrast:
+            fine = _contrast(fine, rng, factor)
+        level = rng.uniform(0, s.noise_max) if rng.random() < s.noise else 0.0
+
+        def noisy(thick: Float) -> Float:
+            return thick + np.float32(level) * grain(rng, thick.shape) if level else thick
+
+        first = max(0, min(margin, fine.shape[1] - self.size))
+        acquired = acquire(fine, first, self.size, noisy)
+        truth = fine[self.planes // 2, first : first + self.size]
+        if not sides:
+            alone = np.arange(self.planes)[:, None, None] == self.planes // 2
+            acquired = Acquired(
+                acquired.thick, acquired.stretched * alone, acquired.places, acquired.known, acquired.shares
+            )
+        return Plane(acquired, np.ascontiguousarray(truth), sides)
+
+    def _view(self, rng: Generator, block: Array) -> tuple[Array, bool]:
+        """Return a block as [planes, rows, columns], and whether its planes are as near as its rows."""
+        if not self.isotropic:
+            return (block if rng.random() < 0.5 else block.swapaxes(1, 2)), False
+        # Half of the samples look along the true z, which is what users stretch.
+        rows = 0 if rng.random() < 0.5 else int(rng.integers(1, 3))
+        others = [axis for axis in range(3) if axis != rows]
+        normal, columns = others if rng.random() < 0.5 else others[::-1]
+        return block.transpose(normal, rows, columns), True
+
+    def _crop(self, rng: Generator, view: Array, rows: int) -> Float:
+        """Read [planes, rows, size + 2 SLACK] at a random magnification; fewer rows where the block is short."""
+        s = self.simulation
+        wanted = (self.planes, rows, self.size + 2 * SLACK)
+        factor = log_uniform(rng, s.rescale_range) if rng.random() < s.rescale else 1.0
+        # A block too small for the magnification is magnified more.
+        factor = max(factor, (wanted[2]) / view.shape[2], self.size / view.shape[1])
+        read = [min(n, max(1, round(w / factor))) for w, n in zip(wanted, view.shape, strict=True)]
+        start = [int(rng.integers(0, n - r + 1)) for r, n in zip(read, view.shape, strict=True)]
+        cut = view[tuple(slice(a, a + r) for a, r in zip(start, read, strict=True))].astype(np.float32)
+        rows = min(rows, max(self.size, int(read[1] * factor)))
+        if cut.shape == (wanted[0], rows, wanted[2]):
+            return cut
+        tensor = torch.from_numpy(np.ascontiguousarray(cut))[None, None]
+        target = (wanted[0], rows, wanted[2])
+        resized = (
+            F.interpolate(tensor, size=target, mode="area")
+            if factor < 1
+            else F.interpolate(tensor, size=target, mode="trilinear", align_corners=False)
+        )
+        return np.asarray(resized[0, 0].numpy())
+
+    @staticmethod
+    def _symmetries(rng: Generator, fine: Float) -> Float:
+        for axis in range(3):
+            if rng.random() < 0.5:
+                fine = np.flip(fine, axis)
+        return np.ascontiguousarray(fine)
+
+
+def along_sections(rng: Generator, rows: int, factor: float) -> Float:
+    """Draw one standard normal number a thick section, linear in between: [rows]."""
+    count = int(np.ceil(rows / factor)) + 2
+    at = np.arange(rows) / factor + rng.random()
+    return np.interp(at, np.arange(count), rng.standard_normal(count)).astype(np.float32)
+
+
+def jittered(fine: Float, rng: Generator, factor: float, most_px: float) -> Float:
+    """Shift rows along the columns as sections that jitter, up to ``most_px`` px: [planes, rows, columns]."""
+    _, rows, columns = fine.shape
+    shift = np.clip(rng.uniform(0, most_px) * along_sections(rng, rows, factor), -SLACK, SLACK)
+    x = (2 * (np.arange(columns)[None] + shift[:, None]) + 1) / columns - 1
+    y = np.broadcast_to(((2 * np.arange(rows) + 1) / rows - 1)[:, None], x.shape)
+    grid = torch.from_numpy(np.stack((x, y), axis=-1).astype(np.float32))[None]
+    moved = F.grid_sample(
+        torch.from_numpy(fine)[None], grid, mode="bicubic", padding_mode="border", align_corners=False
+    )
+    return np.asarray(moved[0].numpy())
+
+
+def _contrast(fine: Float, rng: Generator, factor: float) -> Float:
+    bright, dark = rng.uniform(0.8, 1.25, 2).astype(np.float32)
+    fine = np.where(fine > 0, fine * bright, fine * dark)
+    rows = fine.shape[1]
+    gain = 1 + 0.04 * along_sections(rng, rows, factor)
+    offset = 0.06 * along_sections(rng, rows, factor)
+    return np.asarray(fine * gain[:, None] + offset[:, None], np.float32)
