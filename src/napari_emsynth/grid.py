@@ -5,7 +5,8 @@ Conventions: order is z, y, x; lengths are nm; ``origin_nm`` is the position of 
 Two grid laws, never one formula:
 
 * inserting sections and *point* upsampling keep voxel centres: ``floor((Z - 1) k) + 1`` sections, origin unchanged;
-* *slab* upsampling and lateral super-resolution keep voxel edges: ``s f`` voxels, origin shifted by ``-v/2 + v/(2 f)``.
+* *slab* upsampling and lateral super-resolution keep voxel edges: ``floor(s f)`` voxels, origin shifted by
+  ``-v/2 + v/(2 f)``.
 """
 
 from __future__ import annotations
@@ -101,8 +102,10 @@ class Grid:
             voxel_nm=self._divided((factor, 1, 1)),
         )
 
-    def upsample_slab(self, factor: int) -> Grid:
-        """Return the grid of slab upsampling along z by ``factor``: voxel edges stay (law 2)."""
+    def upsample_slab(self, factor: float) -> Grid:
+        """Return the grid of slab upsampling along z by ``factor``: the first face stays, and where the number of
+        sections times ``factor`` is whole, every face does (law 2).
+        """
         return self._split((factor, 1, 1))
 
     def upsample_lateral(self, factor: int) -> Grid:
@@ -115,8 +118,10 @@ class Grid:
         v, f = self.voxel_nm, factors
         return (v[0] / f[0], v[1] / f[1], v[2] / f[2])
 
-    def _split(self, factors: tuple[int, int, int]) -> Grid:
-        shape = (self.shape[0] * factors[0], self.shape[1] * factors[1], self.shape[2] * factors[2])
+    def _split(self, factors: Triple) -> Grid:
+        # 1e-9: as in point upsampling.
+        z, y, x = (math.floor(n * f + 1e-9) for n, f in zip(self.shape, factors, strict=True))
+        shape = (z, y, x)
         if self.voxel_nm is None:
             return replace(self, shape=shape)
         shift = [
@@ -124,6 +129,6 @@ class Grid:
         ]
         return Grid(
             shape=shape,
-            voxel_nm=self._divided((float(factors[0]), float(factors[1]), float(factors[2]))),
+            voxel_nm=self._divided(factors),
             origin_nm=(shift[0], shift[1], shift[2]),
         )

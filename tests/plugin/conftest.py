@@ -87,23 +87,32 @@ def more_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
     from napari_emsynth import methods
+    from napari_emsynth.methods.upsample.upsampler import Expert
     from napari_emsynth.spec import MethodSpec
 
     class Smooth:
-        """Aligns by a mean over neighbours; upsamples by the nearest section, shifted by a constant."""
+        """Aligns by a mean over neighbours."""
 
         halo = (1, 2, 2)
+
+        def __call__(self, block: Any, runtime: Any) -> Any:
+            runtime.cancel.check()
+            padded = np.pad(block, ((1, 1), (0, 0), (0, 0)), mode="reflect")
+            return ((padded[:-2] + padded[1:-1] + padded[2:]) / 3).astype(np.float32)
+
+    class Nearest:
+        """Upsamples by the nearest section, shifted by a constant."""
 
         def __init__(self, shift: float = 0.0) -> None:
             self.shift = shift
 
-        def __call__(self, block: Any, *args: Any) -> Any:
-            *positions, runtime = args
+        def halo(self, factor: float) -> tuple[int, int, int]:
+            return (1, 2, 2)
+
+        def __call__(self, block: Any, ask: Any, runtime: Any) -> Any:
             runtime.cancel.check()
-            if not positions:
-                padded = np.pad(block, ((1, 1), (0, 0), (0, 0)), mode="reflect")
-                return ((padded[:-2] + padded[1:-1] + padded[2:]) / 3).astype(np.float32)
-            return block[[min(len(block) - 1, max(0, round(p))) for p in positions[0]]] + self.shift
+            nearest = [min(len(block) - 1, max(0, round(p))) for p in ask.positions]
+            return [Expert("nearest", block[nearest] + self.shift)]
 
     class Endless:
         halo = (0, 0, 0)
@@ -124,7 +133,7 @@ def more_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [
         point("align", "smooth", Smooth()),
         point("align", "endless", Endless()),
-        point("upsample", "twice", Smooth(), **twice),
-        point("upsample", "poor", Smooth(3.0), **twice),
+        point("upsample", "twice", Nearest(), **twice),
+        point("upsample", "poor", Nearest(3.0), **twice),
     ]
     monkeypatch.setattr(methods, "entry_points", lambda group: found)

@@ -1,8 +1,9 @@
 """A new volume drawn block by block: at once for volumes in memory, as it is read for lazy ones.
 
-A task gives a ``draw(box, runtime) -> [z, y, x]`` that can draw any box of the new volume. Laws: the voxels of a box do
-not depend on the box it is part of, so that eager equals lazy; a lazy volume computes only the blocks that are read; a
-block of a volume is read once for what it shows and a halo around it.
+A task gives a ``draw(box, runtime) -> [z, y, x]`` that can draw any box of the new volume, or of several volumes on one
+grid, together. Laws: the voxels of a box do not depend on the box it is part of, so that eager equals lazy; a lazy
+volume computes only the blocks that are read; a block of a volume is read once for what it shows and a halo around it;
+volumes that are drawn together share their computation wherever they are read together.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from operator import itemgetter
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -47,6 +49,24 @@ class Draw(Protocol):
 
     def __call__(self, box: Box, runtime: Runtime) -> Array:
         """Return [z, y, x] voxels of ``box``, in the volume's dtype."""
+
+
+class DrawTogether(Protocol):
+    """Draws any box of several new volumes on one grid; can be pickled."""
+
+    def __call__(self, box: Box, runtime: Runtime) -> tuple[Array, ...]:
+        """Return [z, y, x] voxels of ``box`` of every volume, in its dtype."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One new volume, drawn as several are."""
+
+    draw: Draw
+
+    def __call__(self, box: Box, runtime: Runtime) -> tuple[Array]:
+        """Return [z, y, x] voxels of ``box`` of the one volume."""
+        return (self.draw(box, runtime),)
 
 
 # ---------------------------------------------------------------------------------- reading
@@ -127,26 +147,35 @@ def boxes(shape: Shape, edge: Shape) -> list[Box]:
 
 
 def eager(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime, what: str) -> Array:
-    """Draw a whole volume now.
+    """Draw a whole volume now, see :func:`eager_together`."""
+    return eager_together(Alone(draw), shape, (dtype,), runtime, what)[0]
+
+
+def eager_together(
+    draw: DrawTogether, shape: Shape, dtypes: Sequence[np.dtype[Any]], runtime: Runtime, what: str
+) -> tuple[Array, ...]:
+    """Draw whole volumes now.
 
     Args:
-        draw: any box of it.
-        shape: of the new volume.
-        dtype: of its voxels.
+        draw: any box of them.
+        shape: of each new volume.
+        dtypes: of their voxels.
         runtime: told of every tile, asked between them whether to go on.
         what: is being done, for the progress.
 
     Raises:
         Cancelled: after ``runtime.cancel``.
     """
-    out = np.empty(shape, dtype)
+    volumes = tuple(np.empty(shape, dtype) for dtype in dtypes)
     work = boxes(shape, EAGER_BLOCK)
     for done, box in enumerate(work):
         runtime.cancel.check()
         runtime.progress(PARTS * done, PARTS * len(work), what)
-        out[box] = draw(box, _part(runtime, done, len(work), what))
+        drawn = draw(box, _part(runtime, done, len(work), what))
+        for volume, part in zip(volumes, drawn, strict=True):
+            volume[box] = part
     runtime.progress(PARTS * len(work), PARTS * len(work), what)
-    return out
+    return volumes
 
 
 def _part(runtime: Runtime, done: int, total: int, what: str) -> Runtime:
@@ -159,30 +188,44 @@ def _part(runtime: Runtime, done: int, total: int, what: str) -> Runtime:
 
 
 def lazy(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime, halo: float) -> Any:
-    """Return a dask array whose blocks are drawn when they are read.
+    """Return a dask array whose blocks are drawn when they are read, see :func:`lazy_together`."""
+    return lazy_together(Alone(draw), shape, (dtype,), runtime, halo)[0]
+
+
+def lazy_together(
+    draw: DrawTogether, shape: Shape, dtypes: Sequence[np.dtype[Any]], runtime: Runtime, halo: float
+) -> tuple[Any, ...]:
+    """Return dask arrays whose blocks are drawn when they are read; those that are read together, once.
 
     Args:
-        draw: any box of it.
-        shape: of the new volume.
-        dtype: of its voxels.
+        draw: any box of them.
+        shape: of each new volume.
+        dtypes: of their voxels.
         runtime: asked whether to go on.
-        halo: sections of the new volume that a block is read with on both sides.
+        halo: sections of the new volumes that a block is read with on both sides.
     """
     import dask.array as da
 
-    edges = (lazy_depth(shape, dtype.itemsize + 1, halo), LAZY_EDGE, LAZY_EDGE)
+    voxel_bytes = sum(dtype.itemsize for dtype in dtypes) + 1
+    edges = (lazy_depth(shape, voxel_bytes, halo), LAZY_EDGE, LAZY_EDGE)
     chunks = tuple(tuple(min(e, n - i) for i in range(0, n, e)) for n, e in zip(shape, edges, strict=True))
-    return da.map_blocks(
+    drawn = da.map_blocks(
         _DrawBlock(draw, replace(runtime, progress=no_progress)),
         chunks=chunks,
-        dtype=dtype,
-        meta=np.empty((0, 0, 0), dtype),
+        dtype=object,
+        meta=np.empty((0, 0, 0), object),
         name=f"draw-{uuid4().hex}",
+    )
+    return tuple(
+        drawn.map_blocks(
+            itemgetter(i), dtype=dtype, meta=np.empty((0, 0, 0), dtype), name=f"{drawn.name}-{i}"
+        )
+        for i, dtype in enumerate(dtypes)
     )
 
 
 def lazy_depth(shape: Shape, voxel_bytes: int, halo: float) -> int:
-    """Return how many sections a lazy block holds; ``voxel_bytes`` counts volume and mask."""
+    """Return how many sections a lazy block holds; ``voxel_bytes`` counts volumes and mask."""
     depth = STEP * min(DEEPEST // STEP, max(1, math.ceil(2 * halo / STEP)))
     while depth > SHALLOWEST and depth * shape[1] * shape[2] * voxel_bytes > LAYER_BYTES:
         depth //= 2
@@ -201,17 +244,17 @@ def mask(made_up: Sequence[bool], like: Any) -> Any:
 
 
 class _DrawBlock:
-    """Draws the block that dask asks for.
+    """Draws the blocks that dask asks for, one of every volume.
 
     No dataclass: dask would look for its own arrays inside, find the source volume, and compute it.
     """
 
-    def __init__(self, draw: Draw, runtime: Runtime) -> None:
+    def __init__(self, draw: DrawTogether, runtime: Runtime) -> None:
         self.draw, self.runtime = draw, runtime
 
     def __getstate__(self) -> dict[str, Any]:
         return {"draw": self.draw, "runtime": portable(self.runtime)}
 
-    def __call__(self, block_info: Any = None) -> Array:
+    def __call__(self, block_info: Any = None) -> tuple[Array, ...]:
         z, y, x = (slice(int(a), int(b)) for a, b in block_info[None]["array-location"])
         return self.draw((z, y, x), self.runtime)

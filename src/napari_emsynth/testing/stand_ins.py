@@ -16,6 +16,7 @@ from skimage.registration import phase_cross_correlation
 
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
 from napari_emsynth.methods.align.params import SolvedParams
+from napari_emsynth.methods.upsample.upsampler import Ask, Expert
 from napari_emsynth.params import Params, param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
@@ -110,19 +111,21 @@ SHIFTER = MethodSpec(
 class Doubler:
     """An upsampler that redraws every section as nine parts of itself and one of the section below."""
 
-    halo = (1, 0, 0)
+    def halo(self, factor: float) -> Halo:  # noqa: ARG002 - the common signature
+        """One section more."""
+        return (1, 0, 0)
 
-    def __call__(self, block: Float, positions: Sequence[float], runtime: Runtime) -> Float:
+    def __call__(self, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:
         """Mix the sections around every position."""
         runtime.cancel.check()
         last = len(block) - 1
-        out = np.empty((len(positions), *block.shape[1:]), np.float32)
-        for k, position in enumerate(positions):
+        out = np.empty((len(ask.sections), *block.shape[1:]), np.float32)
+        for k, position in enumerate(ask.positions):
             b = min(int(position), last)
             t = np.float32(position - b)
             linear = (1 - t) * block[b] + t * block[min(b + 1, last)]
             out[k] = 0.9 * linear + 0.1 * block[b - 1 if b else min(1, last)]
-        return out
+        return [Expert("doubled", out)]
 
 
 DOUBLER = MethodSpec(

@@ -32,7 +32,8 @@ from napari_emsynth.methods.align.straighten import drawing
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample import upsample
 from napari_emsynth.methods.upsample.job import Job as UpsampleJob
-from napari_emsynth.methods.upsample.lattice import Lattice, Sampling
+from napari_emsynth.methods.upsample.lattice import SAMPLINGS, Lattice, Sampling
+from napari_emsynth.methods.upsample.upsampler import Ask
 from napari_emsynth.metrics import psnr
 from napari_emsynth.spec import CancelToken, Result, Runtime
 from napari_emsynth.testing.field_laws import FieldLaws
@@ -244,18 +245,13 @@ class UpsampleContract(VolumeContract):
     def asked(self, runtime: Runtime) -> Any:
         """Ask the built method for a section half way."""
         block = np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32)
-        return self.request(_stack(), runtime).built()(block, [0.5], runtime)
+        ask = Ask(range(1, 2), self.factor, self.sampling)
+        return self.request(_stack(), runtime).built()(block, ask, runtime)
 
     def _cases(self) -> list[tuple[float, Sampling]]:
         factors = self.spec.factors or (2, 3, 2.5)
-        known: list[tuple[float, Sampling]] = []
-        for sampling in self.spec.samplings or ("point",):
-            known += [
-                (f, "slab" if sampling == "slab" else "point")
-                for f in factors
-                if sampling == "point" or f == int(f)
-            ]
-        return known
+        samplings = [known for known in SAMPLINGS if known in (self.spec.samplings or ("point",))]
+        return [(factor, sampling) for sampling in samplings for factor in factors]
 
     def test_every_factor_and_sampling_keeps_its_grid_law(self) -> None:
         volume = _stack(shape=(4, 12, 14))

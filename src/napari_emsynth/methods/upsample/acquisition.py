@@ -65,7 +65,9 @@ def degraded(stack: Float, factor: float, sampling: Sampling) -> Float:
     """
     if sampling == "point":
         if factor != int(factor):
-            raise InputError(f"factor {factor:g} is not a whole number of sections, as leaving sections out needs")
+            raise InputError(
+                f"factor {factor:g} is not a whole number of sections, as leaving sections out needs"
+            )
         return stack[:: int(factor)]
     count = math.floor(len(stack) / factor + SAME)
     return applied(shares(factor, range(len(stack)), range(count)), stack)
@@ -117,7 +119,8 @@ def back_projected(
     v = np.ones_like(fine) if variance is None else variance.astype(np.float32)
     spread = np.maximum(applied(s**2, v), np.float32(1e-12))
     for _ in range(count):
-        fine = fine + v * applied(np.ascontiguousarray(s.T), (a - applied(s, fine)) / spread)
+        missing = np.asarray((a - applied(s, fine)) / spread, np.float32)
+        fine = np.asarray(fine + v * applied(np.ascontiguousarray(s.T), missing), np.float32)
     return fine
 
 

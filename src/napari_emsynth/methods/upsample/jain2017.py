@@ -25,6 +25,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from napari_emsynth.methods.upsample.upsampler import Ask, Expert
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio
 from napari_emsynth.models.jain2017 import (
@@ -190,14 +191,18 @@ class Jain2017:
 
     def __init__(self, network: SuperResolutionGenerator) -> None:
         self.network = network.eval()
-        self.halo = network.config.border
+        self.border = network.config.border
 
-    def __call__(self, block: Float, positions: Sequence[float], runtime: Runtime) -> Float:
-        """Draw the sections at ``positions``, multiples of 1/2, of a block [z, y, x]."""
+    def halo(self, factor: float) -> tuple[int, int, int]:  # noqa: ARG002 - the common signature
+        """Return what the network's valid convolutions lose."""
+        return self.border
+
+    def __call__(self, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:
+        """Redraw a block [z, y, x]; positions are multiples of 1/2."""
         runtime.cancel.check()
-        drawn: Float = run(self.network, block[None], halo=self.halo, runtime=runtime, out_channels=RATE)
-        twice = [round(RATE * p) for p in positions]
-        return np.stack([drawn[n % RATE, n // RATE] for n in twice])
+        drawn: Float = run(self.network, block[None], halo=self.border, runtime=runtime, out_channels=RATE)
+        twice = [round(RATE * p) for p in ask.positions]
+        return [Expert("redrawn", np.stack([drawn[n % RATE, n // RATE] for n in twice]))]
 
 
 def build(params: Any, runtime: Runtime, weights: str | None) -> Jain2017:  # noqa: ARG001 - the common signature

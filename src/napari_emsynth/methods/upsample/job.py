@@ -1,11 +1,16 @@
-"""One upsampling job: draws any box of the upsampled volume.
+"""One upsampling job: draws any box of the upsampled volume, and of its uncertainty.
 
-Laws: a job can be pickled; under point sampling a method that keeps what was acquired is asked only for what lies
-between; voxels that are unknown (not finite) in the nearest acquired section stay unknown.
+A method answers with experts; their answers are fused; under slab sampling the whole is moved to where block means
+equal the acquired sections (every method, linear too); then it is rounded.
+
+Laws: a job can be pickled; under point sampling what was acquired is copied; under slab sampling block means equal what
+was acquired, bit for bit for integers and whole factors; voxels that are unknown (not finite) in the nearest acquired
+section stay unknown.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,11 +18,31 @@ import numpy as np
 
 from napari_emsynth.methods.blocks import Box, read_padded, statistics
 from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.upsample.acquisition import back_projected, rounded_with_means, shares, steps
+from napari_emsynth.methods.upsample.fuse import fused, trust_of
 from napari_emsynth.methods.upsample.lattice import Lattice
-from napari_emsynth.methods.upsample.upsampler import Upsampler
+from napari_emsynth.methods.upsample.upsampler import Ask, Expert, Upsampler
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Float
+
+# From the Laplace scale of an error to the half width of the interval that holds 90 % of them.
+LAPLACE = math.log(10)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What the experts say together, normalised.
+
+    Args:
+        mean: [n, y, x].
+        scale: [n, y, x] of its error; None when nobody knows.
+        unknown: [n, y, x] True where the nearest acquired section says nothing; None when it does everywhere.
+    """
+
+    mean: Float
+    scale: Float | None
+    unknown: Array | None
 
 
 @dataclass(frozen=True)
@@ -28,16 +53,31 @@ class Job:
         request: volume, method, and how to compute.
         lattice: where the output's sections lie.
         norm: of the input.
+        calibration: from the scale of an error to the half width of its 90 % interval.
     """
 
     request: Request
     lattice: Lattice
     norm: Normalisation
+    calibration: float = LAPLACE
 
     @classmethod
     def of(cls, request: Request, lattice: Lattice) -> Job:
-        """Measure the input and return the job."""
-        return cls(request, lattice, statistics(request.volume))
+        """Measure the input and return the job; its calibration is what the method's weights were found to need."""
+        factor = float(getattr(request.built(), "factor", LAPLACE))
+        return cls(request, lattice, statistics(request.volume), factor)
+
+    @property
+    def halo(self) -> float:
+        """Output sections that a block is read with on both sides."""
+        method: Upsampler = self.request.built()
+        around = self._around if self.lattice.sampling == "slab" else 0
+        return (method.halo(self.lattice.factor)[0] + around) * self.lattice.factor
+
+    @property
+    def _around(self) -> int:
+        """Slabs drawn beyond those of a box, so that back-projection ends the same in every box."""
+        return steps(self.lattice.factor) - 1
 
     def kept(self, section: int) -> int | None:
         """Return the input section that an output section is a copy of; None when it is made up."""
@@ -45,40 +85,90 @@ class Job:
 
     def __call__(self, box: Box, runtime: Runtime) -> Array:
         """Return [z, y, x] voxels of a box of the output, in the source's dtype."""
+        return self.together(box, runtime)[0]
+
+    def together(self, box: Box, runtime: Runtime) -> tuple[Array, Float]:
+        """Return a box of the output, and the half width of its 90 % interval in source units, 0 where acquired."""
         z, y, x = box
-        out = np.empty([s.stop - s.start for s in box], self.request.volume.dtype)
-        made_up = []
-        for section in range(z.start, z.stop):
-            kept = self.kept(section)
-            if kept is None:
-                made_up.append(section)
-            else:
-                out[section - z.start] = self.request.volume.section(kept, y, x)
+        shape = [s.stop - s.start for s in box]
+        values, half = np.empty(shape, self.request.volume.dtype), np.zeros(shape, np.float32)
+        kept = {section: self.kept(section) for section in range(z.start, z.stop)}
+        made_up = [section for section, source in kept.items() if source is None]
         if made_up:
-            out[[section - z.start for section in made_up]] = self._make(made_up, y, x, runtime)
-        return out
+            # One run, acquired sections between them included: what an expert sees is the same for all.
+            run = range(made_up[0], made_up[-1] + 1)
+            inner = slice(run.start - z.start, run.stop - z.start)
+            values[inner], half[inner] = self._made(run, y, x, runtime)
+        for section, source in kept.items():
+            if source is not None:
+                values[section - z.start] = self.request.volume.section(source, y, x)
+                half[section - z.start] = 0
+        return values, half
 
-    def _make(self, sections: Sequence[int], y: slice, x: slice, runtime: Runtime) -> Array:
-        """Return the sections [len(sections), y, x] as the method makes them up."""
+    def _made(self, run: range, y: slice, x: slice, runtime: Runtime) -> tuple[Array, Float]:
+        """Return a run of sections as the method makes them up, and their half width."""
+        if self.lattice.sampling == "slab":
+            slabs = self.lattice.slabs(run, self._around)
+            drawn = self.lattice.filling(slabs)
+            guess = self.guess(drawn, y, x, runtime)
+            values = self._divided(guess, drawn, slabs, y, x)
+            inner = slice(run.start - drawn.start, run.stop - drawn.start)
+        else:
+            guess = self.guess(run, y, x, runtime)
+            values = self.norm.inverse(guess.mean)
+            inner = slice(None)
+        half = np.zeros_like(guess.mean) if guess.scale is None else guess.scale * self._unit
+        if guess.unknown is not None:
+            values[guess.unknown] = np.nan
+            half[guess.unknown] = 0
+        return values[inner], half[inner]
+
+    @property
+    def _unit(self) -> np.float32:
+        """Half width in source units of an interval of scale 1."""
+        return np.float32(self.calibration * self.norm.std)
+
+    def _divided(self, guess: Guess, drawn: range, slabs: range, y: slice, x: slice) -> Array:
+        """Return slabs divided into sections [len(drawn), y, x] so that their means equal what was acquired."""
+        factor, dtype = self.lattice.factor, self.norm.dtype
+        thick = self.request.volume.read(slice(slabs.start, slabs.stop), y, x)
+        variance = None if guess.scale is None else guess.scale**2
+        matrix = shares(factor, drawn, slabs)
+        fine = back_projected(guess.mean, self.norm.forward(thick), matrix, variance, count=steps(factor))
+        if factor != int(factor) or dtype.kind not in "iu":
+            return self.norm.inverse(fine)
+        grey = np.asarray(fine * self.norm.std + self.norm.mean, np.float32)
+        return rounded_with_means(grey, thick, int(factor))
+
+    def guess(self, run: range, y: slice, x: slice, runtime: Runtime) -> Guess:
+        """Return what the method's experts say together of a run of sections, before any back-projection."""
         method: Upsampler = self.request.built()
-        sides = [self.lattice.neighbours(section) for section in sections]
-        seen = slice(min(below for below, _, _ in sides), max(above for _, above, _ in sides) + 1)
-        block = read_padded(self.request.volume, (seen, y, x), method.halo, self.norm)
-        positions = [self.lattice.position(section) - block.start[0] for section in sections]
-        inner = block.inside((seen, y, x))
-        answer = _asked(method, block.values, positions, runtime)[:, inner[1], inner[2]]
-        values = self.norm.inverse(answer)
+        lattice, volume = self.lattice, self.request.volume
+        seen = slice(lattice.neighbours(run[0])[0], lattice.neighbours(run[-1])[1] + 1)
+        block = read_padded(volume, (seen, y, x), method.halo(lattice.factor), self.norm)
+        _, *inner = block.inside((seen, y, x))
+        ask = Ask(run, lattice.factor, lattice.sampling, block.start[0])
+        experts = [_cut(expert, *inner) for expert in _asked(method, block.values, ask, runtime)]
+        mean, scale = fused(experts, trust_of(method, lattice.factor, lattice.sampling))
+        unknown = None
         if block.unknown is not None:
-            nearest = [self.lattice.nearest(section) - block.start[0] for section in sections]
-            values[block.unknown[nearest][:, inner[1], inner[2]]] = np.nan
-        return values
+            nearest = [lattice.nearest(section) - block.start[0] for section in run]
+            unknown = block.unknown[nearest][:, inner[0], inner[1]]
+        return Guess(mean, scale, unknown)
 
 
-def _asked(method: Upsampler, block: Float, positions: Sequence[float], runtime: Runtime) -> Float:
+def _asked(method: Upsampler, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:
+    shape = (len(ask.sections), *block.shape[1:])
     if not block.any():
         # A constant block: nothing may be invented.
         runtime.cancel.check()
-        return np.zeros((len(positions), *block.shape[1:]), np.float32)
-    answer = method(block, positions, runtime)
-    assert answer.shape == (len(positions), *block.shape[1:]), answer.shape
-    return answer
+        return [Expert("constant", np.zeros(shape, np.float32), np.zeros(shape, np.float32))]
+    answers = method(block, ask, runtime)
+    for answer in answers:
+        assert answer.mean.shape == shape, (answer.name, answer.mean.shape)
+    return answers
+
+
+def _cut(expert: Expert, y: slice, x: slice) -> Expert:
+    scale = None if expert.scale is None else expert.scale[:, y, x]
+    return Expert(expert.name, expert.mean[:, y, x], scale)

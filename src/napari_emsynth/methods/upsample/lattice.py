@@ -6,7 +6,8 @@ With ``k`` the factor, output section ``j`` lies at the input's position ``p``, 
     p_j = (j + 1/2) / k - 1/2       slab sampling: each input section is an average over its thickness    (2)
 
 Laws: under point sampling input section ``z`` reappears at ``j = z k`` wherever that is a whole number; under slab
-sampling ``k`` output sections fill one input section exactly.
+sampling ``k`` output sections fill one input section exactly, and output sections share input sections where ``k`` is
+fractional.
 """
 
 from __future__ import annotations
@@ -55,7 +56,12 @@ class Lattice:
         """Return the output's grid."""
         if self.sampling == "point":
             return grid.upsample_point(self.factor)
-        return grid.upsample_slab(int(self.factor))
+        return grid.upsample_slab(self.factor)
+
+    @property
+    def sections(self) -> range:
+        """The output's sections."""
+        return range(self.grid(Grid(shape=(self.count, 1, 1))).shape[0])
 
     def position(self, section: int) -> float:
         """Return the place of an output section among the input's, (1) or (2)."""
@@ -76,6 +82,23 @@ class Lattice:
         below = min(self.count - 2, math.floor(p))
         return below, below + 1, p - below
 
+    def slabs(self, sections: range, around: int = 0) -> range:
+        """Return the input sections that a run of output sections has a part of under slab sampling, and more.
+
+        Args:
+            sections: of the output.
+            around: input sections more on both sides, where there are any.
+        """
+        first = math.floor(sections.start / self.factor + SAME)
+        last = math.ceil(sections.stop / self.factor - SAME)
+        return range(max(0, first - around), min(self.count, last + around))
+
+    def filling(self, slabs: range) -> range:
+        """Return the output sections that have a part of a run of input sections under slab sampling."""
+        first = math.floor(slabs.start * self.factor + SAME)
+        last = math.ceil(slabs.stop * self.factor - SAME)
+        return range(first, min(self.sections.stop, last))
+
 
 def check_factor(spec: MethodSpec, factor: Any, sampling: str) -> tuple[float, Sampling]:
     """Return factor and sampling as the method can do them.
@@ -89,10 +112,6 @@ def check_factor(spec: MethodSpec, factor: Any, sampling: str) -> tuple[float, S
         raise InputError(f"factor {factor!r} is not a number from {LOWEST} to {HIGHEST}")
     if not LOWEST <= factor <= HIGHEST:
         raise InputError(f"factor {factor:g} is outside {LOWEST} to {HIGHEST} output sections a section")
-    if sampling == "slab" and factor != int(factor):
-        raise InputError(
-            f"factor {factor:g} is not a whole number of sections, as slab sampling needs; point takes fractions"
-        )
     if spec.samplings and sampling not in spec.samplings:
         raise InputError(f"{spec.name} does {' and '.join(spec.samplings)} sampling, not {sampling}")
     if spec.factors and factor not in spec.factors:

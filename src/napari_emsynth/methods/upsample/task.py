@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.grid import Shape
 from napari_emsynth.methods import INDEX, blocks, get
 from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.methods.upsample.job import Job
@@ -73,17 +74,29 @@ def upsample(
     source = request.volume
     grid = job.lattice.grid(source.grid)
     made_up = [job.kept(section) is None for section in range(grid.shape[0])]
-    if source.is_lazy:
-        halo = request.built().halo[0] * job.lattice.factor
-        data = blocks.lazy(job, grid.shape, source.dtype, request.runtime, halo)
-    else:
-        data = blocks.eager(job, grid.shape, source.dtype, request.runtime, "upsampling")
+    data, half = _drawn(job, grid.shape)
     synthetic = blocks.mask(made_up, data)
     return Result(
         volume=Volume(data, grid, source.name, source.metadata),
         synthetic=Volume(synthetic, grid, f"{source.name} synthetic"),
+        uncertainty=None if half is None else Volume(half, grid, f"{source.name} uncertainty"),
         provenance=_provenance(job, made_up, checked, notices),
     )
+
+
+def _drawn(job: Job, shape: Shape) -> tuple[Any, Any]:
+    """Return the upsampled volume and, of methods that know it, the half width; arrays, or dask for lazy sources."""
+    request = job.request
+    dtypes = [request.volume.dtype]
+    draw: blocks.DrawTogether = blocks.Alone(job)
+    if request.spec.has_uncertainty:
+        draw = job.together
+        dtypes.append(np.dtype(np.float32))
+    if request.volume.is_lazy:
+        drawn = blocks.lazy_together(draw, shape, dtypes, request.runtime, job.halo)
+    else:
+        drawn = blocks.eager_together(draw, shape, dtypes, request.runtime, "upsampling")
+    return drawn[0], drawn[1] if len(drawn) > 1 else None
 
 
 def default_method(factor: Any, sampling: str) -> str:
