@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.training.pairs import Augmentation, SectionTriples, random_keep, stack_of
+from napari_emsynth.training.pairs import Augmentation, SectionTriples, random_keep, shares, stack_of, stacks_of
 
 CLEAN = Augmentation(rescale=0, jitter=0, contrast=0, noise=0, spoiled=0, partial=0, one_sided=0, thinned=0)
 
@@ -102,3 +102,16 @@ def test_a_thinned_sample_counts_only_every_nth_section():
     assert (lesson.t == 0.5).all()
     assert (lesson.span % 2 == 0).all()
     assert {1, 2} <= set(stride.round().int().tolist()) <= {1, 2, 3, 4}
+
+
+def test_stacks_are_drawn_as_large_as_they_are():
+    small, large = np.zeros((2, 4, 5)), np.ones((6, 4, 5))
+    assert shares([small, large]).tolist() == [0.25, 0.75]
+
+
+def test_a_block_keeps_its_mean_and_deviation_along_every_axis():
+    block = np.random.default_rng(0).normal(90, 12, (8, 9, 10))
+    found = stacks_of([block], (0, 2))
+    assert [stack.shape for stack, _, _ in found] == [(8, 9, 10), (10, 8, 9)]
+    for _, mean, std in found:
+        assert (mean, std) == pytest.approx((90, 12), rel=0.1)

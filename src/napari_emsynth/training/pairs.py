@@ -92,6 +92,18 @@ def stack_of(block: Array, axis: int) -> Array:
     return np.moveaxis(block, axis, 0)
 
 
+def stacks_of(blocks: Sequence[Array], axes: Sequence[int]) -> list[tuple[Array, float, float]]:
+    """Return every block along every axis, each with the block's robust mean and deviation."""
+    known = [(block, *robust_mean_std(block)) for block in blocks]
+    return [(stack_of(block, axis), mean, std) for block, mean, std in known for axis in axes]
+
+
+def shares(stacks: Sequence[Array]) -> Float:
+    """Return [stack] how often each is drawn from: every voxel counts alike, so that the shares add up to 1."""
+    sizes = np.array([float(stack.size) for stack in stacks])
+    return np.asarray(sizes / sizes.sum())
+
+
 def smooth_noise(rng: Generator, size: int, sigma: float) -> Float:
     """Draw [size, size] smooth random values of unit deviation."""
     coarse = max(2, int(size / sigma) + 2)
@@ -177,7 +189,7 @@ class SectionTriples:
         max_span: int = MAX_SPAN,
     ) -> None:
         self.size, self.augmentation = size, augmentation
-        self.stacks = [(stack_of(block, axis), *robust_mean_std(block)) for block in blocks for axis in axes]
+        self.stacks = stacks_of(blocks, axes)
         for stack, _, _ in self.stacks:
             if stack.shape[0] < 3:
                 raise InputError(
@@ -185,8 +197,7 @@ class SectionTriples:
                 )
             if min(stack.shape[1:]) < 32:
                 raise InputError(f"training needs sections of at least 32 x 32 px, got {stack.shape[1:]}")
-        sizes = np.array([float(stack.size) for stack, _, _ in self.stacks])
-        self.share = sizes / sizes.sum()
+        self.share = shares([stack for stack, _, _ in self.stacks])
         self.max_span = max_span
 
     def batch(self, rng: Generator, count: int) -> Lesson:

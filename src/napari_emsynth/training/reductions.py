@@ -27,7 +27,7 @@ from torch import Tensor
 from napari_emsynth.errors import InputError
 from napari_emsynth.nn.lateral import reduced
 from napari_emsynth.normalisation import robust_mean_std
-from napari_emsynth.training.pairs import grain, log_uniform, spoil, stack_of
+from napari_emsynth.training.pairs import grain, log_uniform, shares, spoil, stack_of
 from napari_emsynth.volume import Array, Float
 
 # A block somewhat too small for a crop is magnified; one that is smaller still is left out where there are others.
@@ -124,8 +124,7 @@ class ReducedSections:
             )
         wide = [view for view in views if min(view.shape[1:]) * MOST_MAGNIFIED >= self.size]
         self.stacks = [(view, *reduced_mean_std(view, factor)) for view in wide]
-        sizes = np.array([float(view.size) for view in wide])
-        self.share = sizes / sizes.sum()
+        self.share = shares(wide)
 
     def batch(self, rng: Generator, count: int) -> Reduced:
         """Draw ``count`` samples."""

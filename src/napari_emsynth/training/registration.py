@@ -25,8 +25,7 @@ from torch import Tensor
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.nn.warp import warp
-from napari_emsynth.normalisation import robust_mean_std
-from napari_emsynth.training.pairs import grain, log_uniform, spoil, stack_of
+from napari_emsynth.training.pairs import grain, log_uniform, shares, spoil, stacks_of
 from napari_emsynth.volume import Array, Float
 
 # Steps of the fixed-point iteration of (1); distortions are smooth, so that it converges fast.
@@ -104,15 +103,14 @@ class SectionPairs:
         simulation: Simulation = Simulation(),
     ) -> None:
         self.size, self.simulation = size, simulation
-        self.stacks = [(stack_of(block, axis), *robust_mean_std(block)) for block in blocks for axis in axes]
+        self.stacks = stacks_of(blocks, axes)
         for stack, _, _ in self.stacks:
             if stack.shape[0] < 3 or min(stack.shape[1:]) < size // 2:
                 raise InputError(
                     f"training needs at least 3 sections of {size // 2} x {size // 2} px along each axis used, "
                     f"got {stack.shape}"
                 )
-        sizes = np.array([float(stack.size) for stack, _, _ in self.stacks])
-        self.share = sizes / sizes.sum()
+        self.share = shares([stack for stack, _, _ in self.stacks])
 
     def batch(self, rng: Generator, count: int) -> Pairs:
         """Draw ``count`` samples."""

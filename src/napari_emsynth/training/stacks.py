@@ -13,8 +13,7 @@ from numpy.random import Generator
 from scipy.ndimage import shift
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.normalisation import robust_mean_std
-from napari_emsynth.training.pairs import stack_of
+from napari_emsynth.training.pairs import shares, stacks_of
 from napari_emsynth.volume import Array, Float
 
 
@@ -48,7 +47,7 @@ class StackSamples:
 
     def __init__(self, blocks: Sequence[Array], *, axes: Sequence[int], size: tuple[int, int, int]) -> None:
         self.size = size
-        views = [(stack_of(block, axis), *robust_mean_std(block)) for block in blocks for axis in axes]
+        views = stacks_of(blocks, axes)
         self.stacks = [
             view for view in views if all(n >= s for n, s in zip(view[0].shape, size, strict=True))
         ]
@@ -56,8 +55,7 @@ class StackSamples:
             largest = " x ".join(str(n) for n in max((v[0].shape for v in views), key=min))
             needed = " x ".join(str(n) for n in size)
             raise InputError(f"training needs a block of at least {needed} voxels (z, y, x), got {largest}")
-        sizes = np.array([float(stack.size) for stack, _, _ in self.stacks])
-        self.share = sizes / sizes.sum()
+        self.share = shares([stack for stack, _, _ in self.stacks])
 
     def draw(self, rng: Generator) -> Float:
         """Return one crop [z, y, x], rotated and mirrored in plane and along z at random."""
