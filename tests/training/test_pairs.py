@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.training.pairs import Augmentation, SectionTriples, random_keep, shares, stack_of, stacks_of
+from napari_emsynth.training.pairs import (
+    Augmentation,
+    SectionTriples,
+    random_keep,
+    shares,
+    stack_of,
+    stacks_of,
+)
 
 CLEAN = Augmentation(rescale=0, jitter=0, contrast=0, noise=0, spoiled=0, partial=0, one_sided=0, thinned=0)
 
