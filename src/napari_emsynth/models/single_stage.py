@@ -6,9 +6,9 @@
         middle section --bicubic------------------------------------------------------------------------> (+) mean
                                                                                                  head --> log scale
 
-``doubling`` is a 3x3 convolution to four times the maps and a pixel shuffle; the blocks have no normalisation. What a
-network with a generative prior is worth is what it gains over this one. Sizes are the usual ones of residual
-super-resolution networks; that it sees the sections as channels, and says how far off it expects to be, is ours.
+From the stem on it is :class:`~napari_emsynth.models.reconstruction.Reconstruction`. What a network with a generative
+prior is worth is what it gains over this one. Sizes are the usual ones of residual super-resolution networks; that it
+sees the sections as channels, and says how far off it expects to be, is ours.
 
 Conventions: sections come in the normalised units of the low-resolution volume (zero mean, unit deviation), and go out
 in the same. Laws: the heads start at zero, so that training starts at bicubic enlargement; edges are kept, so that
@@ -22,16 +22,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.models.reconstruction import Reconstruction, doublings
 from napari_emsynth.nn.lateral import enlarged
-from napari_emsynth.nn.rectified import SLOPE, Residual, conv, rectified
+from napari_emsynth.nn.rectified import conv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +73,7 @@ class Config:
     @property
     def doublings(self) -> tuple[int, ...]:
         """Feature maps after each doubling."""
-        count = self.factor.bit_length() - 1
-        return tuple(self.fine[min(i, len(self.fine) - 1)] for i in range(count))
+        return doublings(self.factor, self.fine)
 
     @property
     def halo(self) -> int:
@@ -84,22 +82,15 @@ class Config:
         return 2 + 2 * self.blocks + math.ceil(finer + 1 / self.factor)
 
 
-class SingleStage(nn.Module):
+class SingleStage(Reconstruction):
     """Make the middle one of some sections finer, and say how far off that may be (see the module's figure)."""
 
     def __init__(self, config: Config = Config()) -> None:
-        super().__init__()
+        super().__init__(config.width, config.blocks, config.doublings, outputs=2)
         self.config = config
-        widths = (config.width, *config.doublings)
         self.stem = conv(config.sections, config.width)
-        self.blocks = nn.ModuleList(Residual(config.width, 2) for _ in range(config.blocks))
-        self.trunk = conv(config.width, config.width)
-        self.doublings = nn.ModuleList(conv(a, 4 * b) for a, b in pairwise(widths))
-        self.head = conv(widths[-1], 2)  # residual and log scale
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def forward(self, sections: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, sections: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Make the middle section finer.
 
         Args:
@@ -108,15 +99,7 @@ class SingleStage(nn.Module):
         Returns:
             mean [b, 1, f y, f x] and log of the Laplace scale of its error [b, 1, f y, f x], normalised.
         """
-        stem = self.stem(sections)  # [b, w, y, x]
-        x = stem
-        for block in self.blocks:
-            x = block(x)
-        x = stem + self.trunk(F.leaky_relu(x, SLOPE))
-        x = F.leaky_relu(x, SLOPE)
-        for layer in self.doublings:
-            x = rectified(F.pixel_shuffle(layer(x), 2))  # [b, w', 2 y, 2 x]
-        residual, log_scale = self.head(x).chunk(2, dim=1)  # [b, 1, f y, f x] each
+        residual, log_scale = self.drawn(self.stem(sections)).chunk(2, dim=1)  # [b, 1, f y, f x] each
         middle = self.config.sections // 2
         mean = torch.as_tensor(enlarged(sections[:, middle : middle + 1], self.config.factor) + residual)
         return mean, log_scale - 1.0
