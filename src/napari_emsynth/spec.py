@@ -134,6 +134,8 @@ class Result:
         displacement: a :class:`~napari_emsynth.fields.displacement.Displacement`, (dy, dx) px, pull convention; None
             for methods that draw new voxels.
         confidence: float32 [z, y', x'] 0 to 1 on the displacement's nodes, how far it can be trusted; None without one.
+        along: of upsample: a :class:`~napari_emsynth.methods.upsample.labels.Along`, which takes labels along; None of
+            other tasks.
     """
 
     volume: Volume
@@ -142,19 +144,23 @@ class Result:
     uncertainty: Volume | None = None
     displacement: Any = None
     confidence: Any = None
+    along: Any = None
 
     def apply(self, volume: Any, interpolation: str | None = None) -> Any:
-        """Return labels or another image moved as this result's volume was.
+        """Return labels or another image moved as this result's volume was, or labels upsampled as it was.
 
         Args:
-            volume: [z, y, x] of the result's shape: a Volume, which then carries this result's record, or an array.
-                Lazy in gives lazy out.
-            interpolation: "cubic" for images, "linear", or "nearest" for labels, whose ids stay; None takes nearest
-                for integers and booleans and cubic for floats: give "cubic" for an image of integers.
+            volume: [z, y, x] of the shape of what was moved or upsampled: a Volume, which then carries this result's
+                record, or an array. Lazy in gives lazy out.
+            interpolation: of what is moved: "cubic" for images, "linear", or "nearest" for labels, whose ids stay; None
+                takes nearest for integers and booleans and cubic for floats: give "cubic" for an image of integers.
+                Labels are upsampled by their shapes; images are not.
 
         Raises:
-            InputError: this result has no displacement, another shape, an unknown interpolation.
+            InputError: nothing can follow this result, another shape, an unknown interpolation, an image to upsample.
         """
+        if self.along is not None:
+            return self.along.apply(volume, interpolation, record=self.provenance)
         if self.displacement is None:
             method = self.provenance.get("method", "this method")
             raise InputError(f"{method} has no displacement that other volumes could be moved by")
