@@ -1,15 +1,15 @@
 """Every figure of upsampling along z: the methods and the floors on the same coarsened volumes, in one run.
 
     python benchmarks/upsample.py --data FOLDER [--rows NAMES] [--volumes NAMES] [--factors 2,4] [--samplings point]
-        [--crop 128] [--segmentation] [--speed] [--memory] [--threads 2] [--json FILE]
+        [--axis z] [--crop 128] [--segmentation] [--speed] [--memory] [--threads 2] [--json FILE] [--show]
 
-Isotropic volumes are made coarser along z, by leaving sections out (point) or averaging them (slab), rounded to bytes,
-and upsampled by the same factor. PSNR: of the whole cut volume, which is that of its xz and yz planes too; *hidden*: of
-the sections left out. SSIM: mean over every fourth xz and yz plane; *hidden*: over every fourth section left out.
-Spectrum: how far the reslices' power is from real sections', decades; the truth's own distance stands in the last row.
-Coverage: truth within the stated 90 % interval, where voxels were made up. Optical flow under slab sampling is
-back-projected; ``jain2017`` doubles, x4 is that twice; ``reslice`` and ``along z`` are the experts of ``emsynth``, each
-alone.
+Isotropic volumes are made coarser along z (or ``--axis``), by leaving sections out (point) or averaging them (slab),
+rounded to bytes, and upsampled by the same factor. PSNR: of the whole cut volume, which is that of its xz and yz planes
+too; *hidden*: of the sections left out. SSIM: mean over every eleventh xz and yz plane; *hidden*: over every eleventh
+section left out. Spectrum: how far the reslices' power is from real sections', decades; the truth's own distance stands
+in the last row. Coverage: truth within the stated 90 % interval, where voxels were made up. Optical flow under slab
+sampling is back-projected; ``jain2017`` doubles, x4 is that twice; ``reslice`` and ``along z`` are the experts of
+``emsynth``, each alone.
 
 ``--segmentation``: cells told apart by their membranes (no learning, the same constants for all) in the upsampled
 volume and in the true one, against what people said: variation of information and adapted Rand error. ``--speed``,
@@ -27,9 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 import torch
-from upsample_cases import ROWS, Answer, Case, cases, missing, scores
+from upsample_cases import ROWS, Answer, Case, cases, missing, read, scores
 from upsample_long import memory, speed
 
 from napari_emsynth.methods.upsample.lattice import Sampling
@@ -86,6 +85,24 @@ def _cell(column: str, value: float | None) -> str:
     return f"{value:.{digits}f}"
 
 
+def summary(figures: Figures) -> None:
+    """Print PSNR and SSIM of every volume and sampling by factor, of all that was ever measured."""
+    groups: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
+    for case, rows in figures.items():
+        group, factor = case.rsplit(" x", 1)
+        groups.setdefault(group, {})[int(factor)] = rows
+    for group, by_factor in groups.items():
+        factors = sorted(by_factor)
+        hidden = "_hidden" if group.endswith("point") else ""
+        named = [row for row in ROWS if any(row in by_factor[f] for f in factors)]
+        print(f"\n**{group}{', sections left out' if hidden else ''}: PSNR dB, SSIM**\n")
+        print("| | " + " | ".join(f"x{f}" for f in factors) + " |\n|---" + "|---" * len(factors) + "|")
+        for row in named:
+            scored = [by_factor[f].get(row) for f in factors]
+            cells = [f"{r['psnr' + hidden]:.2f}, {r['ssim' + hidden]:.3f}" if r else "" for r in scored]
+            print(f"| {row} | " + " | ".join(cells) + " |", flush=True)
+
+
 def chosen(names: str) -> list[str]:
     """Return the rows to ask; say which are not there.
 
@@ -107,7 +124,7 @@ def quality(
     """Score every row on every case."""
     wanted: list[tuple[int, Sampling]] = [(f, s) for s in options.samplings for f in options.factors]
     for name in options.volumes:
-        for case in cases(options.data, name, options.crop, wanted):
+        for case in cases(options.data, name, options.crop, options.axis, wanted):
             rows = figures.setdefault(str(case), {})
             for row in options.rows:
                 if ROWS[row].answers(case):
@@ -126,13 +143,12 @@ def segmentation(
     options: argparse.Namespace, runtime: Runtime, figures: Figures, keep: Callable[[], None]
 ) -> None:
     """Score the cells of upsampled volumes, and of the true one."""
-    cells = tifffile.imread(options.data / f"{SEGMENTED}_segmentation.tif")
-    cells = cells[: options.crop, : options.crop, : options.crop]
+    cells = read(options.data, f"{SEGMENTED}_segmentation", options.crop, options.axis)
     wanted: list[tuple[int, Sampling]] = [
         (f, s) for s in options.samplings for f in SEGMENTED_FACTORS if f in options.factors
     ]
     true: dict[int, dict[str, float]] = {}
-    for case in cases(options.data, SEGMENTED, options.crop, wanted):
+    for case in cases(options.data, SEGMENTED, options.crop, options.axis, wanted):
         rows = figures.setdefault(str(case), {})
         truth = cells[: len(case.truth)]
         doubled = {"cubic"} if case.sampling == "slab" else set()
@@ -156,10 +172,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--volumes", type=lambda s: s.split(","), default=list(VOLUMES))
     parser.add_argument("--factors", type=lambda s: [int(f) for f in s.split(",")], default=list(FACTORS))
     parser.add_argument("--samplings", type=lambda s: s.split(","), default=["point", "slab"])
+    parser.add_argument("--axis", choices=("z", "y", "x"), default="z", help="of the volume, made coarser")
     parser.add_argument("--crop", type=int, default=10**6, help="voxels an axis that are read at most")
     parser.add_argument("--segmentation", action="store_true", help="tell cells apart, instead of quality")
     parser.add_argument("--speed", action="store_true", help="only the seconds of 512 x 512 x 64")
     parser.add_argument("--memory", action="store_true", help="only memory through the command line")
+    parser.add_argument("--show", action="store_true", help="measure nothing, show what --json holds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path)
@@ -185,8 +203,9 @@ def main() -> None:
         result["memory"] = memory(options.rows, options.device)
     if options.segmentation:
         segmentation(options, runtime, result.setdefault("segmentation", {}), keep)
-    if not (options.speed or options.memory or options.segmentation):
+    if not (options.speed or options.memory or options.segmentation or options.show):
         quality(options, runtime, result.setdefault("quality", {}), keep)
+    summary(result.get("quality", {}))
     keep()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from scipy.ndimage import map_coordinates
 
 import napari_emsynth as es
 from napari_emsynth.methods import INDEX
@@ -39,8 +40,8 @@ from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Float, Volume
 
 VOXEL_NM = {"fib25_eval": 10.0, "hemibrain_eval": 8.0}
-# One plane in so many has its SSIM taken; 4 has no divisor but 2 with the hidden sections of any factor.
-PLANES = 4
+# One plane in so many has its SSIM taken; no factor up to 11 hides sections with that period.
+PLANES = 11
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Case:
 
     @classmethod
     def of(cls, volume: Array, name: str, factor: int, sampling: Sampling) -> Case:
-        """Make a volume coarser."""
+        """Make a volume coarser along its first axis."""
         count = len(volume)
         used = (count - 1) // factor * factor + 1 if sampling == "point" else count // factor * factor
         truth = volume[:used]
@@ -77,7 +78,7 @@ class Case:
     @property
     def volume(self) -> Volume:
         """What the user would have, with its voxel size."""
-        edge = VOXEL_NM.get(self.name, 10.0)
+        edge = VOXEL_NM[self.name.split()[0]]
         return Volume.of(self.thick, voxel_nm=(edge * self.factor, edge, edge))
 
     @property
@@ -119,6 +120,22 @@ class Cubic:
     def __call__(self, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:  # noqa: ARG002
         """Weigh four sections at every position."""
         return [Expert("cubic", applied(cubic_weights(ask.positions, len(block)), block))]
+
+
+class Spline:
+    """The cubic spline along z through all sections, as ``scipy.ndimage`` has it: sharper than cubic convolution."""
+
+    def halo(self, factor: float) -> tuple[int, int, int]:  # noqa: ARG002 - the common signature
+        """Sections are seen whole here."""
+        return (0, 0, 0)
+
+    def __call__(self, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:  # noqa: ARG002
+        """Weigh all sections at every position."""
+        count = len(block)
+        where = np.clip(ask.positions, -0.5, count - 0.5)[None]
+        one = np.eye(count)
+        weights = [map_coordinates(one[i], where, order=3, mode="reflect") for i in range(count)]
+        return [Expert("spline", applied(np.stack(weights, axis=1).astype(np.float32), block))]
 
 
 class Flow:
@@ -274,6 +291,7 @@ ROWS = {
     "cubic": Row(plain(Cubic())),
     "linear + back-projection": Row(delivered(Linear()), samplings=("slab",)),
     "cubic + back-projection": Row(delivered(Cubic()), samplings=("slab",)),
+    "spline + back-projection": Row(delivered(Spline()), samplings=("slab",)),
     "optical flow": Row(delivered(Flow())),
     "jain2017": Row(jain2017, factors=(2, 4), samplings=("point",), network=True),
     "emsynth": Row(emsynth, network=True),
@@ -292,10 +310,16 @@ def missing(name: str) -> bool:
 # ------------------------------------------------------------------------------------------ scores
 
 
-def cases(data: Path, name: str, crop: int, wanted: Sequence[tuple[int, Sampling]]) -> list[Case]:
-    """Return the cases of a volume, of which at most ``crop`` voxels an axis are read from its corner."""
-    volume = tifffile.imread(data / f"{name}.tif")[:crop, :crop, :crop]
-    return [Case.of(volume, name, factor, sampling) for factor, sampling in wanted]
+def read(data: Path, name: str, crop: int, axis: str) -> Array:
+    """Return a volume from its corner, at most ``crop`` voxels an axis, with ``axis`` (z, y or x) first."""
+    return np.moveaxis(tifffile.imread(data / f"{name}.tif")[:crop, :crop, :crop], "zyx".index(axis), 0)
+
+
+def cases(data: Path, name: str, crop: int, axis: str, wanted: Sequence[tuple[int, Sampling]]) -> list[Case]:
+    """Return the cases of a volume made coarser along an axis."""
+    volume = np.ascontiguousarray(read(data, name, crop, axis))
+    label = name if axis == "z" else f"{name} along {axis}"
+    return [Case.of(volume, label, factor, sampling) for factor, sampling in wanted]
 
 
 def scores(case: Case, answer: Answer) -> dict[str, float]:
