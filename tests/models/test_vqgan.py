@@ -123,24 +123,24 @@ def test_dead_codes_are_set_anew_and_counted():
     assert len(book.nearest(z).unique()) > 1
 
 
-@pytest.mark.parametrize("reach", [None, 1, 2])
+@pytest.mark.parametrize("reach", [0, 1, 2])
 def test_attention_weights_sum_to_one_and_start_at_the_identity(reach):
     torch.manual_seed(0)
     layer = Attention(6, 2, reach)
     x = torch.randn(2, 6, 4, 5)
     weights = layer.weights(x)
-    assert weights.shape == (2, 20, 20 if reach is None else (2 * reach + 1) ** 2)
+    assert weights.shape == (2, 20, 20 if reach == 0 else (2 * reach + 1) ** 2)
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 20))
     assert (weights >= 0).all()
     torch.testing.assert_close(layer(x), x)
-    if reach is not None:
+    if reach:
         # The first place sees nothing above and left of it.
         assert (weights[:, 0].reshape(2, 2 * reach + 1, -1)[:, :reach] == 0).all()
 
 
 def test_attention_that_reaches_everything_is_attention():
     torch.manual_seed(0)
-    layer = Attention(6, 0, None)
+    layer = Attention(6, 0, 0)
     torch.nn.init.normal_(layer.out.weight)
     x = torch.randn(1, 6, 3, 3)
     everywhere = layer(x)

@@ -50,7 +50,7 @@ class Config:
         codes: in the codebook.
         dimension: numbers of a code.
         groups: of maps that are normalised together; 0 = no normalisation.
-        reach: codes on each side that attention looks at; None = all of them.
+        reach: codes on each side that attention looks at; 0 = all of them.
         critic: feature maps of the patch discriminator.
 
     Raises:
@@ -62,7 +62,7 @@ class Config:
     codes: int = 1024
     dimension: int = 512
     groups: int = 32
-    reach: int | None = None
+    reach: int = 0
     critic: tuple[int, ...] = (64, 128, 256, 512)
 
     def __post_init__(self) -> None:
@@ -132,10 +132,10 @@ class ResidualBlock(nn.Module):
 class Attention(nn.Module):
     """Self-attention with one head, added to its input; starts at the identity.
 
-    ``reach`` codes on each side are looked at, those there are; None looks at all.
+    ``reach`` codes on each side are looked at, those there are; 0 looks at all.
     """
 
-    def __init__(self, width: int, groups: int, reach: int | None) -> None:
+    def __init__(self, width: int, groups: int, reach: int) -> None:
         super().__init__()
         self.reach = reach
         self.norm = normalisation(width, groups)
@@ -147,7 +147,7 @@ class Attention(nn.Module):
         """[b, w, y, x] -> [b, y x, places]: how much each place looks at each other; rows sum to 1."""
         x = self.norm(x)
         query = self.query(x).flatten(2) / x.shape[1] ** 0.5  # [b, w, yx]
-        if self.reach is None:
+        if self.reach == 0:
             return torch.einsum("bcq,bck->bqk", query, self.key(x).flatten(2)).softmax(dim=-1)
         logits = torch.einsum("bcq,bckq->bqk", query, self._around(self.key(x)))
         there = self._around(torch.ones_like(x[:1, :1]))[:, 0].transpose(1, 2) > 0  # [1, yx, k]
@@ -156,7 +156,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[b, w, y, x] -> [b, w, y, x]."""
         weights, value = self.weights(x), self.value(self.norm(x))
-        if self.reach is None:
+        if self.reach == 0:
             seen = torch.einsum("bqk,bck->bcq", weights, value.flatten(2))
         else:
             seen = torch.einsum("bqk,bckq->bcq", weights, self._around(value))
@@ -164,7 +164,6 @@ class Attention(nn.Module):
 
     def _around(self, x: Tensor) -> Tensor:
         """[b, c, y, x] -> [b, c, k, yx]: what lies within reach of each place, 0 beyond the border."""
-        assert self.reach is not None
         edge = 2 * self.reach + 1
         b, c = x.shape[:2]
         return F.unfold(x, edge, padding=self.reach).reshape(b, c, edge * edge, -1)
