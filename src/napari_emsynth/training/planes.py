@@ -151,7 +151,7 @@ class PlaneSamples:
             fine = jittered(fine, rng, factor, s.jitter_px)
         fine = fine[:, :, SLACK : SLACK + self.size]
         if rng.random() < s.contrast:
-            fine = _contrast(fine, rng, factor)
+            fine = recontrasted(fine, rng, factor)
         level = rng.uniform(0, s.noise_max) if rng.random() < s.noise else 0.0
 
         def noisy(thick: Float) -> Float:
@@ -188,16 +188,7 @@ class PlaneSamples:
         start = [int(rng.integers(0, n - r + 1)) for r, n in zip(read, view.shape, strict=True)]
         cut = view[tuple(slice(a, a + r) for a, r in zip(start, read, strict=True))].astype(np.float32)
         rows = min(rows, max(self.size, int(read[1] * factor)))
-        if cut.shape == (wanted[0], rows, wanted[2]):
-            return cut
-        tensor = torch.from_numpy(np.ascontiguousarray(cut))[None, None]
-        target = (wanted[0], rows, wanted[2])
-        resized = (
-            F.interpolate(tensor, size=target, mode="area")
-            if factor < 1
-            else F.interpolate(tensor, size=target, mode="trilinear", align_corners=False)
-        )
-        return np.asarray(resized[0, 0].numpy())
+        return resized(cut, (wanted[0], rows, wanted[2]), factor)
 
     @staticmethod
     def _symmetries(rng: Generator, fine: Float) -> Float:
@@ -205,6 +196,17 @@ class PlaneSamples:
             if rng.random() < 0.5:
                 fine = np.flip(fine, axis)
         return np.ascontiguousarray(fine)
+
+
+def resized(block: Float, shape: tuple[int, int, int], factor: float) -> Float:
+    """Return a block [a, b, c] magnified by about ``factor`` to a shape: by area where it shrinks, else linearly."""
+    if block.shape == shape:
+        return block
+    tensor = torch.from_numpy(np.ascontiguousarray(block))[None, None]
+    if factor < 1:
+        return np.asarray(F.interpolate(tensor, size=shape, mode="area")[0, 0].numpy())
+    smooth = F.interpolate(tensor, size=shape, mode="trilinear", align_corners=False)
+    return np.asarray(smooth[0, 0].numpy())
 
 
 def along_sections(rng: Generator, rows: int, factor: float) -> Float:
@@ -227,7 +229,8 @@ def jittered(fine: Float, rng: Generator, factor: float, most_px: float) -> Floa
     return np.asarray(moved[0].numpy())
 
 
-def _contrast(fine: Float, rng: Generator, factor: float) -> Float:
+def recontrasted(fine: Float, rng: Generator, factor: float) -> Float:
+    """Change the contrast, and gain and offset from section to section: [planes, rows, columns]."""
     bright, dark = rng.uniform(0.8, 1.25, 2).astype(np.float32)
     fine = np.where(fine > 0, fine * bright, fine * dark)
     rows = fine.shape[1]

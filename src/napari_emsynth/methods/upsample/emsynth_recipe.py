@@ -20,27 +20,20 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from napari_emsynth.methods.upsample.acquisition import Matrix, back_projected, degraded, shares, steps
+from napari_emsynth.methods.upsample.acquisition import Matrix, degraded, shares
+from napari_emsynth.methods.upsample.held_out import Case, Judged
 from napari_emsynth.methods.upsample.lattice import HIGHEST, LOWEST, SAMPLINGS, Sampling
 from napari_emsynth.methods.upsample.reslice import acquired_rows, places_of, reslice, stretched
-from napari_emsynth.metrics.image import psnr
 from napari_emsynth.models.reslice_unet import Config, ResliceUNet, facts_of
-from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.spec import Runtime
-from napari_emsynth.training import recipe
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.planes import Acquire, Acquired, Plane, PlaneSamples, Simulation
-from napari_emsynth.training.stacks import middle
-from napari_emsynth.trust.selfcheck import covering_factor, intensity_range
-from napari_emsynth.volume import Array, Float
+from napari_emsynth.volume import Float
 
 # Pixel sizes the training samples stand for: 10 nm, magnified 0.5 to 2.5 times.
 VOXEL_NM = (4.0, 20.0)
 # A third of the samples under slab sampling have a fractional factor.
 FRACTIONAL = 0.33
-# Validation: factor and sampling, on the middle of held-out blocks of at most this size.
-CASES: tuple[tuple[int, Sampling], ...] = ((2, "point"), (4, "point"), (4, "slab"), (8, "slab"))
-TEST_SIZE = (96, 96, 96)
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,7 @@ class Lesson:
     shares: Tensor
 
 
-class Accurate(recipe.Recipe):
+class Accurate(Judged):
     """Gradient descent on (2).
 
     Args:
@@ -109,13 +102,7 @@ class Accurate(recipe.Recipe):
         lesson = self.minibatch(rng, device)
         mean, log_scale = network(lesson.planes, lesson.places, lesson.facts)
         fine = consistent(mean[:, 0], lesson)
-        error = fine - lesson.truth
-        weight = (lesson.weight / lesson.weight.mean())[:, :, None]
-        absolute, square = (weight * error.abs()).mean(), (weight * error**2).mean()
-        s = log_scale[:, 0]
-        likelihood = (weight * (error.abs().detach() * torch.exp(-s) + s)).mean()
-        loss = absolute + 2 * square + 0.1 * likelihood  # (2)
-        return loss, {"l1": float(absolute.detach()), "mse": float(square.detach())}
+        return judgement(fine - lesson.truth, log_scale[:, 0], lesson.weight[:, :, None])
 
     def minibatch(self, rng: Generator, device: torch.device) -> Lesson:
         """Draw planes, each with its own factor and sampling."""
@@ -126,36 +113,28 @@ class Accurate(recipe.Recipe):
             drawn.append((factor, sampling, self.samples.draw(rng, factor, acquiring(factor, sampling))))
         return lesson_of(drawn, device)
 
-    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """PSNR in dB of held-out blocks at every case of :data:`CASES`, beside the stretched volume the network starts
-        from; ``score`` is the mean gain over it.
-        """
-        scores: dict[str, float] = {}
-        gains = []
-        for factor, sampling in CASES:
-            ours, floor = [], []
-            for case in held_out(self.data, factor, sampling):
-                drawn, _ = case.drawn(network, device)
-                ours.append(psnr(drawn[case.hidden], case.truth[case.hidden], case.peak))
-                floor.append(psnr(case.start[case.hidden], case.truth[case.hidden], case.peak))
-            if ours:
-                name = f"{sampling}_{factor}"
-                scores[f"psnr_{name}"], scores[f"cubic_{name}"] = float(np.mean(ours)), float(np.mean(floor))
-                gains.append(scores[f"psnr_{name}"] - scores[f"cubic_{name}"])
-        return scores | {"score": float(np.mean(gains)) if gains else 0.0}
-
-    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
-        """Return what the card needs: the configuration, and by what scales are multiplied to cover 90 %."""
-        errors, scales = [], []
-        for k, sampling in CASES:
-            for case in held_out(self.data, k, sampling):
-                mean, scale = case.drawn(network, device)
-                errors.append((mean - case.truth)[case.hidden].ravel())
-                scales.append(scale[case.hidden].ravel())
-        factor = (
-            covering_factor(np.concatenate(errors), np.concatenate(scales)) if errors else float(np.log(10))
+    def answer(self, network: nn.Module, case: Case, runtime: Runtime) -> tuple[Float, Float]:
+        """Ask for every plane of a held-out block."""
+        assert isinstance(network, ResliceUNet)
+        sections = range(len(case.truth))
+        return reslice(
+            network, case.thick, sections, case.factor, case.sampling, 0, runtime, sides=case.sides
         )
-        return super().facts(network, device) | {"factor": factor}
+
+
+def judgement(error: Tensor, log_scale: Tensor, weight: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Return (2) with its terms.
+
+    Args:
+        error: [b, y, x] of the answer, normalised.
+        log_scale: [b, y, x] what the network takes its size for.
+        weight: [b, y or 1, x or 1] of every voxel; only ratios count.
+    """
+    weight = weight / weight.mean()
+    absolute, square = (weight * error.abs()).mean(), (weight * error**2).mean()
+    likelihood = (weight * (error.abs().detach() * torch.exp(-log_scale) + log_scale)).mean()
+    loss = absolute + 2 * square + 0.1 * likelihood  # (2)
+    return loss, {"l1": float(absolute.detach()), "mse": float(square.detach())}
 
 
 def drawn_factor(rng: Generator, sampling: Sampling) -> float:
@@ -219,69 +198,3 @@ def consistent(mean: Tensor, lesson: Lesson) -> Tensor:
     spread = (lesson.shares**2).sum(dim=2, keepdim=True).clamp_min(1e-12)  # [b, m, 1]
     missing = (lesson.thick - lesson.shares @ mean) * (lesson.shares.sum(dim=2, keepdim=True) > 0)
     return mean + lesson.shares.transpose(1, 2) @ (missing / spread)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A held-out block made coarser.
-
-    Args:
-        thick: [m, y, x] acquired, normalised.
-        truth: [n, y, x].
-        start: [n, y, x] the stretched block.
-        factor: fine sections a section.
-        sampling: how it was acquired.
-        peak: the source's intensity range in normalised units.
-        sides: whether the planes' neighbours are as near as their rows.
-    """
-
-    thick: Float
-    truth: Float
-    start: Float
-    factor: int
-    sampling: Sampling
-    peak: float
-    sides: bool
-
-    @property
-    def hidden(self) -> Array:
-        """[n] True where a section was not acquired."""
-        return ~acquired_rows(self.factor, self.sampling, range(len(self.truth)))
-
-    def drawn(self, network: nn.Module, device: torch.device) -> tuple[Float, Float]:
-        """Return the network's mean, back-projected, and its scale: [n, y, x]."""
-        assert isinstance(network, ResliceUNet)
-        sections = range(len(self.truth))
-        mean, scale = reslice(
-            network,
-            self.thick,
-            sections,
-            self.factor,
-            self.sampling,
-            0,
-            Runtime(device=str(device)),
-            sides=self.sides,
-        )
-        if self.sampling == "slab":
-            matrix = shares(self.factor, sections, range(len(self.thick)))
-            mean = back_projected(mean, self.thick, matrix, scale**2, count=steps(self.factor))
-        return mean, scale
-
-
-def held_out(data: TrainingData, factor: int, sampling: Sampling) -> list[Case]:
-    """Return the middles of the held-out blocks, made coarser along z; along y where only xy planes are fine."""
-    cases = []
-    sides = len(data.axes) == 3
-    for block in data.held_out:
-        mean, std = robust_mean_std(block)
-        view = block if sides else block.swapaxes(0, 1)
-        fine = (middle(view, TEST_SIZE).astype(np.float32) - np.float32(mean)) / np.float32(std)
-        used = len(fine) // factor * factor if sampling == "slab" else (len(fine) - 1) // factor * factor + 1
-        if used < 2 * factor:
-            continue
-        truth = fine[:used]
-        thick = degraded(truth, factor, sampling)
-        start = stretched(thick, factor, sampling, range(used))
-        peak = intensity_range(block[0]) / std
-        cases.append(Case(thick, truth, start, factor, sampling, peak, sides))
-    return cases

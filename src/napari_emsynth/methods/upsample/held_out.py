@@ -1,0 +1,124 @@
+"""Judging the networks of ``upsample/emsynth`` while they train: held-out blocks, made coarser and drawn again.
+
+Arrays are [section, y, x] float32 in the block's normalised units; scores are PSNR in dB on the source's 8-bit range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_emsynth.methods.upsample.acquisition import back_projected, degraded, shares, steps
+from napari_emsynth.methods.upsample.lattice import Sampling
+from napari_emsynth.methods.upsample.reslice import acquired_rows, stretched
+from napari_emsynth.metrics.image import psnr
+from napari_emsynth.normalisation import robust_mean_std
+from napari_emsynth.spec import Runtime
+from napari_emsynth.training import recipe
+from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.stacks import middle
+from napari_emsynth.trust.selfcheck import covering_factor, intensity_range
+from napari_emsynth.volume import Array, Float
+
+# Factor and sampling, on the middle of held-out blocks of at most this size.
+CASES: tuple[tuple[int, Sampling], ...] = ((2, "point"), (4, "point"), (4, "slab"), (8, "slab"))
+TEST_SIZE = (96, 96, 96)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A held-out block made coarser.
+
+    Args:
+        thick: [m, y, x] acquired, normalised.
+        truth: [n, y, x].
+        start: [n, y, x] the stretched block.
+        factor: fine sections a section.
+        sampling: how it was acquired.
+        peak: the source's intensity range in normalised units.
+        sides: whether the planes' neighbours are as near as their rows.
+    """
+
+    thick: Float
+    truth: Float
+    start: Float
+    factor: int
+    sampling: Sampling
+    peak: float
+    sides: bool
+
+    @property
+    def hidden(self) -> Array:
+        """[n] True where a section was not acquired."""
+        return ~acquired_rows(self.factor, self.sampling, range(len(self.truth)))
+
+    def consistent(self, mean: Float) -> Float:
+        """Return an answer [n, y, x] moved to where slab means hold."""
+        if self.sampling == "point":
+            return mean
+        matrix = shares(self.factor, range(len(self.truth)), range(len(self.thick)))
+        return back_projected(mean, self.thick, matrix, count=steps(self.factor))
+
+
+def held_out(data: TrainingData, factor: int, sampling: Sampling) -> list[Case]:
+    """Return the middles of the held-out blocks, made coarser along z; along y where only xy planes are fine."""
+    cases = []
+    sides = len(data.axes) == 3
+    for block in data.held_out:
+        mean, std = robust_mean_std(block)
+        view = block if sides else block.swapaxes(0, 1)
+        fine = (middle(view, TEST_SIZE).astype(np.float32) - np.float32(mean)) / np.float32(std)
+        used = len(fine) // factor * factor if sampling == "slab" else (len(fine) - 1) // factor * factor + 1
+        if used < 2 * factor:
+            continue
+        truth = fine[:used]
+        thick = degraded(truth, factor, sampling)
+        start = stretched(thick, factor, sampling, range(used))
+        peak = intensity_range(block[0]) / std
+        cases.append(Case(thick, truth, start, factor, sampling, peak, sides))
+    return cases
+
+
+class Judged(recipe.Recipe):
+    """A recipe that is scored on :data:`CASES`."""
+
+    def answer(self, network: nn.Module, case: Case, runtime: Runtime) -> tuple[Float, Float]:
+        """Return mean and Laplace scale [n, y, x] of a held-out block, before back-projection."""
+        raise NotImplementedError
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """PSNR in dB of held-out blocks at every case of :data:`CASES`, beside the stretched volume the network starts
+        from; ``score`` is the mean gain over it.
+        """
+        runtime, scores = Runtime(device=str(device)), dict[str, float]()
+        gains = []
+        for factor, sampling in CASES:
+            ours, floor = [], []
+            for case in held_out(self.data, factor, sampling):
+                mean, _ = self.answer(network, case, runtime)
+                drawn = case.consistent(mean)
+                ours.append(psnr(drawn[case.hidden], case.truth[case.hidden], case.peak))
+                floor.append(psnr(case.start[case.hidden], case.truth[case.hidden], case.peak))
+            if ours:
+                name = f"{sampling}_{factor}"
+                scores[f"psnr_{name}"], scores[f"cubic_{name}"] = float(np.mean(ours)), float(np.mean(floor))
+                gains.append(scores[f"psnr_{name}"] - scores[f"cubic_{name}"])
+        return scores | {"score": float(np.mean(gains)) if gains else 0.0}
+
+    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
+        """Return what the card needs: the configuration, and by what scales are multiplied to cover 90 %."""
+        runtime = Runtime(device=str(device))
+        errors, scales = [], []
+        for k, sampling in CASES:
+            for case in held_out(self.data, k, sampling):
+                mean, scale = self.answer(network, case, runtime)
+                errors.append((case.consistent(mean) - case.truth)[case.hidden].ravel())
+                scales.append(scale[case.hidden].ravel())
+        factor = (
+            covering_factor(np.concatenate(errors), np.concatenate(scales)) if errors else float(np.log(10))
+        )
+        return super().facts(network, device) | {"factor": factor}
