@@ -198,9 +198,9 @@ def main() -> None:
             options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
     if options.speed:
-        result["speed"] = speed(options.data, options.rows, runtime)
+        result.setdefault("speed", {}).update(speed(options.data, options.rows, runtime))
     if options.memory:
-        result["memory"] = memory(options.rows, options.device)
+        result.setdefault("memory", {}).update(memory(options.rows, options.device))
     if options.segmentation:
         segmentation(options, runtime, result.setdefault("segmentation", {}), keep)
     if not (options.speed or options.memory or options.segmentation or options.show):

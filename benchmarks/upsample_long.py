@@ -2,13 +2,14 @@
 
 Speed: 64 thick sections of 512 x 512 px (slab means of four of a training volume) upsampled by four, once everything is
 loaded. Efficiency: the time spent inside the networks over the whole. Memory: the command line from Zarr to Zarr,
-peak resident size minus that of eight sections, while the volume grows eightfold along z;
+peak resident size minus that of a tiny volume, while the volume grows eightfold along z;
 ``python benchmarks/upsample_long.py METHOD DEVICE SECTIONS`` measures one size, one process each.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,8 @@ FACTOR = 4
 SECTIONS, EDGE = 64, 512
 # Few and many sections, and how wide they are, so that the larger takes minutes.
 SIZES, GROWN_EDGE = (32, 256), 256
+# Sections and edge of the volume that loads everything once: the baseline.
+TINY = (4, 32)
 SAMPLINGS = ("point", "slab")
 
 
@@ -98,43 +101,48 @@ class Clock:
 
 
 def memory(rows: Sequence[str], device: str) -> dict[str, dict[str, float]]:
-    """Return by method the memory, MB beyond that of eight sections, for few and for many sections."""
+    """Return by method the memory, MB beyond that of a tiny volume, for few and for many sections, and their ratio."""
     out: dict[str, dict[str, float]] = {}
-    print(f"\nMemory beyond that of 8 sections of {GROWN_EDGE} x {GROWN_EDGE} px by {FACTOR}, MB\n")
+    # glibc keeps freed blocks unless told to give large ones back; the peak should be what was alive.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+    print(f"\nMemory beyond the baseline, sections of {GROWN_EDGE} x {GROWN_EDGE} px by {FACTOR}, MB\n")
     for method in methods(rows):
         for sections in SIZES:
             command = [sys.executable, __file__, method, device, str(sections)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             if done.returncode:
                 print(f"{method}: {sections} sections failed: {done.stderr.strip()[-300:]}")
                 continue
             out.setdefault(method, {}).update(json.loads(done.stdout.splitlines()[-1]))
-        print(f"{method}: {out.get(method)}", flush=True)
+        row = out.get(method, {})
+        few, many = (row.get(str(n)) for n in SIZES)
+        if few and many:
+            row["growth"] = many / few
+        print(f"{method}: " + ", ".join(f"{k} {v:.3g}" for k, v in row.items()), flush=True)
     return out
 
 
 def grow(method: str, device: str, sections: int) -> dict[str, float]:
     """Return peak minus baseline of upsampling so many sections from Zarr to Zarr, MB; in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, count in (("few", 8), ("many", sections)):
-            _write(Path(folder) / f"{name}.zarr", count)
-        _upsampled(Path(folder), "few", method, device)
+        _write(Path(folder) / "tiny.zarr", TINY[0], TINY[1])
+        _write(Path(folder) / "large.zarr", sections, GROWN_EDGE)
+        _upsampled(Path(folder), "tiny", method, device)
         before = peak_mb()
-        _upsampled(Path(folder), "many", method, device)
+        _upsampled(Path(folder), "large", method, device)
         return {str(sections): peak_mb() - before, "baseline": before}
 
 
-def _write(path: Path, count: int) -> None:
-    """Write a volume section by section, so that the writer never holds it."""
+def _write(path: Path, count: int, edge: int) -> None:
+    """Write a volume eight sections at a time, so that the writer never holds it."""
     import zarr
 
     rng = np.random.default_rng(0)
-    shape, chunk = (count, GROWN_EDGE, GROWN_EDGE), (8, 128, 128)
-    store = zarr.create_array(str(path), shape=shape, chunks=chunk, dtype="uint8")
-    coarse = rng.normal(128, 40, (GROWN_EDGE // 8, GROWN_EDGE // 8))
-    for z in range(0, count, chunk[0]):
-        noise = rng.normal(0, 5, (chunk[0], GROWN_EDGE, GROWN_EDGE))
-        store[z : z + chunk[0]] = np.clip(np.kron(coarse, np.ones((8, 8))) + noise, 0, 255).astype(np.uint8)
+    store = zarr.create_array(str(path), shape=(count, edge, edge), chunks=(8, 128, 128), dtype="uint8")
+    coarse = np.kron(rng.normal(128, 40, (edge // 8, edge // 8)), np.ones((8, 8)))
+    for z in range(0, count, 8):
+        sections = coarse + rng.normal(0, 5, (min(8, count - z), edge, edge))
+        store[z : z + 8] = np.clip(sections, 0, 255).astype(np.uint8)
 
 
 def _upsampled(folder: Path, name: str, method: str, device: str) -> None:
