@@ -110,6 +110,7 @@ def train(
     validate_every: Annotated[float, typer.Option(help="seconds between validations")] = 240.0,
     seed: int = 0,
     start: Annotated[str, typer.Option(help="weights to start from, or a checkpoint of another run")] = "",
+    only: Annotated[str | None, typer.Option(help="network to train, of a method with several")] = None,
 ) -> None:
     """Train one method; its best weights so far are in the checkpoint in --runs."""
     path = checkpoint_of(runs, name, weights)
@@ -125,8 +126,34 @@ def train(
                 file.write(line + "\n")
 
     plan = Plan(seconds=60 * minutes, lr=lr, validate_every=validate_every)
-    recipe = recipe_of(name, weights, data, start, batch=batch, size=size)
+    recipe = recipe_of(name, weights, data, start, batch=batch, size=size, only=only)
     fit(recipe, plan, path, device=torch.device(device), seed=seed, resume=True, on_step=on_step)
+
+
+@app.command()
+def join(
+    name: Name,
+    weights: Weights,
+    parts: Annotated[list[str], typer.Argument(help="PREFIX=CHECKPOINT of runs that trained a network each")],
+    data: Data,
+    runs: Path = Path(".train"),
+) -> None:
+    """Put networks that were trained side by side into one checkpoint, for ``finish``."""
+    best, counters = {}, checkpoint.Counters()
+    for part in parts:
+        prefix, _, file = part.partition("=")
+        saved = checkpoint.load(Path(file))
+        best |= {f"{prefix}.{k.removeprefix(f'{prefix}.')}": v for k, v in saved.best.items()}
+        counters.step += saved.counters.step
+        counters.seconds += saved.counters.seconds
+    recipe = recipe_of(name, weights, data)
+    network = recipe.network()
+    network.load_state_dict(best)
+    runs.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(
+        checkpoint_of(runs, name, weights), network=network, average=best, best=best, learner={}, counters=counters,
+        fingerprint=recipe.fingerprint(),
+    )  # fmt: skip
 
 
 @app.command()

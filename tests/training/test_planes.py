@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.upsample.emsynth_recipe import acquiring
+from napari_emsynth.methods.upsample.reslice_lessons import acquiring
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.training.planes import PlaneSamples, Simulation, along_sections, jittered
 

@@ -129,6 +129,20 @@ class ResliceUNet(nn.Module):
         return planes[:, middle : middle + 1] + full[:, :1], full[:, 1:] - 1.0
 
 
+class Experts(nn.Module):
+    """Two networks of one make: one for planes along z (reslices), one for planes across it (sections).
+
+    The second sees, instead of neighbouring planes, acquired sections below and above the wanted one; its rows all lie
+    at one place between them.
+    """
+
+    def __init__(self, config: Config = Config()) -> None:
+        super().__init__()
+        self.config = config
+        self.reslices = ResliceUNet(config)
+        self.sections = ResliceUNet(config)
+
+
 def facts_of(factor: float, slab: bool, sides: bool) -> tuple[float, float, float]:
     """Return what a plane is told: factor (2 to 12), whether sections are slabs, whether side planes are known."""
     return math.log2(factor) / 4, float(slab), float(sides)

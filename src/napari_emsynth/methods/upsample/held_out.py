@@ -5,20 +5,16 @@ Arrays are [section, y, x] float32 in the block's normalised units; scores are P
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from napari_emsynth.methods.upsample.acquisition import back_projected, degraded, shares, steps
 from napari_emsynth.methods.upsample.lattice import Sampling
 from napari_emsynth.methods.upsample.reslice import acquired_rows, stretched
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.normalisation import robust_mean_std
-from napari_emsynth.spec import Runtime
-from napari_emsynth.training import recipe
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.stacks import middle
 from napari_emsynth.trust.selfcheck import covering_factor, intensity_range
@@ -83,42 +79,43 @@ def held_out(data: TrainingData, factor: int, sampling: Sampling) -> list[Case]:
     return cases
 
 
-class Judged(recipe.Recipe):
-    """A recipe that is scored on :data:`CASES`."""
+Answer = Callable[[Case], tuple[Float, Float]]
 
-    def answer(self, network: nn.Module, case: Case, runtime: Runtime) -> tuple[Float, Float]:
-        """Return mean and Laplace scale [n, y, x] of a held-out block, before back-projection."""
-        raise NotImplementedError
 
-    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """PSNR in dB of held-out blocks at every case of :data:`CASES`, beside the stretched volume the network starts
-        from; ``score`` is the mean gain over it.
-        """
-        runtime, scores = Runtime(device=str(device)), dict[str, float]()
-        gains = []
-        for factor, sampling in CASES:
-            ours, floor = [], []
-            for case in held_out(self.data, factor, sampling):
-                mean, _ = self.answer(network, case, runtime)
-                drawn = case.consistent(mean)
-                ours.append(psnr(drawn[case.hidden], case.truth[case.hidden], case.peak))
-                floor.append(psnr(case.start[case.hidden], case.truth[case.hidden], case.peak))
-            if ours:
-                name = f"{sampling}_{factor}"
-                scores[f"psnr_{name}"], scores[f"cubic_{name}"] = float(np.mean(ours)), float(np.mean(floor))
-                gains.append(scores[f"psnr_{name}"] - scores[f"cubic_{name}"])
-        return scores | {"score": float(np.mean(gains)) if gains else 0.0}
+def held_out_scores(data: TrainingData, answer: Answer) -> dict[str, float]:
+    """Score answers beside the stretched volume that networks start from.
 
-    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
-        """Return what the card needs: the configuration, and by what scales are multiplied to cover 90 %."""
-        runtime = Runtime(device=str(device))
-        errors, scales = [], []
-        for k, sampling in CASES:
-            for case in held_out(self.data, k, sampling):
-                mean, scale = self.answer(network, case, runtime)
-                errors.append((case.consistent(mean) - case.truth)[case.hidden].ravel())
-                scales.append(scale[case.hidden].ravel())
-        factor = (
-            covering_factor(np.concatenate(errors), np.concatenate(scales)) if errors else float(np.log(10))
-        )
-        return super().facts(network, device) | {"factor": factor}
+    Args:
+        data: with held-out blocks.
+        answer: returns mean and Laplace scale [n, y, x] of a case, before back-projection.
+
+    Returns:
+        ``psnr_<sampling>_<factor>`` and ``cubic_...`` in dB for every case of :data:`CASES`, and ``score``, the mean
+        gain; 0 without any case.
+    """
+    scores: dict[str, float] = {}
+    gains = []
+    for factor, sampling in CASES:
+        ours, floor = [], []
+        for case in held_out(data, factor, sampling):
+            drawn = case.consistent(answer(case)[0])
+            ours.append(psnr(drawn[case.hidden], case.truth[case.hidden], case.peak))
+            floor.append(psnr(case.start[case.hidden], case.truth[case.hidden], case.peak))
+        if ours:
+            name = f"{sampling}_{factor}"
+            scores[f"psnr_{name}"], scores[f"cubic_{name}"] = float(np.mean(ours)), float(np.mean(floor))
+            gains.append(scores[f"psnr_{name}"] - scores[f"cubic_{name}"])
+    return scores | {"score": float(np.mean(gains)) if gains else 0.0}
+
+
+def held_out_factor(data: TrainingData, answer: Answer) -> float:
+    """Return by what scales are multiplied to cover 90 % of the errors of held-out blocks; ln 10 without any."""
+    errors, scales = [], []
+    for factor, sampling in CASES:
+        for case in held_out(data, factor, sampling):
+            mean, scale = answer(case)
+            errors.append((case.consistent(mean) - case.truth)[case.hidden].ravel())
+            scales.append(scale[case.hidden].ravel())
+    if not errors:
+        return float(np.log(10))
+    return covering_factor(np.concatenate(errors), np.concatenate(scales))

@@ -1,29 +1,26 @@
-"""How the network of ``upsample/emsynth`` that looks along z is trained: on runs of fine sections, made coarser.
+"""What the network of ``upsample/emsynth`` that looks along z learns from: runs of fine sections, made coarser.
 
-The loss is that of :mod:`napari_emsynth.methods.upsample.emsynth_recipe`, equation (2), over all sections between two
-acquired ones (point), or within one (slab), where the run is back-projected before it is judged. It needs isotropic
-voxels: nobody knows what lies between sections elsewhere.
+All sections between two acquired ones (point), or within one (slab), are drawn; a slab's run is back-projected before
+it is judged (:mod:`napari_emsynth.methods.upsample.teaching`). It needs isotropic voxels: elsewhere nobody knows what
+lies between sections.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.random import Generator
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_emsynth.methods.upsample.acquisition import degraded
-from napari_emsynth.methods.upsample.between import SEEN, between
-from napari_emsynth.methods.upsample.emsynth_recipe import VOXEL_NM, drawn_factor, judgement
-from napari_emsynth.methods.upsample.held_out import Case, Judged
+from napari_emsynth.methods.upsample.between import SEEN
 from napari_emsynth.methods.upsample.lattice import SAMPLINGS, Sampling, position
 from napari_emsynth.methods.upsample.reslice import stretched
-from napari_emsynth.models.reslice_unet import Config, ResliceUNet, facts_of
-from napari_emsynth.spec import Runtime
+from napari_emsynth.methods.upsample.teaching import drawn_factor, judgement
+from napari_emsynth.models.reslice_unet import ResliceUNet, facts_of
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.pairs import grain
 from napari_emsynth.training.planes import Simulation
@@ -56,49 +53,28 @@ class Run:
         return mean + (torch.from_numpy(self.slab).to(mean.device) - mean.mean(0))
 
 
-class Sections(Judged):
-    """Gradient descent on runs of sections.
+class RunLessons:
+    """Batches of runs, and the loss of a network on them.
 
     Args:
-        data: isotropic blocks to learn from and to be scored on.
-        start: weights to start from, or None.
-        config: sizes of the network as JSON, None for the defaults.
-        simulation: what is simulated.
-        batch: sections a step, at least; whole runs of them.
+        data: isotropic blocks to learn from.
+        count: sections a batch, at least; whole runs of them.
         size: crop edge in px.
+        simulation: what is simulated.
 
     Raises:
-        InputError: anisotropic voxels.
+        InputError: anisotropic voxels, or a block too small for a crop.
     """
 
-    method = "upsample/emsynth"
-    objective = "sections"
-    voxel_nm = VOXEL_NM
-
-    def __init__(
-        self,
-        data: TrainingData,
-        start: dict[str, Tensor] | None = None,
-        config: dict[str, Any] | None = None,
-        *,
-        simulation: Simulation = Simulation(),
-        batch: int = 6,
-        size: int = 96,
-    ) -> None:
-        self.data, self.start, self.count = data, start, batch
-        self.config = Config.from_json(config or {})
+    def __init__(self, data: TrainingData, *, count: int, size: int, simulation: Simulation) -> None:
+        self.count, self.simulation = count, simulation
         self.runs = Runs(data.blocks, axes=data.axes, size=size, simulation=simulation)
-        self.simulation = simulation
-
-    def build(self) -> nn.Module:
-        """Build the network."""
-        return ResliceUNet(self.config)
 
     def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
+        self, network: ResliceUNet, rng: Generator, device: torch.device
     ) -> tuple[Tensor, dict[str, float]]:
         """Draw runs and return the loss with its terms."""
-        runs = self.minibatch(rng)
+        runs = self.batch(rng)
 
         def tensor(values: Sequence[Float]) -> Tensor:
             return torch.from_numpy(np.concatenate(values)).to(device)
@@ -111,7 +87,7 @@ class Sections(Judged):
         error = fine - tensor([r.truth for r in runs])
         return judgement(error, log_scale[:, 0], torch.ones_like(error[:, :1, :1]))
 
-    def minibatch(self, rng: Generator) -> list[Run]:
+    def batch(self, rng: Generator) -> list[Run]:
         """Draw runs, each with its own factor and sampling."""
         runs: list[Run] = []
         while sum(len(r.truth) for r in runs) < self.count:
@@ -142,8 +118,3 @@ class Sections(Judged):
             facts=np.array([facts_of(factor, sampling == "slab", sides=True)] * len(rows), np.float32),
             slab=thick[need.before] if sampling == "slab" else None,
         )
-
-    def answer(self, network: nn.Module, case: Case, runtime: Runtime) -> tuple[Float, Float]:
-        """Ask for every section of a held-out block."""
-        assert isinstance(network, ResliceUNet)
-        return between(network, case.thick, range(len(case.truth)), case.factor, case.sampling, 0, runtime)
