@@ -208,13 +208,14 @@ def align(
 
 def upsample(
     volume: Any,
-    factor: float = 2,
+    factor: float | str = 2,
     *,
     sampling: str = "point",
     method: str | None = None,
     weights: str | None = None,
     params: Mapping[str, Any] | Params | None = None,
     voxel_nm: Sequence[float] | None = None,
+    damaged: str | int | Sequence[int] | None = None,
     selfcheck: bool = True,
     device: str = "auto",
     precision: str = "auto",
@@ -228,14 +229,16 @@ def upsample(
     Args:
         volume: [z, y, x] a Volume or an array. Lazy in (dask, zarr) gives lazy out: a block is computed when it is
             read.
-        factor: 2 to 12; may be fractional under point sampling.
+        factor: 2 to 12, whole or not; or "isotropic" for voxels as long as they are wide.
         sampling: "point" when each section is a thin sample of the tissue: every section stays where it is, new ones
             come between. "slab" when each is an average over its thickness: every section is divided.
         method: id of an upsample method, see ``methods("upsample")``; None takes the first that can do this.
         weights: name of bundled weights or a .safetensors file; None takes the method's default.
         params: of the method, as its dataclass or as a mapping; what is absent takes its default.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
-        selfcheck: hide sections of the volume, make them up, and report the error beside linear interpolation.
+        damaged: sections that are repaired first, as indices or as text such as "12,40-42"; None takes those without
+            any information of their own (blank, black, repeated), () none.
+        selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation.
         device: as in :func:`interpolate`, like all that follow.
         precision: "auto", "fp32", "bf16" or "fp16".
         tile: tile edge in px.
@@ -244,7 +247,8 @@ def upsample(
         runtime: all of the five above in one object, with a cancel token; excludes them.
 
     Raises:
-        InputError: fewer than 2 sections, a factor or sampling the method cannot do, bad use or bad input.
+        InputError: fewer than 2 sections, a factor or sampling the method cannot do, no voxel size where "isotropic"
+            needs it, bad use or bad input.
         Cancelled: the runtime's token was cancelled.
     """
     from napari_emsynth.methods.upsample import upsample as task
@@ -257,6 +261,7 @@ def upsample(
         weights=weights,
         params=params,
         voxel_nm=voxel_nm,
+        damaged=damaged,
         runtime=_runtime(
             runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress
         ),

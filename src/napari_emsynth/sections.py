@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
 
 from napari_emsynth.errors import InputError
 
@@ -37,6 +39,28 @@ def parse_sections(text: str, count: int, what: str = "--sections") -> list[int]
             raise InputError(f"section {last} is outside the stack, whose sections are 0 to {count - 1}")
         sections.extend(range(first, last + 1))
     return sections
+
+
+def check_sections(given: str | int | Iterable[int], count: int, what: str = "sections") -> list[int]:
+    """Return the sections that a user names, in order, each once.
+
+    Args:
+        given: indices, or text such as "12,40-42"; empty for none.
+        count: sections of the volume.
+        what: the list is, for the refusal.
+
+    Raises:
+        InputError: not such a list, or a section outside the stack.
+    """
+    if isinstance(given, str):
+        return sorted(set(parse_sections(given, count, what))) if given.strip() else []
+    named: list[Any] = [given] if isinstance(given, Integral) else list(given)  # type: ignore[arg-type]
+    for z in named:
+        if isinstance(z, bool) or not isinstance(z, Integral):
+            raise InputError(f"{what}: {z!r} is not a whole number")
+        if not 0 <= int(z) < count:
+            raise InputError(f"section {z} is outside the stack, whose sections are 0 to {count - 1}")
+    return sorted({int(z) for z in named})
 
 
 def spans(sections: Iterable[int]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
+from napari_emsynth.cli.parse import parse_factor, parse_listed
 from napari_emsynth.cli.volume_tasks import Out, Weights, make
 
 
@@ -15,7 +16,10 @@ def upsample(
     out: Out,
     *,
     factor: Annotated[
-        float, typer.Option(metavar="K", help="Output sections a section, 2 to 12; point takes fractions.")
+        str,
+        typer.Option(
+            metavar="K|isotropic", help="Output sections a section, 2 to 12; isotropic for cubic voxels."
+        ),
     ],
     sampling: Annotated[
         str,
@@ -28,6 +32,14 @@ def upsample(
         typer.Option(metavar="ID", help="See emsynth methods; by default the first that can do this."),
     ] = None,
     weights: Weights = None,
+    damaged: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Sections repaired first, such as 12,40-42; none for no section; by default blank, black and "
+            "repeated ones.",
+        ),
+    ] = None,
     values: dict[str, Any],
     common: Common,
     save: Save,
@@ -39,11 +51,12 @@ def upsample(
     make(
         lambda volume, runtime: task(
             volume,
-            factor,
+            parse_factor(factor),
             sampling=sampling,
             method=method,
             weights=weights,
             params=values,
+            damaged=parse_listed(damaged, volume.shape[0], "--damaged"),
             runtime=runtime,
         ),
         source,

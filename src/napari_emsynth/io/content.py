@@ -24,7 +24,9 @@ from napari_emsynth.volume import Array, Volume
 Block = tuple[slice, slice, slice]
 
 # What may differ between two runs of the same job.
-VOLATILE = frozenset({"created", "seconds", "device", "selfcheck", "notices", "voxels_per_second"})
+VOLATILE = frozenset(
+    {"created", "seconds", "device", "selfcheck", "residual", "calibration", "notices", "voxels_per_second"}
+)
 
 
 @dataclass(frozen=True)

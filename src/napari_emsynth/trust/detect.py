@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import CancelToken, Progress, no_progress
-from napari_emsynth.trust.features import THUMB_PX, Features, stream
+from napari_emsynth.trust.features import THUMB_PX, Features, glances, stream
 from napari_emsynth.volume import Volume
 
 Kind = Literal["blank", "saturated", "blurred", "half-missing", "displaced", "duplicate"]
@@ -73,15 +73,18 @@ Finding = tuple[float, str]
 Rule = Callable[["_Stack", int], Finding | None]
 
 
+def _typical_contrast(contrasts: Iterable[float]) -> float:
+    # The upper quartile: half a stack of blank sections must not make blank typical.
+    return float(np.percentile(list(contrasts), 75))
+
+
 class _Stack:
     """All sections' features, and which of them still serve as a reference."""
 
     def __init__(self, features: list[Features]) -> None:
         self.features = features
         self.usable = np.ones(len(features), bool)
-        contrasts = np.array([f.contrast for f in features])
-        # The upper quartile: half a stack of blank sections must not make blank typical.
-        self.contrast = float(np.percentile(contrasts, 75))
+        self.contrast = _typical_contrast(f.contrast for f in features)
         self.texture = np.stack([f.texture for f in features])
         filled = self.texture[self.texture > 0]
         self.typical_texture = float(np.median(filled)) if filled.size else 0.0
@@ -108,15 +111,21 @@ class _Stack:
 
 
 def _blank(stack: _Stack, z: int) -> Finding | None:
-    contrast, limit = stack.features[z].contrast, BLANK_CONTRAST * stack.contrast
+    return _faint(stack.features[z].contrast, stack.contrast)
+
+
+def _faint(contrast: float, usual: float) -> Finding:
     if contrast == 0:
         return math.inf, "constant"
-    share = contrast / stack.contrast if stack.contrast else 1.0
-    return limit / contrast, f"structures have {share:.0%} of the usual contrast"
+    share = contrast / usual if usual else 1.0
+    return BLANK_CONTRAST * usual / contrast, f"structures have {share:.0%} of the usual contrast"
 
 
 def _duplicate(stack: _Stack, z: int) -> Finding | None:
-    first = stack.first[stack.features[z].digest]
+    return _repeated(z, stack.first[stack.features[z].digest])
+
+
+def _repeated(z: int, first: int) -> Finding | None:
     return (math.inf, f"bit-identical to section {first}") if first < z else None
 
 
@@ -313,3 +322,38 @@ def examine(
         if kind not in STILL_A_REFERENCE:
             stack.usable[[suspect.section for suspect in found]] = False
     return [suspects[z] for z in sorted(suspects)], features
+
+
+def uninformative(
+    volume: Volume, *, progress: Progress = no_progress, cancel: CancelToken | None = None
+) -> list[Suspect]:
+    """Return the sections without any information of their own, in order: blank (or black), or repeated.
+
+    These are damaged beyond doubt, and found much faster than :func:`detect` finds everything. A stack that is alike
+    throughout, or shows every section twice, is so by nature: where half of the sections or more would be named, none
+    is.
+
+    Args:
+        volume: [z, y, x] any real dtype, lazy or in memory; NaN counts as nothing there.
+        progress: called after every few sections.
+        cancel: asked before them.
+
+    Raises:
+        Cancelled: the token was cancelled.
+    """
+    seen = list(glances(volume, progress, cancel))
+    usual = _typical_contrast(glance.contrast for glance in seen)
+    first = {glance.digest: glance.section for glance in reversed(seen)}
+    found = []
+    for glance in seen:
+        rules: tuple[tuple[Kind, Finding | None], ...] = (
+            ("blank", _faint(glance.contrast, usual)),
+            ("duplicate", _repeated(glance.section, first[glance.digest])),
+        )
+        for kind, finding in rules:
+            if finding is not None and finding[0] >= 1:
+                found.append(
+                    Suspect(section=glance.section, kind=kind, score=1 - 0.5 / finding[0], detail=finding[1])
+                )
+                break
+    return found if 2 * len(found) < len(seen) else []

@@ -35,6 +35,8 @@ PATCH_PX = 256
 """Edge of the full-resolution patches whose sharpness is measured; three along each edge at most."""
 LOW_BAND = (0.02, 0.1)
 """Coarse structure in cycles/px: what the sharpness is measured against."""
+GLANCED_SECTIONS, GLANCED_BYTES = 16, 1 << 28
+"""Most sections, and bytes, that a glance reads at once."""
 REACH = 3
 """A section is matched with this many earlier ones."""
 
@@ -123,13 +125,30 @@ def _sharpness(image: Float64) -> Float:
     return np.array([_mid_over_low(patch) for patch in patches], dtype=np.float32)
 
 
+def _digest(section: Array) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(section).data, digest_size=16).digest()
+
+
+def _filled(section: Array) -> Float64:
+    """Return a section whose unknown pixels have the median of the others."""
+    if section.dtype.kind != "f" or (known := np.isfinite(section)).all():
+        return section.astype(np.float64)
+    middle = float(np.median(section[known])) if known.any() else 0.0
+    return np.where(known, section, middle).astype(np.float64)
+
+
+def _detail(image: Float64) -> tuple[Float64, int]:
+    """Return a small, high-passed copy of a section, and by which factor it is smaller."""
+    factor = max(1, -(-min(image.shape) // THUMB_PX))
+    small = bin2(image, factor)
+    return gaussian_filter(small, 1.0) - gaussian_filter(small, 8.0), factor
+
+
 class _Thumb:
     """The Fourier transform of a small, high-passed, windowed copy of a section, ready to be matched."""
 
     def __init__(self, image: Float64) -> None:
-        self.factor = max(1, -(-min(image.shape) // THUMB_PX))
-        small = bin2(image, self.factor)
-        detail = gaussian_filter(small, 1.0) - gaussian_filter(small, 8.0)
+        detail, self.factor = _detail(image)
         self.shape = detail.shape
         self.contrast = float(detail.std())
         # Dirt and borders may not outweigh tissue.
@@ -156,17 +175,14 @@ class _Thumb:
 
 
 def _measure(section: Array, z: int, earlier: deque[_Thumb]) -> tuple[Features, _Thumb]:
-    known = np.isfinite(section)
-    digest = hashlib.blake2b(np.ascontiguousarray(section).data, digest_size=16).digest()
-    middle = float(np.median(section[known])) if known.any() else 0.0
-    image = np.where(known, section, middle).astype(np.float64)
+    image = _filled(section)
     thumb = _Thumb(image)
     # 2 x 2 bins: camera noise alone must not pass for texture.
     binned = bin2(image, 2 if min(image.shape) >= 4 else 1)
     top, bottom = float(image.max()), float(image.min())
     features = Features(
         section=z,
-        digest=digest,
+        digest=_digest(section),
         contrast=thumb.contrast,
         texture=_blocks(binned, GRID).std(axis=-1).astype(np.float32),
         clipped=_clipped(image == top) if top > bottom else 0.0,
@@ -198,3 +214,35 @@ def stream(volume: Volume, progress: Progress, cancel: CancelToken | None) -> It
         earlier.appendleft(thumb)
         progress(z + 1, depth, "sections")
         yield features
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What tells whether a section has any information of its own, see :class:`Features`."""
+
+    section: int
+    digest: bytes
+    contrast: float
+
+
+def glances(volume: Volume, progress: Progress, cancel: CancelToken | None) -> Iterator[Glance]:
+    """Yield what a glance at every section shows, in order, reading each once; ten times faster than :func:`stream`.
+
+    Args:
+        volume: [z, y, x] any real dtype, lazy or in memory.
+        progress: called after every few sections.
+        cancel: asked before them.
+
+    Raises:
+        Cancelled: the token was cancelled.
+    """
+    count, height, width = volume.shape
+    # Several at once: a chunk of a lazy volume that holds more than one section is read once.
+    depth = max(1, min(GLANCED_SECTIONS, GLANCED_BYTES // (height * width * volume.dtype.itemsize)))
+    for first in range(0, count, depth):
+        if cancel is not None:
+            cancel.check()
+        for z, section in enumerate(volume.read(slice(first, min(count, first + depth))), start=first):
+            contrast = float(_detail(_filled(section))[0].std())
+            yield Glance(z, _digest(section), contrast)
+        progress(min(count, first + depth), count, "looking for damage")

@@ -29,7 +29,7 @@ from napari_emsynth.volume import Volume
 
 DISTRIBUTION = "napari-emsynth"
 
-Treatment = Literal["replaced", "inserted", "masked", "upsampled", "redrawn", "moved", "kept"]
+Treatment = Literal["replaced", "inserted", "masked", "upsampled", "redrawn", "repaired", "moved", "kept"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,8 @@ def test_the_record_says_between_which_sections_each_was_made():
 
 def test_the_self_check_hides_every_other_section():
     check = upsample(STACK, 2, method="linear").provenance["selfcheck"]
-    assert check == {"psnr": check["linear"], "linear": check["linear"], "beats_floors": True, "n": 3}
+    same = check["linear"]
+    assert check == {"psnr": same, "linear": same, "beats_floors": True, "n": 3, "in_plane": None}
     assert 15 < check["psnr"] < 40
 
 
@@ -87,6 +88,7 @@ def test_a_method_that_redraws_says_so_in_mask_record_and_notice(install):
 
 def test_too_few_sections_to_hide_any_is_said():
     result = upsample(STACK.data[:2], 2, method="linear")
+    assert result.volume.shape[0] == 3
     assert result.provenance["selfcheck"] is None
     assert any("2 sections are too few" in n for n in result.provenance["notices"])
 
@@ -117,7 +119,7 @@ def test_cancel_and_progress():
 
     with pytest.raises(Cancelled):
         upsample(STACK, 2, method="linear", runtime=Runtime(progress=progress, cancel=token))
-    assert [what for _, _, what in seen] == ["self-check", "upsampling"]
+    assert [what for _, _, what in seen] == ["looking for damage", "self-check", "upsampling"]
 
 
 @pytest.mark.parametrize(

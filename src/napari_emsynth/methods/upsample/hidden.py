@@ -1,22 +1,31 @@
-"""Upsampling where the truth is known: the user's own volume, made coarser along z.
+"""Upsampling where the truth is known: the user's own volume, made coarser.
 
-``thin = truth[::k]`` under point sampling, ``thin[i] = mean(truth[i k : (i + 1) k])`` under slab sampling; upsampled by
-``k`` it must give ``truth`` again. Under point sampling only the sections left out count.
+Along z sections are left out (point) or averaged (slab); upsampled by the same factor they must give what they were.
+In plane the rows of xy sections are posed as sections and made coarser by the same operator: that tests a method at the
+distances at which it will be used, where voxels are as much longer than wide as the factor says. Under point sampling
+only what was left out counts; repaired sections never do.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.upsample.acquisition import degraded
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS, Lattice, Sampling
+from napari_emsynth.methods.upsample.repair import mended_data
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Float, Volume
+
+# Sections whose rows are posed as sections.
+PLANES = 8
 
 
 @dataclass(frozen=True)
@@ -27,29 +36,42 @@ class Hidden:
         thin: the coarser volume, in memory.
         truth: [z, y, x] what upsampling it must give.
         lattice: from ``thin`` to ``truth``.
-        first: section of the user's volume that is ``truth[0]``.
+        first: section of the user's volume that is ``truth[0]``; of no meaning in plane.
+        in_plane: rows are posed as sections, and sections as rows.
+        unfit: sections of the truth that nobody acquired.
     """
 
     thin: Volume
     truth: Array
     lattice: Lattice
-    first: int
+    first: int = 0
+    in_plane: bool = False
+    unfit: Collection[int] = ()
 
     @property
     def sections(self) -> list[int]:
         """Sections of the truth that were hidden."""
-        return [j for j in range(len(self.truth)) if self.lattice.acquired(j) is None]
+        return [j for j in range(len(self.truth)) if self.lattice.acquired(j) is None and j not in self.unfit]
 
     @property
     def peak(self) -> float:
         """The source's 8-bit range."""
         return intensity_range(self.truth)
 
-    def upsampled(self, request: Request, sections: slice | None = None) -> Array:
-        """Return [z, y, x] the thin volume upsampled by the request's method: all of it, or some sections."""
-        job = Job.of(request, self.lattice)
-        z = sections or slice(0, len(self.truth))
-        return job((z, slice(0, self.truth.shape[1]), slice(0, self.truth.shape[2])), request.runtime)
+    def job(self, request: Request) -> Job:
+        """Return what upsamples the thin volume by a request's method."""
+        return Job.of(request.on(self.thin), self.lattice, in_plane=self.in_plane)
+
+    def drawn(self, job: Job) -> tuple[Array, Float]:
+        """Return [z, y, x] the thin volume upsampled, and the half width of its interval."""
+        z, y, x = (slice(0, n) for n in self.truth.shape)
+        return job.together((z, y, x), job.request.runtime)
+
+    def guessed(self, job: Job) -> Array:
+        """Return [z, y, x] the same before any back-projection."""
+        z, y, x = self.truth.shape
+        guess = job.guess(range(z), slice(0, y), slice(0, x), job.request.runtime)
+        return job.norm.inverse(guess.mean)
 
     def linear(self, section: int) -> tuple[Float, Float, float]:
         """Return the thin sections below and above a hidden one, float32 [y, x], and t between them."""
@@ -58,31 +80,80 @@ class Hidden:
         return a, b, t
 
 
-def hide(volume: Volume, factor: int, sampling: Sampling, *, edge: int, depth: int) -> Hidden | None:
-    """Make the middle of a volume coarser.
+def hide(volume: Volume, factor: float, sampling: Sampling, *, edge: int, depth: int) -> Hidden | None:
+    """Make the middle of a volume coarser along z.
 
     Args:
         volume: [z, y, x].
-        factor: by which.
+        factor: by which; whole under point sampling.
         sampling: how.
         edge: largest size of the middle along y and x, px.
         depth: most sections to read.
 
     Returns:
-        None when there are too few sections.
+        None when there are too few sections, or all that could be hidden were repaired.
     """
-    count = min(volume.shape[0], depth)
-    used = (count - 1) // factor * factor + 1 if sampling == "point" else count // factor * factor
-    kept = -(-used // factor)
-    if kept < LEAST_SECTIONS:
-        return None
+    used = _used(min(volume.shape[0], depth), factor, sampling)
     z = middle(volume.shape[0], used)
-    truth = volume.read(z, middle(volume.shape[1], edge), middle(volume.shape[2], edge))
-    thin = truth[::factor] if sampling == "point" else _means(truth, factor)
-    return Hidden(Volume.of(thin), truth, Lattice(kept, factor, sampling), z.start)
+    mended = mended_data(volume)
+    unfit = [] if mended is None else [section - z.start for section in mended.repairs]
+    truth = _known(volume.read(z, middle(volume.shape[1], edge), middle(volume.shape[2], edge)))
+    hidden = _coarser(truth, factor, sampling)
+    if hidden is None:
+        return None
+    thin, voxel = hidden.thin, volume.grid.voxel_nm
+    if voxel is not None:
+        thin = Volume.of(thin, voxel_nm=(voxel[0] * factor, *voxel[1:]))
+    hidden = Hidden(thin, truth, hidden.lattice, z.start, unfit=unfit)
+    return hidden if hidden.sections else None
 
 
-def _means(truth: Array, factor: int) -> Array:
-    """Return the mean of every ``factor`` sections, in the source's dtype."""
-    slabs = truth.reshape(-1, factor, *truth.shape[1:]).mean(axis=1, dtype=np.float64)
-    return to_dtype(slabs.astype(np.float32), truth.dtype)
+def hide_in_plane(
+    volume: Volume, factor: float, sampling: Sampling, *, edge: int, planes: int = PLANES
+) -> Hidden | None:
+    """Make the middle of some intact sections coarser along y, their rows posed as sections: [y, z, x].
+
+    Args:
+        volume: [z, y, x].
+        factor: by which; whole under point sampling.
+        sampling: how.
+        edge: largest size of the middle along y and x, px.
+        planes: most sections to take, spread over the volume.
+
+    Returns:
+        None when there are too few rows, or no section is intact.
+    """
+    mended = mended_data(volume)
+    intact = [z for z in range(volume.shape[0]) if mended is None or z not in mended.repairs]
+    if not intact:
+        return None
+    chosen = np.unique(np.linspace(0, len(intact) - 1, min(planes, len(intact))).round().astype(int))
+    rows = middle(volume.shape[1], _used(min(volume.shape[1], edge), factor, sampling))
+    columns = middle(volume.shape[2], edge)
+    sections = [volume.section(intact[k], rows, columns) for k in chosen]
+    truth = _known(np.ascontiguousarray(np.stack(sections, axis=1)))
+    hidden = _coarser(truth, factor, sampling)
+    return None if hidden is None else Hidden(hidden.thin, truth, hidden.lattice, in_plane=True)
+
+
+def _used(count: int, factor: float, sampling: Sampling) -> int:
+    """Return how many of ``count`` sections some thick ones give again."""
+    if sampling == "point":
+        return int((count - 1) // factor * factor) + 1
+    return Lattice(max(1, math.floor(count / factor + 1e-9)), factor, sampling).sections.stop
+
+
+def _coarser(truth: Array, factor: float, sampling: Sampling) -> Hidden | None:
+    """Return a stack made coarser, in its own dtype; None when next to nothing is left."""
+    thick = degraded(truth, factor, sampling)
+    if len(thick) < LEAST_SECTIONS:
+        return None
+    thin = Volume.of(to_dtype(thick, truth.dtype))
+    return Hidden(thin, truth, Lattice(len(thick), factor, sampling))
+
+
+def _known(truth: Array) -> Array:
+    """Return a stack whose unknown voxels are as grey as the others are in the median: easy to tell, and no NaN."""
+    if truth.dtype.kind != "f" or (known := np.isfinite(truth)).all():
+        return truth
+    return np.where(known, truth, np.median(truth[known]) if known.any() else 0).astype(truth.dtype)

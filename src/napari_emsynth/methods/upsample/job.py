@@ -5,13 +5,13 @@ equal the acquired sections (every method, linear too); then it is rounded.
 
 Laws: a job can be pickled; under point sampling what was acquired is copied; under slab sampling block means equal what
 was acquired, bit for bit for integers and whole factors; voxels that are unknown (not finite) in the nearest acquired
-section stay unknown.
+section stay unknown; what becomes of a repaired section is no surer than the repair.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import back_projected, rounded_with_means, shares, steps
 from napari_emsynth.methods.upsample.fuse import fused, trust_of
 from napari_emsynth.methods.upsample.lattice import Lattice
+from napari_emsynth.methods.upsample.repair import mended_data
 from napari_emsynth.methods.upsample.upsampler import Ask, Expert, Upsampler
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime
@@ -28,6 +29,8 @@ from napari_emsynth.volume import Array, Float
 
 # From the Laplace scale of an error to the half width of the interval that holds 90 % of them.
 LAPLACE = math.log(10)
+# Slabs that fine sections fill less than this have no block mean.
+FILLED = 1 - 1e-3
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,20 @@ class Job:
         lattice: where the output's sections lie.
         norm: of the input.
         calibration: from the scale of an error to the half width of its 90 % interval.
+        in_plane: rows are posed as sections: the method's ``in_plane`` answers, not the method itself.
     """
 
     request: Request
     lattice: Lattice
     norm: Normalisation
     calibration: float = LAPLACE
+    in_plane: bool = False
 
     @classmethod
-    def of(cls, request: Request, lattice: Lattice) -> Job:
+    def of(cls, request: Request, lattice: Lattice, *, in_plane: bool = False) -> Job:
         """Measure the input and return the job; its calibration is what the method's weights were found to need."""
         factor = float(getattr(request.built(), "factor", LAPLACE))
-        return cls(request, lattice, statistics(request.volume), factor)
+        return cls(request, lattice, statistics(request.volume), factor, in_plane)
 
     @property
     def halo(self) -> float:
@@ -102,7 +107,7 @@ class Job:
         for section, source in kept.items():
             if source is not None:
                 values[section - z.start] = self.request.volume.section(source, y, x)
-                half[section - z.start] = 0
+                half[section - z.start] = self._repair_width(section, y, x)
         return values, half
 
     def _made(self, run: range, y: slice, x: slice, runtime: Runtime) -> tuple[Array, Float]:
@@ -121,7 +126,24 @@ class Job:
         if guess.unknown is not None:
             values[guess.unknown] = np.nan
             half[guess.unknown] = 0
-        return values[inner], half[inner]
+        half = half[inner]
+        if mended_data(self.request.volume) is not None:
+            half = np.stack(
+                [np.hypot(w, self._repair_width(j, y, x)) for w, j in zip(half, run, strict=True)]
+            )
+        return values[inner], half
+
+    def _repair_width(self, section: int, y: slice, x: slice) -> Float:
+        """Return the half width [y, x], in source units, that an output section inherits from repaired sections."""
+        mended = mended_data(self.request.volume)
+        total = np.zeros((y.stop - y.start, x.stop - x.start), np.float32)
+        if mended is None:
+            return total
+        below, above, t = self.lattice.neighbours(section)
+        for source, share in ((below, 1 - t), (above, t)):
+            if source in mended.repairs and share > 0:
+                total = np.hypot(total, np.float32(share) * mended.half_width(source, y, x))
+        return total
 
     @property
     def _unit(self) -> np.float32:
@@ -140,15 +162,43 @@ class Job:
         grey = np.asarray(fine * self.norm.std + self.norm.mean, np.float32)
         return rounded_with_means(grey, thick, int(factor))
 
+    def residual(self, slabs: range, y: slice, x: slice, runtime: Runtime) -> dict[str, float]:
+        """Return how far block means are from what was acquired, in source units.
+
+        Args:
+            slabs: acquired sections.
+            y: rows.
+            x: columns.
+            runtime: how to compute.
+
+        Returns:
+            "before" back-projection: root mean square; "after": the largest there is.
+        """
+        drawn = self.lattice.filling(slabs)
+        thick = self.request.volume.read(slice(slabs.start, slabs.stop), y, x).astype(np.float64)
+        matrix = shares(self.lattice.factor, drawn, slabs)
+        whole = matrix.sum(axis=1) > FILLED
+        guess = self.guess(drawn, y, x, runtime).mean * self.norm.std + self.norm.mean
+        final = self((slice(drawn.start, drawn.stop), y, x), runtime)
+        before, after = (
+            (np.tensordot(matrix, fine.astype(np.float64), 1) - thick)[whole] for fine in (guess, final)
+        )
+        known = np.isfinite(before)
+        return {
+            "before": float(np.sqrt((before[known] ** 2).mean())) if known.any() else 0.0,
+            "after": float(np.abs(after[np.isfinite(after)]).max(initial=0.0)),
+        }
+
     def guess(self, run: range, y: slice, x: slice, runtime: Runtime) -> Guess:
         """Return what the method's experts say together of a run of sections, before any back-projection."""
-        method: Upsampler = self.request.built()
+        method = self.request.built()
         lattice, volume = self.lattice, self.request.volume
         seen = slice(lattice.neighbours(run[0])[0], lattice.neighbours(run[-1])[1] + 1)
         block = read_padded(volume, (seen, y, x), method.halo(lattice.factor), self.norm)
         _, *inner = block.inside((seen, y, x))
         ask = Ask(run, lattice.factor, lattice.sampling, block.start[0])
-        experts = [_cut(expert, *inner) for expert in _asked(method, block.values, ask, runtime)]
+        answer = method.in_plane if self.in_plane else method
+        experts = [_cut(expert, *inner) for expert in _asked(answer, block.values, ask, runtime)]
         mean, scale = fused(experts, trust_of(method, lattice.factor, lattice.sampling))
         unknown = None
         if block.unknown is not None:
@@ -157,7 +207,9 @@ class Job:
         return Guess(mean, scale, unknown)
 
 
-def _asked(method: Upsampler, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:
+def _asked(
+    method: Callable[[Float, Ask, Runtime], Sequence[Expert]], block: Float, ask: Ask, runtime: Runtime
+) -> Sequence[Expert]:
     shape = (len(ask.sections), *block.shape[1:])
     if not block.any():
         # A constant block: nothing may be invented.

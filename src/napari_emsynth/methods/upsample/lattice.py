@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 from napari_emsynth.errors import InputError
@@ -24,6 +25,11 @@ Sampling = Literal["point", "slab"]
 SAMPLINGS: tuple[Sampling, ...] = ("point", "slab")
 
 LOWEST, HIGHEST = 2, 12
+# What a user says instead of a factor to get cubic voxels, and how much longer than wide voxels are that need it.
+ISOTROPIC = "isotropic"
+ELONGATED = 1.5
+# Factors this near to a whole one, in parts of it, are taken as whole: then every acquired section has its place.
+WHOLE = 0.01
 # Two sections are the least that have something between them.
 LEAST_SECTIONS = 2
 # Positions this close to a whole number are that section: j / k of a fractional k is rounded.
@@ -100,6 +106,26 @@ class Lattice:
         return range(first, min(self.sections.stop, last))
 
 
+def isotropic_factor(grid: Grid) -> float:
+    """Return the factor that makes voxels cubes, as near as may be: their height over the mean of width and depth.
+
+    Raises:
+        InputError: an unknown voxel size, voxels that are cubes already, a factor outside 2 to 12.
+    """
+    vz, vy, vx = grid.needs_voxel_nm("an isotropic result")
+    factor, size = vz / ((vy + vx) / 2), f"{vz:g} x {vy:g} x {vx:g} nm"
+    if factor < ELONGATED:
+        raise InputError(f"voxels of {size} are already isotropic: nothing to upsample")
+    if abs(factor - round(factor)) <= WHOLE * factor:
+        factor = float(round(factor))
+    if not LOWEST <= factor <= HIGHEST:
+        raise InputError(
+            f"voxels of {size} need a factor of {factor:.4g} to be isotropic, outside {LOWEST} to {HIGHEST} output "
+            "sections a section"
+        )
+    return factor
+
+
 def check_factor(spec: MethodSpec, factor: Any, sampling: str) -> tuple[float, Sampling]:
     """Return factor and sampling as the method can do them.
 
@@ -108,8 +134,9 @@ def check_factor(spec: MethodSpec, factor: Any, sampling: str) -> tuple[float, S
     """
     if sampling not in SAMPLINGS:
         raise InputError(f"sampling {sampling!r} is not one of {', '.join(SAMPLINGS)}")
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not math.isfinite(factor):
-        raise InputError(f"factor {factor!r} is not a number from {LOWEST} to {HIGHEST}")
+    if isinstance(factor, bool) or not isinstance(factor, Real) or not math.isfinite(factor):
+        raise InputError(f"factor {factor!r} is not a number from {LOWEST} to {HIGHEST}, nor {ISOTROPIC!r}")
+    factor = float(factor)
     if not LOWEST <= factor <= HIGHEST:
         raise InputError(f"factor {factor:g} is outside {LOWEST} to {HIGHEST} output sections a section")
     if spec.samplings and sampling not in spec.samplings:
@@ -117,7 +144,7 @@ def check_factor(spec: MethodSpec, factor: Any, sampling: str) -> tuple[float, S
     if spec.factors and factor not in spec.factors:
         known = " or ".join(str(f) for f in spec.factors)
         raise InputError(f"{spec.name} upsamples by {known}, not by {factor:g}; linear does any factor")
-    return (int(factor) if factor == int(factor) else float(factor)), sampling
+    return (int(factor) if factor == int(factor) else factor), sampling
 
 
 def check_sections(count: int) -> None:

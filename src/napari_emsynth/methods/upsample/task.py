@@ -1,13 +1,14 @@
 """Upsampling along z as a user asks for it: a volume with thicker sections in, one with thinner sections out.
 
 Laws: the input is never modified; under point sampling a method that keeps what was acquired gives every acquired
-section back bit-identical; numpy in gives numpy out, and dask or zarr in gives dask arrays that compute only what is
-read; both agree.
+section back bit-identical, but for those that are repaired; under slab sampling block means equal the acquired
+sections; numpy in gives numpy out, and dask or zarr in gives dask arrays that compute only what is read; both agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,18 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Shape
 from napari_emsynth.methods import INDEX, blocks, get
 from napari_emsynth.methods.request import Request, scale_notices
+from napari_emsynth.methods.upsample.fuse import trust_of
 from napari_emsynth.methods.upsample.job import Job
-from napari_emsynth.methods.upsample.lattice import Lattice, check_factor, check_sections
-from napari_emsynth.methods.upsample.selfcheck import SelfCheck, check
+from napari_emsynth.methods.upsample.labels import Along
+from napari_emsynth.methods.upsample.lattice import (
+    ISOTROPIC,
+    Lattice,
+    check_factor,
+    check_sections,
+    isotropic_factor,
+)
+from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, records
+from napari_emsynth.methods.upsample.selfcheck import DEPTH, EDGE, SelfCheck, calibration, check
 from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
@@ -27,13 +37,14 @@ from napari_emsynth.volume import Array, Volume
 
 def upsample(
     volume: Volume | Array,
-    factor: float = 2,
+    factor: float | str = 2,
     *,
     sampling: str = "point",
     method: str | None = None,
     weights: str | None = None,
     params: Mapping[str, Any] | Params | None = None,
     voxel_nm: Sequence[float] | None = None,
+    damaged: str | Sequence[int] | int | None = None,
     runtime: Runtime = Runtime(),
     selfcheck: bool = True,
 ) -> Result:
@@ -41,50 +52,67 @@ def upsample(
 
     Args:
         volume: [z, y, x] Volume or array; numpy, memmap, dask or zarr, any real dtype.
-        factor: 2 to 12; may be fractional under point sampling.
+        factor: 2 to 12, whole or not; or "isotropic" for voxels as long as they are wide.
         sampling: "point" when each section is a thin sample of the tissue (SBEM, FIB-SEM), "slab" when each is an
             average over its thickness (ssTEM, binned FIB-SEM).
         method: id, see ``methods("upsample")``; None takes the first that can do factor and sampling.
         weights: name or file; None takes the method's default.
         params: of the method.
         voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
+        damaged: sections that are repaired by ``interpolate/emsynth`` first, as indices or as text such as "12,40-42";
+            None takes those without any information of their own (blank, black, repeated), () none.
         runtime: device, precision, tile, seed, progress, cancel.
-        selfcheck: hide sections of the volume, make them up, and report the error beside linear interpolation.
+        selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation.
 
     Returns:
-        volume, synthetic mask (uint8) and provenance. Point: ``floor((Z - 1) factor) + 1`` sections, the origin stays.
-        Slab: ``Z factor`` sections, the outer faces stay. For dask or zarr input these are lazy.
+        volume, synthetic mask (uint8), provenance, and of methods that know it the uncertainty (float32, half width of
+        the 90 % interval in source units). Point: ``floor((Z - 1) factor) + 1`` sections, the origin stays. Slab:
+        ``floor(Z factor)`` sections, the outer faces stay. For dask or zarr input these are lazy.
 
     Raises:
-        InputError: fewer than 2 sections, a factor or sampling the method cannot do, bad parameters or weights.
+        InputError: fewer than 2 sections, a factor or sampling the method cannot do, no voxel size where "isotropic"
+            needs it, too few intact sections, bad parameters or weights.
         Cancelled: after ``runtime.cancel``.
     """
-    chosen = method or default_method(factor, sampling)
-    factor, known = check_factor(get("upsample", chosen), factor, sampling)
-    request = Request.of(
-        "upsample", volume, chosen, weights=weights, params=params, voxel_nm=voxel_nm, runtime=runtime
-    )
-    check_sections(request.volume.shape[0])
+    source = Volume.of(volume, voxel_nm=voxel_nm)
+    number = isotropic_factor(source.grid) if isinstance(factor, str) and factor == ISOTROPIC else factor
+    chosen = method or default_method(number, sampling)
+    number, known = check_factor(get("upsample", chosen), number, sampling)
+    check_sections(source.shape[0])
     notices: list[str] = []
-    request = request.heard(notices)
+    request = Request.of(
+        "upsample", source, chosen, weights=weights, params=params, voxel_nm=None, runtime=runtime
+    ).heard(notices)
     request.built()
-    job = Job.of(request, Lattice(request.volume.shape[0], factor, known))
-    checked = _checked(job, notices) if selfcheck else None
-    notices += [*_redraw_notices(job), *scale_notices(request.spec, request.weights, request.volume)]
-    source = request.volume
-    grid = job.lattice.grid(source.grid)
-    made_up = [job.kept(section) is None for section in range(grid.shape[0])]
-    data, half = _drawn(job, grid.shape)
-    synthetic = blocks.mask(made_up, data)
+    damage = find_damage(source, damaged, request.runtime)
+    notices += damage.notices
+    request = replace(request, volume=mended(source, damage, request.runtime))
+    lattice = Lattice(source.shape[0], number, known)
+    job, checked = _checked(Job.of(request, lattice), notices, wanted=selfcheck)
+    notices += _notices(job)
+    grid = lattice.grid(source.grid)
+    data, half = _drawn(job, grid.shape, is_lazy=source.is_lazy)
+    not_acquired = {None, *damage.why}
+    made_up = [job.kept(section) in not_acquired for section in range(grid.shape[0])]
     return Result(
         volume=Volume(data, grid, source.name, source.metadata),
-        synthetic=Volume(synthetic, grid, f"{source.name} synthetic"),
+        synthetic=Volume(blocks.mask(made_up, data), grid, f"{source.name} synthetic"),
         uncertainty=None if half is None else Volume(half, grid, f"{source.name} uncertainty"),
-        provenance=_provenance(job, made_up, checked, notices),
+        provenance=_provenance(job, damage, made_up, checked, notices),
+        along=Along(lattice, source.grid),
     )
 
 
-def _drawn(job: Job, shape: Shape) -> tuple[Any, Any]:
+@dataclass(frozen=True)
+class Checked:
+    """What was found out about a job before it is done; None where nobody asked, or where that cannot be found out."""
+
+    selfcheck: dict[str, Any] | None = None
+    residual: dict[str, float] | None = None
+    calibration: dict[str, Any] | None = None
+
+
+def _drawn(job: Job, shape: Shape, *, is_lazy: bool) -> tuple[Any, Any]:
     """Return the upsampled volume and, of methods that know it, the half width; arrays, or dask for lazy sources."""
     request = job.request
     dtypes = [request.volume.dtype]
@@ -92,7 +120,7 @@ def _drawn(job: Job, shape: Shape) -> tuple[Any, Any]:
     if request.spec.has_uncertainty:
         draw = job.together
         dtypes.append(np.dtype(np.float32))
-    if request.volume.is_lazy:
+    if is_lazy:
         drawn = blocks.lazy_together(draw, shape, dtypes, request.runtime, job.halo)
     else:
         drawn = blocks.eager_together(draw, shape, dtypes, request.runtime, "upsampling")
@@ -110,21 +138,55 @@ def default_method(factor: Any, sampling: str) -> str:
     return INDEX["upsample"][0]
 
 
-def _checked(job: Job, notices: list[str]) -> SelfCheck | None:
-    """Run the self-check and say what must be said of it."""
-    request = job.request
-    request.runtime.progress(0, 1, "self-check")
-    found = check(request, job.lattice)
-    if found is None:
-        notices.append(
-            f"{request.volume.shape[0]} sections are too few to hide some: the result is not self-checked"
-        )
-    elif not found.beats_floors:
-        notices.append(
-            f"{request.spec.title} does not beat linear interpolation on hidden sections of this volume "
-            f"({found.psnr:.1f} dB, linear {found.linear:.1f} dB); linear is offered instead"
-        )
-    return found
+def _checked(job: Job, notices: list[str], *, wanted: bool) -> tuple[Job, Checked]:
+    """Run the self-check, calibrate the job, measure its residual, and say what must be said of it."""
+    request, found, residual = job.request, None, None
+    if wanted:
+        request.runtime.progress(0, 1, "self-check")
+        found = check(request, job.lattice)
+        notices += _verdicts(request.spec, found, request.volume.shape[0])
+        residual = _residual(job)
+    factor, measured_on = calibration(job, found)
+    told = {"factor": round(factor, 4), "measured_on": measured_on}
+    return replace(job, calibration=factor), Checked(
+        selfcheck=None if found is None else found.to_json(),
+        residual=residual,
+        calibration=told if request.spec.has_uncertainty else None,
+    )
+
+
+def _verdicts(spec: MethodSpec, found: SelfCheck, count: int) -> list[str]:
+    along, in_plane = found.along, found.in_plane
+    if along is None:
+        instead = "the result is not self-checked"
+        if in_plane is not None:
+            instead = (
+                f"it was checked in plane only ({in_plane.psnr:.1f} dB, linear {in_plane.linear:.1f} dB)"
+            )
+        return [f"{count} sections are too few to hide some: {instead}"]
+    if along.beats_floors:
+        return []
+    name, floor = along.floor
+    scores = f"{along.psnr:.1f} dB, {name} {floor:.1f} dB"
+    said = f"{spec.title} does not beat linear interpolation on hidden sections of this volume ({scores})"
+    return [f"{said}; linear is offered instead"]
+
+
+def _residual(job: Job) -> dict[str, float] | None:
+    """Return how far block means are from the acquired sections, in the middle of the volume; None for points."""
+    if job.lattice.sampling == "point":
+        return None
+    count, height, width = job.request.volume.shape
+    z = blocks.middle(count, max(2, int(DEPTH / job.lattice.factor)))
+    quiet = job.request.on(job.request.volume).runtime
+    return job.residual(
+        range(z.start, z.stop), blocks.middle(height, EDGE), blocks.middle(width, EDGE), quiet
+    )
+
+
+def _notices(job: Job) -> list[str]:
+    scale = scale_notices(job.request.spec, job.request.weights, job.request.volume)
+    return [*_redraw_notices(job), *_context_notices(job), *scale]
 
 
 def _redraw_notices(job: Job) -> list[str]:
@@ -136,21 +198,40 @@ def _redraw_notices(job: Job) -> list[str]:
     return []
 
 
+def _context_notices(job: Job) -> list[str]:
+    """Say so when the whole volume is less than a method looks at on one side."""
+    count, seen = job.lattice.count, job.request.built().halo(job.lattice.factor)[0]
+    if count >= seen:
+        return []
+    title = job.request.spec.title
+    return [
+        f"{count} sections are fewer than the {seen} that {title} looks at on each side: the rest is mirrored"
+    ]
+
+
 def _provenance(
-    job: Job, made_up: Sequence[bool], checked: SelfCheck | None, notices: Sequence[str]
+    job: Job, damage: Damage, made_up: Sequence[bool], checked: Checked, notices: Sequence[str]
 ) -> dict[str, Any]:
-    sections = [_section_record(job, int(section)) for section in np.flatnonzero(made_up)]
+    request, lattice = job.request, job.lattice
     return provenance.record(
-        **job.request.record(),
-        sections=sections,
+        **request.record(),
+        sections=[_section_record(job, damage, int(section)) for section in np.flatnonzero(made_up)],
         notices=list(dict.fromkeys(notices)),
-        factor=job.lattice.factor,
-        sampling=job.lattice.sampling,
-        selfcheck=None if checked is None else checked.to_json(),
+        factor=lattice.factor,
+        sampling=lattice.sampling,
+        trust=trust_of(request.built(), lattice.factor, lattice.sampling),
+        selfcheck=checked.selfcheck,
+        residual=checked.residual,
+        calibration=checked.calibration,
+        **records(request.volume, damage),
     )
 
 
-def _section_record(job: Job, section: int) -> dict[str, Any]:
-    below, above, t = job.lattice.neighbours(section)
-    treatment = "upsampled" if job.lattice.acquired(section) is None else "redrawn"
+def _section_record(job: Job, damage: Damage, section: int) -> dict[str, Any]:
+    lattice = job.lattice
+    below, above, t = lattice.neighbours(section)
+    own = lattice.nearest(section) if lattice.sampling == "slab" else lattice.acquired(section)
+    treatment = "upsampled" if lattice.acquired(section) is None else "redrawn"
+    if own in damage.why:
+        treatment = "repaired"
     return {"section": section, "treatment": treatment, "below": below, "above": above, "t": round(t, 6)}

@@ -62,6 +62,11 @@ class Upsampler(Protocol):
     Blocks are read with :meth:`halo` more voxels on each side, where the volume has them; within the halo of a cut
     face the answer is cut off again. Beyond the volume's own faces the method sees what it makes up itself, a
     reflection as a rule.
+
+    A method may say more: ``factor``, from its scale to the half width of the 90 % interval where no self-check is
+    possible; ``trust(factor, sampling)``, how far each expert's variance is to be believed, by name; and
+    ``in_plane(block, ask, runtime)``, its answer to a block [y, z, x] whose rows are posed as sections, so that it can
+    be checked at the true distances.
     """
 
     def halo(self, factor: float) -> tuple[int, int, int]:
