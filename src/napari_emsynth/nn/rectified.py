@@ -26,7 +26,7 @@ def conv(c_in: int, c_out: int, stride: int = 1, *, bias: bool = True) -> nn.Con
 
 
 def halving(c_in: int, c_out: int, *, bias: bool = True) -> nn.Conv2d:
-    """A 4x4 convolution of stride 2; other than with 3x3, edges stay: pixel ``i`` stands for ``2 i`` and ``2 i + 1``."""
+    """A 4x4 convolution of stride 2; unlike with 3x3, edges stay: pixel ``i`` stands for ``2 i`` and ``2 i + 1``."""
     layer = nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=bias)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE, nonlinearity="leaky_relu")
     if layer.bias is not None:
