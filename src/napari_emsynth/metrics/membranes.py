@@ -28,10 +28,10 @@ Labels = NDArray[np.int32]
 Sides = NDArray[np.int64]
 
 SMOOTH_PX = 1.5
-THRESHOLD = 0.9
+THRESHOLD = 1.4
 # Cores nearer to a membrane than this, and pairs of them nearer than this to each other, are no cells of their own.
 SEED_PX, APART_PX = 2.0, 4
-JOIN = 1.0
+JOIN = 1.2
 # Eigenvalues of so many sections at a time.
 SLAB = 8
 
