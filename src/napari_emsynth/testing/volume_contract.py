@@ -18,6 +18,7 @@ This module needs pytest; nothing else in the package imports it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -64,6 +65,7 @@ class VolumeContract(SpecLaws):
 
     Attributes:
         weights: name or file; None takes the method's default.
+        params: of the method; None takes its defaults. Methods that iterate keep their laws with fewer steps, sooner.
         symmetric: a stack upside down gives the result upside down.
         affine: a stack times a gain plus an offset gives the result times that gain plus that offset.
         tile: edge in px at which tiled is compared with whole.
@@ -72,6 +74,7 @@ class VolumeContract(SpecLaws):
     """
 
     weights: ClassVar[str | None] = None
+    params: ClassVar[Mapping[str, object] | None] = None
     symmetric: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     tile: ClassVar[int] = 8
@@ -107,7 +110,7 @@ class VolumeContract(SpecLaws):
             volume,
             self.id,
             weights=self.weights,
-            params=None,
+            params=self.params,
             voxel_nm=None,
             runtime=runtime or Runtime(device="cpu"),
         )
@@ -155,9 +158,9 @@ class VolumeContract(SpecLaws):
     def test_any_box_equals_the_whole(self) -> None:
         volume = _stack("float32", (6, 40, 24))
         whole = self.run(volume).volume.data
-        z = whole.shape[0]
+        z, draw = whole.shape[0], self.job(volume)
         for box in (np.s_[3:5, 16:33, 5:24], np.s_[z - 1 : z, 39:40, 0:1]):
-            part = self.job(volume)(box, Runtime(device="cpu"))
+            part = draw(box, Runtime(device="cpu"))
             assert close(part, whole[box], self.tolerance)
 
     def test_tiled_equals_whole(self) -> None:
@@ -191,7 +194,7 @@ class VolumeContract(SpecLaws):
         record = json.loads(json.dumps(result.provenance, allow_nan=False))
         assert record == result.provenance
         assert (record["task"], record["method"]) == (self.task, self.id)
-        assert self.spec.params.from_json(record["params"]) == self.spec.params()
+        assert self.spec.params.from_json(record["params"]) == self.spec.params(**(self.params or {}))
         assert (record["weights"] is None) == (not self.spec.weights)
         assert [entry["section"] for entry in record["sections"]] == self.treated(result)
         assert {"beats_floors", "n"} <= record["selfcheck"].keys()
@@ -236,7 +239,7 @@ class UpsampleContract(VolumeContract):
             "runtime": Runtime(device="cpu"),
             **options,
         }
-        return upsample(volume, method=self.id, weights=self.weights, **chosen)
+        return upsample(volume, method=self.id, weights=self.weights, params=self.params, **chosen)
 
     def job(self, volume: Volume) -> Any:
         """Return what draws any box of the upsampled volume."""
@@ -325,7 +328,7 @@ class AlignContract(FieldLaws, VolumeContract):
     def run(self, volume: Any, **options: Any) -> Result:
         """Align by the method under test."""
         chosen: dict[str, Any] = {"selfcheck": False, "runtime": Runtime(device="cpu"), **options}
-        return align(volume, method=self.id, weights=self.weights, **chosen)
+        return align(volume, method=self.id, weights=self.weights, params=self.params, **chosen)
 
     def job(self, volume: Volume) -> Any:
         """Return what draws any box of the aligned volume."""

@@ -5,3 +5,4 @@ class Test(AlignContract):
     task = "align"
     id = "ssemnet"
     chained = True
+    params = {"iterations": 15}  # noqa: RUF012 - read only
