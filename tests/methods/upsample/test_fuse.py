@@ -19,7 +19,7 @@ def expert(name, mean, scale):
 def test_weights_are_inverse_variances():
     mean, scale = fused([expert("a", 1.0, 1.0), expert("b", 6.0, 2.0)], {})
     assert mean == pytest.approx((1.0 + 6.0 / 4) / 1.25)
-    assert scale == pytest.approx(1.25**-0.5)
+    assert scale == pytest.approx((1.0 + 2.0 / 4) / 1.25)
     assert mean.dtype == scale.dtype == np.float32
 
 
@@ -30,10 +30,11 @@ def test_half_the_trust_is_twice_the_variance():
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 2), st.floats(0.01, 2), st.floats(0.1, 1))
-def test_experts_who_agree_are_right_and_surer_together(mean, one, other, trust):
+def test_experts_who_agree_are_right_and_as_sure_as_they_are(mean, one, other, trust):
     answer, scale = fused([expert("a", mean, one), expert("b", mean, other)], {"a": trust})
     assert answer == pytest.approx(mean, abs=1e-5)
-    assert (scale <= min(one / trust**0.5, other) * (1 + 1e-5)).all()
+    assert (scale >= min(one, other) * (1 - 1e-5)).all()
+    assert (scale <= max(one, other) * (1 + 1e-5)).all()
 
 
 def test_who_is_not_trusted_has_no_say():

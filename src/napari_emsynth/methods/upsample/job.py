@@ -154,9 +154,8 @@ class Job:
         """Return slabs divided into sections [len(drawn), y, x] so that their means equal what was acquired."""
         factor, dtype = self.lattice.factor, self.norm.dtype
         thick = self.request.volume.read(slice(slabs.start, slabs.stop), y, x)
-        variance = None if guess.scale is None else guess.scale**2
         matrix = shares(factor, drawn, slabs)
-        fine = back_projected(guess.mean, self.norm.forward(thick), matrix, variance, count=steps(factor))
+        fine = back_projected(guess.mean, self.norm.forward(thick), matrix, count=steps(factor))
         if factor != int(factor) or dtype.kind not in "iu":
             return self.norm.inverse(fine)
         grey = np.asarray(fine * self.norm.std + self.norm.mean, np.float32)

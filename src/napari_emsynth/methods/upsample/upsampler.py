@@ -64,7 +64,7 @@ class Upsampler(Protocol):
     reflection as a rule.
 
     A method may say more: ``factor``, from its scale to the half width of the 90 % interval where no self-check is
-    possible; ``trust(factor, sampling)``, how far each expert's variance is to be believed, by name; and
+    possible; ``trust(factor, sampling)``, how far each expert is to be believed, by name; and
     ``in_plane(block, ask, runtime)``, its answer to a block [y, z, x] whose rows are posed as sections, so that it can
     be checked at the true distances.
     """
