@@ -92,6 +92,7 @@ class MethodSpec:
         weights: names of bundled weights, the default first; empty for methods without a network.
         keeps_acquired: True when every acquired voxel outside the request is bit-identical in the result.
         has_uncertainty: True when results carry a per-voxel uncertainty.
+        has_prior: of superres: True when results say where a learned prior had a say.
         recipes: by objective, the default first: (data, starting tensors or None, configuration or None) -> training
             recipe (see :mod:`napari_emsynth.training.recipe`). Bundled weights are named after the objective that
             made them; empty when there is nothing to train.
@@ -110,6 +111,7 @@ class MethodSpec:
     weights: tuple[str, ...] = ()
     keeps_acquired: bool = True
     has_uncertainty: bool = False
+    has_prior: bool = False
     recipes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     factors: tuple[int, ...] = ()
     samplings: tuple[str, ...] = ()
@@ -136,6 +138,10 @@ class Result:
         confidence: float32 [z, y', x'] 0 to 1 on the displacement's nodes, how far it can be trusted; None without one.
         along: of upsample: a :class:`~napari_emsynth.methods.upsample.labels.Along`, which takes labels along; None of
             other tasks.
+        prior: of superres: float32 on the same grid, 0 to 1, how much a learned prior rather than the data has a say;
+            None for methods without one.
+        residual: of superres: float32 on the input's grid, in source intensity units: what the method's answer,
+            reduced again, was off before it was made consistent; None of other tasks.
     """
 
     volume: Volume
@@ -145,6 +151,8 @@ class Result:
     displacement: Any = None
     confidence: Any = None
     along: Any = None
+    prior: Volume | None = None
+    residual: Volume | None = None
 
     def apply(self, volume: Any, interpolation: str | None = None) -> Any:
         """Return labels or another image moved as this result's volume was, or labels upsampled as it was.

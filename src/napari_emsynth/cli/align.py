@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_emsynth.cli.along import outputs as along
+from napari_emsynth.cli.along import split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
+from napari_emsynth.cli.parse import parse_listed
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.cli.source import streamed
 from napari_emsynth.cli.volume_tasks import Out, Weights, describe, summarise
@@ -18,12 +21,9 @@ from napari_emsynth.sections import parse_sections
 
 if TYPE_CHECKING:
     from napari_emsynth.fields.displacement import Displacement
-    from napari_emsynth.methods.align.carry import Output
+    from napari_emsynth.methods.export import Output
     from napari_emsynth.spec import Result, Runtime
     from napari_emsynth.volume import Volume
-
-# What --skip takes when nothing is to be left out.
-NOTHING = "none"
 
 
 def align(
@@ -179,12 +179,12 @@ class Asked:
             outputs: with what is written to them, where that is known.
 
         Raises:
-            InputError: see :func:`napari_emsynth.methods.align.carry.check_export`.
+            InputError: see :func:`napari_emsynth.methods.export.check_export`.
         """
-        from napari_emsynth.methods.align.carry import Output, check_export
+        from napari_emsynth.methods.export import Output, check_export
 
-        along = [split(text) for text in (*self.labels, *self.images)]
-        inputs = [self.source, *self.fields, *(given for given, _ in along)]
+        beside = [split(text)[0] for text in (*self.labels, *self.images)]
+        inputs = [self.source, *self.fields, *beside]
         inputs += [] if self.materials is None else [self.materials]
         check_export(
             outputs or [Output(path=self.out)],
@@ -200,16 +200,10 @@ class Asked:
         Raises:
             InputError: a file that cannot be read, or of another shape than the stack.
         """
-        from napari_emsynth.io import read
-        from napari_emsynth.methods.align.carry import Output, check_carried
+        from napari_emsynth.methods.export import Output
 
-        found = []
-        for texts, how in ((self.labels, "nearest"), (self.images, "cubic")):
-            for path, out in map(split, texts):
-                along = streamed(read(path, volume.grid.voxel_nm))
-                check_carried(along, volume.shape, str(path))
-                found.append(Output(path=out, volume=along, interpolation=how))
-        return [*found, Output(path=self.out)]
+        labels, images = along(self.labels, volume, "nearest"), along(self.images, volume, "cubic")
+        return [*labels, *images, Output(path=self.out)]
 
     def result(self, volume: Volume, runtime: Runtime) -> Result:
         """Return the aligned stack, not drawn yet.
@@ -278,7 +272,7 @@ class Asked:
             reference=None
             if self.reference is None
             else parse_sections(self.reference, count, "--reference"),
-            skip=None if self.skip is None else skipped(self.skip, count),
+            skip=parse_listed(self.skip, count, "--skip"),
             materials=tissue,
             runtime=runtime,
         )
@@ -292,7 +286,7 @@ class Asked:
             InputError: the disk is full, or another job writes there.
         """
         from napari_emsynth.io import write
-        from napari_emsynth.methods.align.carry import export
+        from napari_emsynth.methods.export import export
 
         with cluster.placing() as place:
             if result.displacement is None:
@@ -316,37 +310,10 @@ class Asked:
 
     def written(self) -> dict[str, Any]:
         """Return what the JSON object says of the other outputs."""
-        along = [split(text) for text in (*self.labels, *self.images)]
         return {
             "displacement": None if self.displacement is None else str(self.displacement),
-            "applied_to": [{"in": str(given), "out": str(out)} for given, out in along],
+            "applied_to": told((*self.labels, *self.images)),
         }
-
-
-def split(text: str) -> tuple[Path, Path]:
-    """Return the two files that ``IN=OUT2`` names; a name may hold an equals sign where such a file exists.
-
-    Raises:
-        InputError: not two names.
-    """
-    cuts = [i for i, letter in enumerate(text) if letter == "=" and 0 < i < len(text) - 1]
-    if not cuts:
-        raise InputError(f"--apply-to {text!r} is not LABELS=OUT2: the file to move, and the file to write")
-    at = next((i for i in cuts if Path(text[:i]).exists()), cuts[0])
-    return Path(text[:at]), Path(text[at + 1 :])
-
-
-def skipped(text: str, count: int) -> list[int]:
-    """Return the sections that --skip lists.
-
-    Args:
-        text: a list of sections, or "none".
-        count: sections of the stack.
-
-    Raises:
-        InputError: not such a list, or a section outside the stack.
-    """
-    return [] if text.strip() == NOTHING else parse_sections(text, count, "--skip")
 
 
 def refuse_displacements(name: str, flags: list[str]) -> None:

@@ -40,6 +40,10 @@ def upsample(
             "repeated ones.",
         ),
     ] = None,
+    apply_to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABELS=OUT2", help="Upsample labels along, their ids kept; may be repeated."),
+    ] = None,
     values: dict[str, Any],
     common: Common,
     save: Save,
@@ -64,4 +68,5 @@ def upsample(
         common,
         save,
         cluster,
+        labels=tuple(apply_to or ()),
     )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_emsynth.cli.along import outputs as along
+from napari_emsynth.cli.along import split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save
 from napari_emsynth.cli.screen import Screen
+from napari_emsynth.errors import InputError
 
 if TYPE_CHECKING:
     from napari_emsynth.spec import Result, Runtime
@@ -22,6 +27,9 @@ Weights = Annotated[
 ]
 
 
+NOTHING: Mapping[str, Path] = MappingProxyType({})
+
+
 def make(
     task: Callable[[Volume, Runtime], Result],
     source: Path,
@@ -29,6 +37,8 @@ def make(
     common: Common,
     save: Save,
     cluster: Cluster,
+    beside: Mapping[str, Path] = NOTHING,
+    labels: Sequence[str] = (),
 ) -> None:
     """Run a task from file to file and answer.
 
@@ -39,22 +49,44 @@ def make(
         common: how to read and compute.
         save: how to write.
         cluster: where to compute.
+        beside: parts of the result that get files of their own, by their names in the result.
+        labels: that go along, each ``LABELS=OUT2``.
 
     Raises:
         InputError: bad use or bad input, before any work where that can be known.
     """
     from napari_emsynth.io import check_output, write
+    from napari_emsynth.methods.export import Output, check_export, export
 
     with Screen(as_json=common.json) as screen:
         cluster.check()
-        check_output(out, source, save.overwrite, save.resume)
+        files = [source, *(split(text)[0] for text in labels)]
+        check = partial(check_export, inputs=files, overwrite=save.overwrite, resume=save.resume)
+        check([Output(path=out)])
+        for path in beside.values():
+            check_output(path, source, save.overwrite)
+            if path.resolve() == out.resolve():
+                raise InputError(f"{path} is written twice in one run")
         runtime = common.runtime(screen)
         volume = common.open(source, screen)
+        outputs = [*along(labels, volume, None), Output(path=out)]
+        check(outputs)
         started = time.monotonic()
         result = task(volume, runtime)
-        with cluster.compute(result) as placed:
-            write(placed, out, overwrite=save.overwrite, resume=save.resume, progress=runtime.progress)
+        with cluster.placing() as place:
+            export(
+                result,
+                outputs,
+                overwrite=save.overwrite,
+                resume=save.resume,
+                place=place,
+                progress=runtime.progress,
+            )
+        for name, path in beside.items():
+            write(getattr(result, name), path, overwrite=save.overwrite, progress=runtime.progress)
         summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
+        summary |= {f"{name}_out": str(path) for name, path in beside.items()}
+        summary |= {"applied_to": told(labels)} if labels else {}
         screen.answer(summary, describe(summary))
 
 
@@ -68,7 +100,9 @@ def summarise(
     sections = [entry["section"] for entry in record["sections"]]
     voxels = len(sections) * result.volume.shape[1] * result.volume.shape[2]
     told: dict[str, Any] = {
-        name: record[name] for name in ("factor", "sampling", "constraints") if name in record
+        name: record[name]
+        for name in ("factor", "sampling", "constraints", "damaged", "residual")
+        if name in record
     }
     if result.displacement is not None:
         told["reports"] = record["sections"]
@@ -103,7 +137,8 @@ def describe(summary: dict[str, Any]) -> str:
         f"{summary['method']}: {z} x {y} x {x} voxels, {made} of {z} sections {how}, "
         f"in {summary['seconds']:.1f} s on {summary['device']} -> {summary['out']}"
     )
-    lines = [head, *_moved(reports), *_checked(summary["selfcheck"]), *summary["notices"]]
+    checked = [*_checked(summary["selfcheck"]), *_residual(summary.get("residual"))]
+    lines = [head, *_moved(reports), *checked, *summary["notices"]]
     return "\n".join(lines)
 
 
@@ -121,6 +156,9 @@ def _moved(reports: list[dict[str, Any]] | None) -> list[str]:
 def _checked(check: dict[str, Any] | None) -> list[str]:
     if check is None:
         return []
+    if "bicubic" in check:
+        scores = ", ".join(f"{name} {check[name]:.2f} dB" for name in ("bicubic", "nearest"))
+        return [f"self-check on {check['n']} sections made coarser: {check['psnr']:.2f} dB, {scores}"]
     if "linear" in check:
         scores = f"{check['psnr']:.2f} dB, linear {check['linear']:.2f} dB"
         return [f"self-check on {check['n']} hidden sections: {scores}"]
@@ -133,3 +171,12 @@ def _checked(check: dict[str, Any] | None) -> list[str]:
             f"known distortion {check['epe_jittered']:.2f} px before, {check['epe_aligned']:.2f} px after"
         )
     return [f"self-check on {check['n']} sections: {correlation}; {jitter}"]
+
+
+def _residual(off: dict[str, float] | None) -> list[str]:
+    if not off:
+        return []
+    before, after = (f"{off[name]:.3g}" for name in ("before", "after"))
+    return [
+        f"off the acquired means by {before} (RMS) as the method drew it, by {after} at most in the result"
+    ]

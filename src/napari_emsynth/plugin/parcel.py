@@ -63,7 +63,7 @@ class Parcel:
         Raises:
             InputError: it cannot go along.
         """
-        from napari_emsynth.methods.align.carry import Output
+        from napari_emsynth.methods.export import Output
 
         if is_stack:
             output = Output(path=self._path(self.result.volume.name, self.suffix))
@@ -88,7 +88,7 @@ class Parcel:
         Raises:
             InputError: a file that exists, one name twice, a folder that is not there.
         """
-        from napari_emsynth.methods.align.carry import check_export
+        from napari_emsynth.methods.export import check_export
 
         check_export([output for group in self.voxels.values() for output in group], overwrite=overwrite)
         paths = [path for path, _ in self.tables]
@@ -105,7 +105,7 @@ class Parcel:
             InputError: the disk is full.
             Cancelled: files written by then are whole and stay.
         """
-        from napari_emsynth.methods.align.carry import export
+        from napari_emsynth.methods.export import export
 
         displacement = self.result.displacement
         for shape, outputs in self.voxels.items():

@@ -11,16 +11,8 @@ from napari_emsynth import io
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.fields import Displacement, compose, moved, outside
 from napari_emsynth.io.field import read_field
-from napari_emsynth.methods.align.carry import (
-    Output,
-    carried,
-    check_export,
-    export,
-    lazily,
-    marked,
-    through,
-    upon,
-)
+from napari_emsynth.methods.align.carry import marked, through, upon
+from napari_emsynth.methods.export import Output, carried, check_export, export, lazily
 from napari_emsynth.spec import CancelToken
 from napari_emsynth.volume import Volume
 

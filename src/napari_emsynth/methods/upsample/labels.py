@@ -107,27 +107,24 @@ class Along:
         Raises:
             InputError: another shape, voxels that are no ids, an interpolation.
         """
-        if interpolation is not None:
-            raise InputError(
-                f"interpolation {interpolation!r} is for images that are moved: labels are upsampled by their shapes"
-            )
         volume = Volume.of(given)
-        out = self._upsampled(volume)
+        out = self._upsampled(volume, interpolation)
         if not isinstance(given, Volume):
             return out.data
         return replace(out, metadata={**volume.metadata, "emsynth": _record(volume, record)})
 
-    def carried(self, volume: Volume, record: Mapping[str, Any]) -> Result:
+    def carried(self, volume: Volume, record: Mapping[str, Any], interpolation: str | None = None) -> Result:
         """Return labels upsampled as the volume was, with the mask of what was made up and a record.
 
         Args:
             volume: [z, y, x] labels of the shape that the volume had before.
             record: provenance of the upsampled volume.
+            interpolation: None: images do not go along.
 
         Raises:
-            InputError: another shape, voxels that are no ids.
+            InputError: another shape, voxels that are no ids, an interpolation.
         """
-        out = self._upsampled(volume)
+        out = self._upsampled(volume, interpolation)
         made_up = [_place(self.lattice, section)[1] != 0 for section in range(out.shape[0])]
         return Result(
             volume=out,
@@ -136,7 +133,11 @@ class Along:
             along=self,
         )
 
-    def _upsampled(self, volume: Volume) -> Volume:
+    def _upsampled(self, volume: Volume, interpolation: str | None) -> Volume:
+        if interpolation is not None:
+            raise InputError(
+                f"interpolation {interpolation!r} is for images that are moved: labels are upsampled by their shapes"
+            )
         check_ids(volume)
         if volume.shape != self.source.shape:
             name = f"labels {volume.name}" if volume.name else "labels"

@@ -12,9 +12,10 @@ The background, id 0, has no shape of its own: in (1) its ``v`` is that of the o
 object that only one of the sections holds ends half way to the other one, round: with ``M`` its greatest depth and
 ``u`` the distance from its section, ``t`` or ``1 - t``, it has the voxels with ::
 
-    d(p) > M (1 - sqrt(1 - 2 u)),   u < 1/2                                                     (3)
+    d(p) > M min(1 - sqrt(1 - 2 u), m),   u <= 1/2                                              (3)
 
-whatever (2) says of them. (1) with ``v = 0`` is Raya & Udupa (1990).
+whatever (2) says of them. ``m`` is 1, and 1/2 where the other section does not hold the id at all: an id is not lost
+before half way. (1) with ``v = 0`` is Raya & Udupa (1990).
 
 Laws: every id of the answer is one of both sections; two equal sections give themselves; a shape that moves without
 changing keeps its area, its centroid runs on a line.
@@ -170,10 +171,13 @@ def _drawn(below: Array, above: Array, places: Sequence[float]) -> list[Array]:
         _offer_background([np.isin(section, np.add(background, 1)) for section in objects.sections], made)
     for section in made:
         section.fill()
-    for upper, (mine, other) in enumerate((objects.windows, objects.windows[::-1])):
+    lasting = {BACKGROUND, *np.intersect1d(below, above).tolist()}
+    for upper in (1, 0):  # half way the lower section has its say last
+        mine, other = objects.windows[upper], objects.windows[1 - upper]
+        ends = _Ends(objects.sections[upper], bool(upper), made)
         for n, (window, there) in enumerate(zip(mine, other, strict=True)):
             if window is not None and there is None:
-                _end(objects.sections[upper], n, window, objects.ids[n], bool(upper), made)
+                ends.draw(n, window, objects.ids[n], 1.0 if objects.ids[n].item() in lasting else 0.5)
     return [section.ids for section in made]
 
 
@@ -205,14 +209,29 @@ def _offer_background(masks: Sequence[Bool], made: Sequence[_Between]) -> None:
         section.offer(whole, bid, BACKGROUND)
 
 
-def _end(section: Array, n: int, window: Window, id_: int, upper: bool, made: Sequence[_Between]) -> None:
-    """Draw an object that ends half way to the other section, (3)."""
-    around = _grown(window, section.shape, 1)
-    depth = _signed_distance(section[around] == n + 1)
-    for between_ in made:
-        u = 1 - between_.t if upper else between_.t
-        if u < 0.5:
-            between_.ids[around][depth > depth.max() * (1 - np.sqrt(1 - 2 * u))] = id_  # (3)
+@dataclass(frozen=True)
+class _Ends:
+    """Draws objects that one section holds and the other does not.
+
+    Args:
+        section: [y, x] numbers of objects.
+        is_upper: which section that is.
+        made: between the two.
+    """
+
+    section: Array
+    is_upper: bool
+    made: Sequence[_Between]
+
+    def draw(self, n: int, window: Window, id_: int, narrowest: float) -> None:
+        """Draw an object until it ends, (3); ``narrowest`` is m."""
+        around = _grown(window, self.section.shape, 1)
+        depth = _signed_distance(self.section[around] == n + 1)
+        for between_ in self.made:
+            u = 1 - between_.t if self.is_upper else between_.t
+            if u <= 0.5:
+                rim = min(1 - np.sqrt(1 - 2 * u), narrowest)
+                between_.ids[around][depth > depth.max() * rim] = id_  # (3)
 
 
 def _motion(lower: Bool, upper: Bool) -> Float:
