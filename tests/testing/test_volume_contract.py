@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods import get
 from napari_emsynth.methods.align.aligner import PairField
+from napari_emsynth.methods.upsample.upsampler import Expert
 from napari_emsynth.testing.stand_ins import DOUBLER, SHIFTER, Doubler, Shifter, redrawing, smooth
 from napari_emsynth.testing.volume_contract import AlignContract, UpsampleContract
 
@@ -181,27 +182,27 @@ class Trial(Doubler):
 class Nearest(Trial):
     name = "stand-in-nearest"
 
-    def __call__(self, block, positions, runtime):
+    def __call__(self, block, ask, runtime):
         runtime.cancel.check()
-        return block[[int(p) for p in positions]]
+        return [Expert("nearest", block[[int(p) for p in ask.positions]])]
 
 
 class Phased(Trial):
     name = "stand-in-phased"
 
-    def __call__(self, block, positions, runtime):
-        out = super().__call__(block, positions, runtime)
-        out[::2] += 0.5
-        return out
+    def __call__(self, block, ask, runtime):
+        (answer,) = super().__call__(block, ask, runtime)
+        answer.mean[::2] += 0.5
+        return [answer]
 
 
 class Deaf(Trial):
     name = "stand-in-deaf"
 
-    def __call__(self, block, positions, runtime):
+    def __call__(self, block, ask, runtime):
         from napari_emsynth.spec import Runtime
 
-        return super().__call__(block, positions, Runtime())
+        return super().__call__(block, ask, Runtime())
 
 
 def test_a_third_party_upsampler_passes(upsampling):
