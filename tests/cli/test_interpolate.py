@@ -119,7 +119,7 @@ def test_overwrite_and_the_input_stays_as_it_was(emsynth, refused, stack, tmp_pa
 
 
 def test_a_cluster_gives_the_same_voxels(emsynth, stack, tmp_path):
-    run = ("--sections", "2,9", "--json")
+    run = ("--sections", "2", "--json")
     assert emsynth("interpolate", stack, tmp_path / "one.zarr", *run).code == 0
     assert emsynth("interpolate", stack, tmp_path / "two.zarr", *run, "--workers", "2").code == 0
     one, two = (es.read(tmp_path / name).read(slice(None)) for name in ("one.zarr", "two.zarr"))

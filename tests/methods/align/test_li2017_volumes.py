@@ -11,7 +11,7 @@ from napari_emsynth.models.li2017 import Config
 from napari_emsynth.nn.warp import warp
 from napari_emsynth.spec import CancelToken, Runtime
 
-SIZE = (16, 28, 32)
+SIZE = (14, 20, 24)
 INNER = (slice(None), slice(4, -4), slice(4, -4), slice(4, -4))
 
 
