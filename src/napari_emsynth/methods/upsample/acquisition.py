@@ -74,9 +74,14 @@ def degraded(stack: Float, factor: float, sampling: Sampling) -> Float:
 
 
 def applied(matrix: Matrix, stack: Float) -> Float:
-    """Return ``matrix`` [n, z] times ``stack`` [z, ...] along the first axis: [n, ...]."""
-    flat = np.ascontiguousarray(stack, np.float32).reshape(len(stack), -1)
-    return np.asarray(matrix @ flat, np.float32).reshape(len(matrix), *stack.shape[1:])
+    """Return ``matrix`` [n, z] times ``stack`` [z, ...] along the first axis: [n, ...].
+
+    One section is added after the other: how a matrix product rounds depends on its size, and blocks must agree.
+    """
+    product = np.zeros((len(matrix), *stack.shape[1:]), np.float32)
+    for row, column in zip(*np.nonzero(matrix), strict=True):
+        product[row] += matrix[row, column] * stack[column]
+    return product
 
 
 def cubic_weights(positions: Sequence[float], count: int) -> Matrix:
@@ -116,7 +121,7 @@ def back_projected(fine: Float, thick: Float, matrix: Matrix, *, count: int = 1)
     spread = (s**2).sum(axis=1).reshape(-1, *(1,) * (fine.ndim - 1))
     for _ in range(count):
         missing = np.asarray((a - applied(s, fine)) / spread, np.float32)
-        fine = np.asarray(fine + applied(np.ascontiguousarray(s.T), missing), np.float32)
+        fine = np.asarray(fine + applied(s.T, missing), np.float32)
     return fine
 
 
