@@ -69,6 +69,30 @@ class Alone:
         return (self.draw(box, runtime),)
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How new volumes are cut into blocks, where the usual blocks will not do.
+
+    Args:
+        edge: of a block along z, y, x.
+        coarser: of each volume, how many pixels of a box one of its own is, along y and x; a divisor of the edges.
+    """
+
+    edge: Shape
+    coarser: tuple[int, ...]
+
+    def part(self, box: Box, i: int) -> Box:
+        """Return where a box lies in volume ``i``."""
+        z, *lateral = box
+        y, x = (slice(s.start // self.coarser[i], s.stop // self.coarser[i]) for s in lateral)
+        return z, y, x
+
+    def shape(self, shape: Shape, i: int) -> Shape:
+        """Return the shape of volume ``i``."""
+        z, y, x = shape
+        return z, y // self.coarser[i], x // self.coarser[i]
+
+
 # ---------------------------------------------------------------------------------- reading
 
 
@@ -152,7 +176,12 @@ def eager(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime, what
 
 
 def eager_together(
-    draw: DrawTogether, shape: Shape, dtypes: Sequence[np.dtype[Any]], runtime: Runtime, what: str
+    draw: DrawTogether,
+    shape: Shape,
+    dtypes: Sequence[np.dtype[Any]],
+    runtime: Runtime,
+    what: str,
+    cut: Cut | None = None,
 ) -> tuple[Array, ...]:
     """Draw whole volumes now.
 
@@ -162,18 +191,20 @@ def eager_together(
         dtypes: of their voxels.
         runtime: told of every tile, asked between them whether to go on.
         what: is being done, for the progress.
+        cut: into other blocks than the usual.
 
     Raises:
         Cancelled: after ``runtime.cancel``.
     """
-    volumes = tuple(np.empty(shape, dtype) for dtype in dtypes)
-    work = boxes(shape, EAGER_BLOCK)
+    cut = cut or Cut(EAGER_BLOCK, (1,) * len(dtypes))
+    volumes = tuple(np.empty(cut.shape(shape, i), dtype) for i, dtype in enumerate(dtypes))
+    work = boxes(shape, cut.edge)
     for done, box in enumerate(work):
         runtime.cancel.check()
         runtime.progress(PARTS * done, PARTS * len(work), what)
         drawn = draw(box, _part(runtime, done, len(work), what))
-        for volume, part in zip(volumes, drawn, strict=True):
-            volume[box] = part
+        for i, (volume, part) in enumerate(zip(volumes, drawn, strict=True)):
+            volume[cut.part(box, i)] = part
     runtime.progress(PARTS * len(work), PARTS * len(work), what)
     return volumes
 
@@ -193,7 +224,12 @@ def lazy(draw: Draw, shape: Shape, dtype: np.dtype[Any], runtime: Runtime, halo:
 
 
 def lazy_together(
-    draw: DrawTogether, shape: Shape, dtypes: Sequence[np.dtype[Any]], runtime: Runtime, halo: float
+    draw: DrawTogether,
+    shape: Shape,
+    dtypes: Sequence[np.dtype[Any]],
+    runtime: Runtime,
+    halo: float,
+    cut: Cut | None = None,
 ) -> tuple[Any, ...]:
     """Return dask arrays whose blocks are drawn when they are read; those that are read together, once.
 
@@ -203,24 +239,30 @@ def lazy_together(
         dtypes: of their voxels.
         runtime: asked whether to go on.
         halo: sections of the new volumes that a block is read with on both sides.
+        cut: into other blocks than the usual.
     """
     import dask.array as da
 
-    voxel_bytes = sum(dtype.itemsize for dtype in dtypes) + 1
-    edges = (lazy_depth(shape, voxel_bytes, halo), LAZY_EDGE, LAZY_EDGE)
-    chunks = tuple(tuple(min(e, n - i) for i in range(0, n, e)) for n, e in zip(shape, edges, strict=True))
+    if cut is None:
+        depth = lazy_depth(shape, sum(dtype.itemsize for dtype in dtypes) + 1, halo)
+        cut = Cut((depth, LAZY_EDGE, LAZY_EDGE), (1,) * len(dtypes))
+    chunks = [tuple(min(e, n - i) for i in range(0, n, e)) for n, e in zip(shape, cut.edge, strict=True)]
     drawn = da.map_blocks(
         _DrawBlock(draw, replace(runtime, progress=no_progress)),
-        chunks=chunks,
+        chunks=tuple(chunks),
         dtype=object,
         meta=np.empty((0, 0, 0), object),
         name=f"draw-{uuid4().hex}",
     )
     return tuple(
         drawn.map_blocks(
-            itemgetter(i), dtype=dtype, meta=np.empty((0, 0, 0), dtype), name=f"{drawn.name}-{i}"
+            itemgetter(i),
+            chunks=(chunks[0], *(tuple(n // coarser for n in sizes) for sizes in chunks[1:])),
+            dtype=dtype,
+            meta=np.empty((0, 0, 0), dtype),
+            name=f"{drawn.name}-{i}",
         )
-        for i, dtype in enumerate(dtypes)
+        for i, (dtype, coarser) in enumerate(zip(dtypes, cut.coarser, strict=True))
     )
 
 
