@@ -36,7 +36,8 @@ LICENCE = (
     "the volumes were cropped, augmented and learned from"
 )
 # What the card's figures are measured on, by task: file, gap (interpolate: sections to each neighbour; align: px of
-# jitter; upsample: sections left out), and the crop along y and x in px: networks in three dimensions take their time.
+# jitter; upsample: sections left out; superres: none, its weights have a factor), and the crop along y and x in px:
+# networks in three dimensions take their time.
 EVAL: dict[str, list[tuple[str, int, int]]] = {
     "interpolate": [("fib25_eval", gap, 512) for gap in (1, 2, 3, 4)]
     + [
@@ -45,6 +46,7 @@ EVAL: dict[str, list[tuple[str, int, int]]] = {
     ],
     "align": [("fib25_eval", 1, 160), ("fib25_eval", 2, 160), ("mouse_sbem_eval", 1, 160)],
     "upsample": [("fib25_eval", 1, 160), ("hemibrain_eval", 1, 160), ("mouse_sbem_eval", 1, 160)],
+    "superres": [("fib25_eval", 0, 512), ("hemibrain_eval", 0, 512), ("mouse_sbem_eval", 0, 512)],
 }
 # Figures that are worth a card's space, and what they are called there.
 FIGURES = {"psnr": "PSNR in dB", "mid_band": "mid-band power"}
@@ -150,9 +152,10 @@ def join(
     network = recipe.network()
     network.load_state_dict(best)
     runs.mkdir(parents=True, exist_ok=True)
+    average = {k: v.clone() for k, v in best.items()}  # a file holds no tensor twice
     checkpoint.save(
-        checkpoint_of(runs, name, weights), network=network, average=best, best=best, learner={}, counters=counters,
-        fingerprint=recipe.fingerprint(),
+        checkpoint_of(runs, name, weights), network=network, average=average, best=best, learner={},
+        counters=counters, fingerprint=recipe.fingerprint(),
     )  # fmt: skip
 
 
@@ -195,14 +198,18 @@ def finish(
 def rows(name: str, weights: str, file: Path, gap: int, edge: int, limit: int) -> dict[str, dict[str, float]]:
     """The method and the floors on one eval volume, in the window the evaluation uses."""
     volume = Volume.of(tifffile.imread(file)[:, :edge, :edge])
-    report = evaluate(name, volume, weights=weights, gap=gap, limit=limit)
+    if name.startswith("superres/"):
+        asked, what = {"factor": int(weights.removeprefix("x"))}, f"factor {weights.removeprefix('x')}"
+    else:
+        asked, what = {"gap": gap}, f"gap {gap}"
+    report = evaluate(name, volume, weights=weights, limit=limit, **asked)
     figures = {
-        f"{label}, {file.stem}, gap {gap}": {m: round(s[figure], 3) for m, s in report["scores"].items()}
+        f"{label}, {file.stem}, {what}": {m: round(s[figure], 3) for m, s in report["scores"].items()}
         for figure, label in FIGURES.items()
     }
     if "epe_px" in report:
         # What is left of the known distortion; the stack's own wobble is part of it.
-        figures[f"residual in px, {file.stem}, gap {gap}"] = {
+        figures[f"residual in px, {file.stem}, {what}"] = {
             m: round(v, 3) for m, v in report["epe_px"].items()
         }
     return figures

@@ -5,6 +5,7 @@ pytest.register_assert_rewrite(
     "napari_emsynth.testing.contract",
     "napari_emsynth.testing.field_laws",
     "napari_emsynth.testing.spec_laws",
+    "napari_emsynth.testing.superres_contract",
     "napari_emsynth.testing.volume_contract",
 )
 

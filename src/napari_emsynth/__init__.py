@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CancelToken", "Cancelled", "Displacement", "Grid", "InputError", "MethodSpec", "Params", "Result", "Runtime",
     "Suspect", "Volume", "__version__", "align", "apply_field", "compose", "detect", "evaluate", "interpolate",
-    "invert", "methods", "move_points", "read", "read_field", "train", "upsample", "write", "write_field",
+    "invert", "methods", "move_points", "read", "read_field", "superresolve", "train", "upsample", "write",
+    "write_field",
 ]  # fmt: skip
 
 # Name -> the module it lives in, with its name there where that differs. ``methods`` is both: the package, which lists
@@ -269,6 +270,64 @@ def upsample(
     )
 
 
+def superresolve(
+    volume: Any,
+    factor: int = 8,
+    *,
+    method: str | None = None,
+    weights: str | None = None,
+    params: Mapping[str, Any] | Params | None = None,
+    voxel_nm: Sequence[float] | None = None,
+    damaged: str | int | Sequence[int] | None = None,
+    selfcheck: bool = True,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+) -> Result:
+    """Make the pixels of a fast, coarse scan smaller by ``factor`` along y and x.
+
+    Args:
+        volume: [z, y, x] a Volume or an array. Lazy in (dask, zarr) gives lazy out: a block is computed when it is
+            read.
+        factor: 8 or 16.
+        method: id of a superres method, see ``methods("superres")``; None takes the default.
+        weights: name of bundled weights or a .safetensors file; None takes the method's for the factor.
+        params: of the method, as its dataclass or as a mapping; what is absent takes its default.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
+        damaged: sections that are not looked at when their neighbours are drawn, as indices or as text such as
+            "12,40-42"; None takes what looks damaged, an empty list nothing.
+        selfcheck: make the volume's own pixels coarser and finer again, and report the error beside bicubic.
+        device: as in :func:`interpolate`, like all that follow.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        tile: tile edge in px of ``volume``.
+        seed: of every random number drawn.
+        progress: called with (done, total, what).
+        runtime: all of the five above in one object, with a cancel token; excludes them.
+
+    Raises:
+        InputError: another factor, sections below 16 px, no room for the result, bad use or bad input.
+        Cancelled: the runtime's token was cancelled.
+    """
+    from napari_emsynth.methods.superres import superresolve as task
+
+    return task(
+        volume,
+        factor,
+        method=method,
+        weights=weights,
+        params=params,
+        voxel_nm=voxel_nm,
+        damaged=damaged,
+        runtime=_runtime(
+            runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress
+        ),
+        selfcheck=selfcheck,
+    )
+
+
 def evaluate(
     name: str,
     volume: Any,
@@ -277,6 +336,7 @@ def evaluate(
     weights: str | None = None,
     sections: Sequence[int] | None = None,
     limit: int = 16,
+    factor: int | None = None,
     voxel_nm: Sequence[float] | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -287,7 +347,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a method where ``volume`` itself tells the truth, beside the floors.
 
-    Interpolate and upsample leave intact sections out and make them up; align moves sections by a known jitter.
+    Interpolate and upsample leave intact sections out and make them up; align moves sections by a known jitter;
+    superres makes pixels coarser.
 
     Args:
         name: task and id, such as "interpolate/emsynth".
@@ -297,6 +358,7 @@ def evaluate(
         weights: name of bundled weights or a .safetensors file; None takes the method's default.
         sections: interpolate: which to leave out; None takes up to ``limit`` of the stack.
         limit: most sections to score.
+        factor: superres: by which pixels are made coarser, 8 or 16; None takes 8.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         device: as in :func:`interpolate`, like all that follow.
         precision: "auto", "fp32", "bf16" or "fp16".
@@ -321,6 +383,7 @@ def evaluate(
         ),
         sections=sections,
         limit=limit,
+        factor=factor,
     )
 
 

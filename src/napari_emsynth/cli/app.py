@@ -18,6 +18,7 @@ from napari_emsynth.cli.groups import Cluster, Common, Save
 from napari_emsynth.cli.interpolate import interpolate
 from napari_emsynth.cli.methods import methods
 from napari_emsynth.cli.screen import complain
+from napari_emsynth.cli.superres import superres
 from napari_emsynth.cli.train import train
 from napari_emsynth.cli.upsample import upsample
 from napari_emsynth.errors import Cancelled, InputError
@@ -66,7 +67,7 @@ def application(words: Sequence[str]) -> typer.Typer:
     asked = words[0] if words and words[0] in INDEX else None
     if asked is not None:
         groups["values"] = method_flags(asked, option_value(words, "--method"))
-    for command in (interpolate, align, upsample, train, detect, evaluate):
+    for command in (interpolate, align, upsample, superres, train, detect, evaluate):
         app.command()(spread(command, groups))
     return app
 

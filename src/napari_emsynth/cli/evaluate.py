@@ -22,17 +22,21 @@ def evaluate(
             "align: deviation of the jitter in px.",
         ),
     ] = 1,
+    factor: Annotated[
+        int | None, typer.Option(metavar="F", help="superres: by which pixels are made coarser, 8 or 16.")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
     ] = None,
     common: Common,
 ) -> None:
-    """Leave sections out (or jitter them), make them again, and score the result beside the floors."""
+    """Leave sections out (jitter them, make them coarser), make them again, and score that beside the floors."""
     from napari_emsynth import evaluate as task
 
     with Screen(as_json=common.json) as screen:
         runtime = common.runtime(screen)
-        scores = task(name, common.open(source, screen), gap=gap, weights=weights, runtime=runtime)
+        volume = common.open(source, screen)
+        scores = task(name, volume, gap=gap, factor=factor, weights=weights, runtime=runtime)
         screen.answer({**scores, "source": str(source), "notices": screen.notes}, describe(scores))
 
 
@@ -43,16 +47,15 @@ def describe(scores: dict[str, Any]) -> str:
         (method, *(f"{values[measure]:.3f}" for measure in measures))
         for method, values in scores["scores"].items()
     ]
-    instead = "the input" if scores["task"] == "align" else "linear"
+    instead = {"align": "the input", "superres": "bicubic"}.get(scores["task"], "linear")
     verdict = (
         "better than every floor"
         if scores["beats_floors"]
         else f"NOT better than every floor: prefer {instead}"
     )
     count = len(scores["sections"])
-    head = (
-        f"{scores['method']}, gap {scores['gap']}, {count} section(s), {scores['seconds']:.1f} s: {verdict}"
-    )
+    what = f"gap {scores['gap']}" if "gap" in scores else f"factor {scores['factor']}"
+    head = f"{scores['method']}, {what}, {count} section(s), {scores['seconds']:.1f} s: {verdict}"
     return "\n".join([head, table(("method", *measures), rows), *_more(scores)])
 
 

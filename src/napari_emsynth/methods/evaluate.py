@@ -1,7 +1,7 @@
 """Evaluation of any method by its name: which task it belongs to decides how it is scored.
 
-The report of every task is a JSON object with at least ``task``, ``method``, ``weights``, ``gap``, ``sections``,
-``scores`` (by method and floor), ``coverage90``, ``beats_floors`` and ``seconds``.
+The report of every task is a JSON object with at least ``task``, ``method``, ``weights``, ``sections``, ``scores`` (by
+method and floor), ``coverage90``, ``beats_floors`` and ``seconds``; and ``gap``, or of superres ``factor``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ def evaluate(
     runtime: Runtime = Runtime(),
     sections: Sequence[int] | None = None,
     limit: int = 16,
+    factor: int | None = None,
 ) -> dict[str, Any]:
     """Score a method beside its task's floors.
 
@@ -37,13 +38,17 @@ def evaluate(
         runtime: how to compute.
         sections: interpolate: which to hide; None takes up to ``limit``.
         limit: most sections to score.
+        factor: superres: by which pixels are made coarser; None takes 8.
 
     Raises:
-        InputError: an unknown method, a gap out of range, too few sections.
+        InputError: an unknown method, a gap out of range, too few sections, a factor of another task.
     """
     spec = get_by_name(name)
     task: Callable[..., dict[str, Any]] = import_module(f"napari_emsynth.methods.{spec.task}").evaluate
     chosen = {} if sections is None else {"sections": sections}
     if chosen and spec.task != "interpolate":
         raise InputError(f"sections cannot be chosen to evaluate {name}; it takes them from the middle")
-    return task(volume, method=spec.id, weights=weights, gap=gap, runtime=runtime, limit=limit, **chosen)
+    if factor is not None and spec.task != "superres":
+        raise InputError(f"factor {factor} is for superres; {name} is evaluated by its gap")
+    asked = {"factor": factor or 8} if spec.task == "superres" else {"gap": gap}
+    return task(volume, method=spec.id, weights=weights, runtime=runtime, limit=limit, **asked, **chosen)

@@ -72,6 +72,7 @@ SPEC = MethodSpec(
     "It has no generative prior.",
     paper="the plain network that Shou et al. 2024 must be measured against; Lim et al. 2017",
     build=build,
+    weights=("x8", "x16"),
     keeps_acquired=False,
     has_uncertainty=True,
     recipes={"x8": X8, "x16": X16},

@@ -1,0 +1,96 @@
+"""The self-check of super-resolution: the user's own volume, its pixels made coarser and then finer again.
+
+A method is worth having when it is nearer to the volume as it was than bicubic enlargement is. And how far it must be
+moved to be consistent with what was acquired is measured on the volume itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.methods.blocks import middle
+from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.superres.hidden import hide
+from napari_emsynth.methods.superres.job import Job
+from napari_emsynth.methods.superres.limits import LEAST_EDGE
+from napari_emsynth.methods.superres.reduction import reduced, repeated
+from napari_emsynth.metrics.image import psnr
+from napari_emsynth.params import Params
+
+# A check looks at the middle of the volume: a few seconds for a network on two cores.
+EDGE, COUNT = 48, 3
+# A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
+PERFECT = 99.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfCheck:
+    """PSNR in dB on ``n`` sections made coarser, of the method, of bicubic, and of pixels as they are."""
+
+    psnr: float
+    bicubic: float
+    nearest: float
+    n: int
+
+    @property
+    def beats_floors(self) -> bool:
+        """True when the method is at least as good as both floors."""
+        return self.psnr >= max(self.bicubic, self.nearest)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return figures rounded for reading, and the verdict."""
+        scores = {name: round(getattr(self, name), 4) for name in ("psnr", "bicubic", "nearest")}
+        return scores | {"beats_floors": self.beats_floors, "n": self.n}
+
+
+def check(request: Request, factor: int, context: int) -> SelfCheck | None:
+    """Repeat the job on the middle of the volume, made coarser by the same factor.
+
+    Returns:
+        None when the coarser volume would be smaller than a patch.
+
+    Raises:
+        Cancelled: after ``request.runtime.cancel``.
+    """
+    hidden = hide(request.volume, factor, edge=EDGE, depth=COUNT + 2 * context, least=LEAST_EDGE)
+    if hidden is None:
+        return None
+    floor = floor_of(request)
+    scores: dict[str, list[float]] = {"psnr": [], "bicubic": [], "nearest": []}
+    for section in hidden.middle(COUNT):
+        truth = hidden.truth[section]
+        answers = {
+            "psnr": hidden.drawn(request, section).values[0],
+            "bicubic": hidden.drawn(floor, section).values[0],
+            "nearest": repeated(hidden.coarse.section(section), factor),
+        }
+        for name, answer in answers.items():
+            scores[name].append(min(psnr(answer, truth, hidden.peak), PERFECT))
+    return SelfCheck(**{name: float(np.mean(s)) for name, s in scores.items()}, n=len(scores["psnr"]))
+
+
+def floor_of(request: Request) -> Request:
+    """Return the same request of bicubic enlargement."""
+    return replace(request, method="bicubic", params=Params(), weights=None)
+
+
+def residual(job: Job) -> dict[str, float]:
+    """Return how far off the means of the method's answer are on the middle of the volume, in source units.
+
+    Returns:
+        ``before``: root mean square over acquired pixels, before the answer is moved; ``after``: the largest error,
+        after it was moved and rounded.
+    """
+    count, *shape = job.request.volume.shape
+    z, (y, x) = middle(count, 1), (middle(n, EDGE) for n in shape)
+    drawn = job.drawn((z, y, x), job.request.runtime)
+    acquired = job.request.volume.section(z.start, y, x).astype(np.float64)
+    after = np.abs(reduced(drawn.values[0], job.factor) - acquired)
+    known = after[np.isfinite(after)]
+    return {
+        "before": round(float(np.sqrt((drawn.residual.astype(np.float64) ** 2).mean())), 6),
+        "after": round(float(known.max()), 6) if known.size else 0.0,
+    }

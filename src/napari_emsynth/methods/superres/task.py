@@ -1,0 +1,213 @@
+"""Lateral super-resolution as a user asks for it: a fast scan with coarse pixels in, a volume with finer ones out.
+
+Laws: the input is never modified; the block means of the result equal what was acquired, bit for bit for integers;
+numpy in gives numpy out, and dask or zarr in gives dask arrays that compute only what is read; both agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.grid import Grid
+from napari_emsynth.methods import blocks, default, get
+from napari_emsynth.methods.request import Request, scale_notices
+from napari_emsynth.methods.superres.job import Job
+from napari_emsynth.methods.superres.limits import check_factor, check_shape, weights_for
+from napari_emsynth.methods.superres.neighbours import check_damaged, misleading
+from napari_emsynth.methods.superres.selfcheck import SelfCheck, check, residual
+from napari_emsynth.params import Params
+from napari_emsynth.sections import spans
+from napari_emsynth.spec import Result, Runtime
+from napari_emsynth.tiling.room import check_room
+from napari_emsynth.trust import provenance
+from napari_emsynth.trust.oversampled import oversampled
+from napari_emsynth.volume import Array, Volume
+
+# Edges of what is drawn at once, in px of the source: halos cost little in large blocks, and a viewer that shows a part
+# of a lazy section computes those that it touches.
+EAGER_EDGE, LAZY_EDGE = 256, 128
+
+
+def superresolve(
+    volume: Volume | Array,
+    factor: int = 8,
+    *,
+    method: str | None = None,
+    weights: str | None = None,
+    params: Mapping[str, Any] | Params | None = None,
+    voxel_nm: Sequence[float] | None = None,
+    damaged: str | int | Sequence[int] | None = None,
+    runtime: Runtime = Runtime(),
+    selfcheck: bool = True,
+) -> Result:
+    """Make pixels smaller by ``factor`` along y and x.
+
+    Args:
+        volume: [z, y, x] Volume or array; numpy, memmap, dask or zarr, any real dtype.
+        factor: 8 or 16.
+        method: id, see ``methods("superres")``; None takes the default.
+        weights: name or file; None takes the method's for the factor.
+        params: of the method.
+        voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
+        damaged: sections that are not looked at when their neighbours are drawn, as indices or as text such as
+            "12,40-42"; empty for none; None takes those that look blank, saturated, half missing or displaced. They are
+            made finer all the same.
+        runtime: device, precision, tile, seed, progress, cancel.
+        selfcheck: make the volume's own pixels coarser and finer again, and report the error beside bicubic
+            enlargement; report how consistent the method's answer is with what was acquired.
+
+    Returns:
+        volume, synthetic mask (uint8, everything), provenance, residual (float32 on the input's grid), and of methods
+        that know them uncertainty and prior. ``Y f`` rows and ``X f`` columns: the outer edges stay. For dask or zarr
+        input all are lazy.
+
+    Raises:
+        InputError: a factor the method cannot do, sections below 16 px, no room for the result, bad parameters or
+            weights.
+        Cancelled: after ``runtime.cancel``.
+    """
+    spec = get("superres", method or default("superres"))
+    factor = check_factor(spec, factor)
+    weights = weights_for(spec, weights, factor)
+    request = Request.of(
+        "superres", volume, spec.id, weights=weights, params=params, voxel_nm=voxel_nm, runtime=runtime
+    )
+    source = request.volume
+    check_shape(source.shape)
+    named = check_damaged(damaged, source.shape[0])
+    check_built(request, factor)
+    grid = source.grid.upsample_lateral(factor)
+    notices: list[str] = []
+    request = request.heard(notices)
+    if not source.is_lazy:
+        check_memory(request, grid)
+    looks_around = request.built().context > 0
+    found = misleading(source, runtime) if named is None and looks_around else {}
+    job = Job.of(request, factor, found if named is None else named)
+    notices += _notices(job)
+    checked = _checked(job, notices) if selfcheck else None
+    off = residual(job) if selfcheck else None
+    drawn = _drawn(job, grid)
+    return Result(
+        volume=Volume(drawn["values"], grid, source.name, source.metadata),
+        synthetic=Volume(
+            blocks.mask([True] * grid.shape[0], drawn["values"]), grid, f"{source.name} synthetic"
+        ),
+        uncertainty=_part(drawn, "half", grid, f"{source.name} uncertainty"),
+        prior=_part(drawn, "prior", grid, f"{source.name} prior"),
+        residual=_part(drawn, "residual", source.grid, f"{source.name} residual"),
+        provenance=_provenance(job, checked, off, notices),
+    )
+
+
+def check_built(request: Request, factor: int) -> None:
+    """Build the method, and refuse weights of another factor.
+
+    Raises:
+        InputError: weights that are missing, damaged, of another method or of another factor.
+    """
+    trained = request.built().factor
+    if trained not in (None, factor):
+        raise InputError(
+            f"weights {request.weights} of {request.spec.name} make pixels {trained} times smaller, not {factor}"
+        )
+
+
+def check_memory(request: Request, grid: Grid) -> None:
+    """Refuse a result that has no room in memory.
+
+    Raises:
+        InputError: with its mask and estimates it needs more than 80 % of what is free.
+    """
+    spec = request.spec
+    voxel_bytes = request.volume.dtype.itemsize + 1 + 4 * (spec.has_uncertainty + spec.has_prior)
+    z, y, x = grid.shape
+    check_room(
+        prod(grid.shape) * voxel_bytes,
+        f"the result of {z} x {y} x {x} voxels needs",
+        "read the volume lazily and write a .zarr, as emsynth superres IN OUT.zarr does",
+    )
+
+
+def _drawn(job: Job, grid: Grid) -> dict[str, Any]:
+    """Return the parts that the method fills, by name; arrays, or dask for lazy sources."""
+    request = job.request
+    dtypes = [request.volume.dtype, *(np.dtype(np.float32) for _ in job.parts[1:])]
+    # Of the residual a pixel is as large as an acquired one.
+    coarser = tuple(job.factor if name == "residual" else 1 for name in job.parts)
+    edge = job.factor * (LAZY_EDGE if request.volume.is_lazy else EAGER_EDGE)
+    # Sections are drawn one by one: a deeper block would save nothing, and make a viewer wait.
+    cut = blocks.Cut(edge=(1, edge, edge), coarser=coarser)
+    if request.volume.is_lazy:
+        drawn = blocks.lazy_together(job.together, grid.shape, dtypes, request.runtime, 0, cut)
+    else:
+        drawn = blocks.eager_together(
+            job.together, grid.shape, dtypes, request.runtime, "super-resolution", cut
+        )
+    return dict(zip(job.parts, drawn, strict=True))
+
+
+def _part(drawn: Mapping[str, Any], name: str, grid: Grid, title: str) -> Volume | None:
+    return Volume(drawn[name], grid, title) if name in drawn else None
+
+
+def _checked(job: Job, notices: list[str]) -> SelfCheck | None:
+    """Run the self-check and say what must be said of it."""
+    request = job.request
+    request.runtime.progress(0, 1, "self-check")
+    found = check(request, job.factor, request.built().context)
+    if found is None:
+        _, y, x = request.volume.shape
+        notices.append(
+            f"sections of {y} x {x} px are too small to be made {job.factor} times coarser: the result is not "
+            "self-checked"
+        )
+    elif not found.beats_floors:
+        notices.append(
+            f"{request.spec.title} does not beat bicubic enlargement on this volume made {job.factor} times coarser "
+            f"({found.psnr:.1f} dB, bicubic {found.bicubic:.1f} dB); bicubic is offered instead"
+        )
+    return found
+
+
+def _notices(job: Job) -> list[str]:
+    """Say what is known before anything is drawn."""
+    request, context = job.request, job.request.built().context
+    title, count = request.spec.title, request.volume.shape[0]
+    lines = [f"{title} redraws every section: every voxel of the result is made up"]
+    if count < 2 * context + 1:
+        lines.append(
+            f"{title} looks at {2 * context + 1} sections, the volume has {count}: the outer ones stand for those "
+            "that are missing"
+        )
+    if context and job.damaged:
+        lines.append(
+            f"section(s) {spans(job.damaged)} are damaged: they are not looked at when their neighbours are drawn"
+        )
+    length = oversampled(request.volume)
+    if length is not None:
+        lines.append(
+            f"structures are {length:.1f} px long: this volume seems to be of high resolution already, and what finer "
+            "pixels would show is made up"
+        )
+    return [*lines, *scale_notices(request.spec, request.weights, request.volume)]
+
+
+def _provenance(
+    job: Job, checked: SelfCheck | None, off: Mapping[str, float] | None, notices: Sequence[str]
+) -> dict[str, Any]:
+    sections = [{"section": z, "treatment": "redrawn"} for z in range(job.request.volume.shape[0])]
+    return provenance.record(
+        **job.request.record(),
+        sections=sections,
+        notices=list(dict.fromkeys(notices)),
+        factor=job.factor,
+        damaged=sorted(job.damaged),
+        residual=off,
+        selfcheck=None if checked is None else checked.to_json(),
+    )
