@@ -18,7 +18,7 @@ INDEX: dict[Task, tuple[str, ...]] = {
     "interpolate": ("emsynth", "jain2017", "optical-flow", "linear"),
     "align": ("emsynth", "ssemnet", "li2017", "jain2017", "optical-flow"),
     "upsample": ("jain2017", "linear"),
-    "superres": ("bicubic", "single-stage"),
+    "superres": ("single-stage", "bicubic"),
 }
 """Ids by task, the default first; the module is the id with underscores."""
 

@@ -10,8 +10,15 @@ from napari_emsynth.methods.superres.finer import computed, unfolded
 from napari_emsynth.methods.superres.single_stage import SPEC, SingleStageMethod
 from napari_emsynth.models.single_stage import Config, SingleStage
 from napari_emsynth.spec import Runtime
+from napari_emsynth.testing.superres_contract import SuperresContract
 from napari_emsynth.weights import store
 from napari_emsynth.weights.card import Card
+
+
+class Test(SuperresContract):
+    task = "superres"
+    id = "single-stage"
+
 
 TINY = Config(factor=8, width=6, blocks=1, fine=(4,))
 
