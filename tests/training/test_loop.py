@@ -10,7 +10,7 @@ from torch import nn
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.spec import CancelToken
-from napari_emsynth.training import checkpoint
+from napari_emsynth.training import checkpoint, loop
 from napari_emsynth.training.data import is_isotropic, split
 from napari_emsynth.training.loop import Trainer, fit
 from napari_emsynth.training.plan import Plan
@@ -99,6 +99,20 @@ def test_who_leaves_at_once_finds_the_last_step_in_the_checkpoint(tmp_path):
     with pytest.raises(Cancelled):
         run(path, on_step=leave)
     assert checkpoint.load(path).counters.step == 70
+
+
+def test_a_run_that_is_killed_between_validations_loses_a_minute_at_most(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    path = tmp_path / "c.safetensors"
+
+    def killed(terms):
+        if terms["step"] == 70:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(path, on_step=killed)
+    assert checkpoint.load(path).counters.step == 70
+    assert len(checkpoint.load(path).counters.history) == 1, "no validation was due"
 
 
 def test_checkpoint_restores_everything_exactly(tmp_path):

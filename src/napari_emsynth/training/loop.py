@@ -35,6 +35,8 @@ class Trained:
 OnStep = Callable[[dict[str, float]], None]
 OnCheck = Callable[[dict[str, Tensor], dict[str, float]], None]
 
+# A run that is killed loses this much of its work at most, s.
+SAVE_EVERY = 60.0
 # Divergences a run survives; then the data or the settings are to blame.
 MAX_FALLBACKS = 5
 
@@ -123,6 +125,8 @@ def fit(
 ) -> Trained:
     """Train until the budget is spent or the user cancels; the best moving average is never lost.
 
+    The checkpoint is written at every validation, and once a minute between them.
+
     Args:
         recipe: what to train, on what, and how it is scored.
         plan: budget and rates.
@@ -145,6 +149,7 @@ def fit(
         trainer.resume()
     counters = trainer.counters
     next_check = counters.seconds + (plan.validate_every if counters.history else 0.0)
+    next_save = counters.seconds + SAVE_EVERY
     while plan.progress(counters) < 1.0 and not (cancel is not None and cancel.cancelled):
         started = time.monotonic()
         terms = _step_or_fall_back(trainer, note)
@@ -156,7 +161,11 @@ def fit(
             if on_check is not None:
                 on_check(trainer.average, scores)
             next_check = counters.seconds + plan.validate_every
+            next_save = counters.seconds + SAVE_EVERY
             terms |= {f"val_{k}": v for k, v in scores.items()}
+        elif counters.seconds >= next_save:
+            trainer.save()
+            next_save = counters.seconds + SAVE_EVERY
         if on_step is not None:
             _tell(trainer, on_step, terms)
     trainer.validate()
