@@ -23,10 +23,13 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Most tests are too small to be shared out among threads: each core has tests of its own.
+APART := -n logical --maxprocesses 4 --dist worksteal
+
 # A make of its own, so that xvfb-run is looked for after the set-up may have installed it.
 .PHONY: pytest
 pytest:
-	$(SCREEN) $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest $(APART) --durations=20
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
