@@ -78,6 +78,14 @@ def test_slabs_are_means():
     assert hidden.lattice.grid(hidden.thin.grid).shape == hidden.truth.shape
 
 
+@pytest.mark.parametrize("factor", [2.3, 2.5, 3.75, 4])
+@pytest.mark.parametrize("depth", range(12, 22))
+def test_slabs_of_any_factor_give_what_was_hidden(factor, depth):
+    hidden = hide(STACK, factor, "slab", edge=8, depth=depth)
+    assert hidden.lattice.grid(hidden.thin.grid).shape == hidden.truth.shape
+    assert len(hidden.thin.data) == int(depth / factor)
+
+
 def test_nothing_can_be_hidden_in_a_short_stack():
     assert hide(Volume.of(STACK.data[:3]), 3, "point", edge=16, depth=12) is None
     assert hide(Volume.of(STACK.data[:5]), 3, "slab", edge=16, depth=12) is None

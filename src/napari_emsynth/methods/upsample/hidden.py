@@ -18,7 +18,7 @@ from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import degraded
 from napari_emsynth.methods.upsample.job import Job
-from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS, Lattice, Sampling
+from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS, SAME, Lattice, Sampling
 from napari_emsynth.methods.upsample.repair import mended_data
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.trust.selfcheck import intensity_range
@@ -104,7 +104,7 @@ def hide(volume: Volume, factor: float, sampling: Sampling, *, edge: int, depth:
     thin, voxel = hidden.thin, volume.grid.voxel_nm
     if voxel is not None:
         thin = Volume.of(thin, voxel_nm=(voxel[0] * factor, *voxel[1:]))
-    hidden = Hidden(thin, truth, hidden.lattice, z.start, unfit=unfit)
+    hidden = Hidden(thin, hidden.truth, hidden.lattice, z.start, unfit=unfit)
     return hidden if hidden.sections else None
 
 
@@ -133,14 +133,14 @@ def hide_in_plane(
     sections = [volume.section(intact[k], rows, columns) for k in chosen]
     truth = _known(np.ascontiguousarray(np.stack(sections, axis=1)))
     hidden = _coarser(truth, factor, sampling)
-    return None if hidden is None else Hidden(hidden.thin, truth, hidden.lattice, in_plane=True)
+    return None if hidden is None else Hidden(hidden.thin, hidden.truth, hidden.lattice, in_plane=True)
 
 
 def _used(count: int, factor: float, sampling: Sampling) -> int:
-    """Return how many of ``count`` sections some thick ones give again."""
+    """Return of how many of ``count`` sections some thick ones are made."""
     if sampling == "point":
         return int((count - 1) // factor * factor) + 1
-    return Lattice(max(1, math.floor(count / factor + 1e-9)), factor, sampling).sections.stop
+    return math.ceil(max(1, math.floor(count / factor + SAME)) * factor - SAME)
 
 
 def _coarser(truth: Array, factor: float, sampling: Sampling) -> Hidden | None:
@@ -148,8 +148,9 @@ def _coarser(truth: Array, factor: float, sampling: Sampling) -> Hidden | None:
     thick = degraded(truth, factor, sampling)
     if len(thick) < LEAST_SECTIONS:
         return None
-    thin = Volume.of(to_dtype(thick, truth.dtype))
-    return Hidden(thin, truth, Lattice(len(thick), factor, sampling))
+    thin, lattice = Volume.of(to_dtype(thick, truth.dtype)), Lattice(len(thick), factor, sampling)
+    # The last thick section of a fractional factor may end within a section that is not given again.
+    return Hidden(thin, truth[: lattice.sections.stop], lattice)
 
 
 def _known(truth: Array) -> Array:
