@@ -35,19 +35,24 @@ LICENCE = (
     "trained on Drosophila medulla FIB-SEM by FlyEM, Janelia (neuroproof_examples), Creative Commons Attribution; "
     "the volumes were cropped, augmented and learned from"
 )
-# What the card's figures are measured on, by task: file, gap (interpolate: sections to each neighbour; align: px of
-# jitter; upsample: sections left out; superres: none, its weights have a factor), and the crop along y and x in px:
-# networks in three dimensions take their time.
-EVAL: dict[str, list[tuple[str, int, int]]] = {
-    "interpolate": [("fib25_eval", gap, 512) for gap in (1, 2, 3, 4)]
+# What the card's figures are measured on, by task: file, what the evaluation is asked (superres: its weights' factor,
+# which is not said here), and the crop along y and x in px: networks in three dimensions take their time.
+Asked = dict[str, Any]
+EVAL: dict[str, list[tuple[str, Asked, int]]] = {
+    "interpolate": [("fib25_eval", {"gap": gap}, 512) for gap in (1, 2, 3, 4)]
     + [
-        (f"{name}_eval", 1, 512)
+        (f"{name}_eval", {"gap": 1}, 512)
         for name in ("hemibrain", "mouse_sbem", "vnc_sstem", "cremi_sstem", "mouse_sstem")
     ],
-    "align": [("fib25_eval", 1, 160), ("fib25_eval", 2, 160), ("mouse_sbem_eval", 1, 160)],
-    "upsample": [("fib25_eval", 1, 160), ("hemibrain_eval", 1, 160), ("mouse_sbem_eval", 1, 160)],
-    "superres": [("fib25_eval", 0, 512), ("hemibrain_eval", 0, 512), ("mouse_sbem_eval", 0, 512)],
-}
+    "align": [("fib25_eval", {"gap": 1}, 160), ("fib25_eval", {"gap": 2}, 160), ("mouse_sbem_eval", {"gap": 1}, 160)],
+    "upsample": [
+        *((f"{name}_eval", {"gap": 1}, 160) for name in ("fib25", "hemibrain", "mouse_sbem")),
+        ("fib25_eval", {"gap": 3}, 160),
+        *(("fib25_eval", {"gap": gap, "sampling": "slab"}, 160) for gap in (3, 7)),
+        ("hemibrain_eval", {"gap": 3, "sampling": "slab"}, 160),
+    ],
+    "superres": [("fib25_eval", {}, 512), ("hemibrain_eval", {}, 512), ("mouse_sbem_eval", {}, 512)],
+}  # fmt: skip
 # Figures that are worth a card's space, and what they are called there.
 FIGURES = {"psnr": "PSNR in dB", "mid_band": "mid-band power"}
 
@@ -189,19 +194,22 @@ def finish(
     target = store.HERE / f"{id_}.safetensors", store.HERE / "cards" / f"{id_}.toml"
     card = store.write(*target, saved.best, card, half=True)
     figures: dict[str, dict[str, float]] = {}
-    for file, gap, edge in EVAL[name.split("/")[0]]:
-        figures |= rows(name, weights, data / f"{file}.tif", gap, edge, limit)
+    method = get_by_name(name)
+    for file, asked, edge in EVAL[method.task]:
+        if asked.get("sampling", "point") in (method.samplings or ("point",)):
+            figures |= rows(name, weights, data / f"{file}.tif", asked, edge, limit)
     target[1].write_text(Card(**(vars(card) | {"figures": figures})).to_toml(), encoding="utf-8")
     print(target[1].read_text(encoding="utf-8"))
 
 
-def rows(name: str, weights: str, file: Path, gap: int, edge: int, limit: int) -> dict[str, dict[str, float]]:
+def rows(
+    name: str, weights: str, file: Path, asked: Asked, edge: int, limit: int
+) -> dict[str, dict[str, float]]:
     """The method and the floors on one eval volume, in the window the evaluation uses."""
     volume = Volume.of(tifffile.imread(file)[:, :edge, :edge])
     if name.startswith("superres/"):
-        asked, what = {"factor": int(weights.removeprefix("x"))}, f"factor {weights.removeprefix('x')}"
-    else:
-        asked, what = {"gap": gap}, f"gap {gap}"
+        asked = asked | {"factor": int(weights.removeprefix("x"))}
+    what = ", ".join(f"{thing} {value}" for thing, value in asked.items())
     report = evaluate(name, volume, weights=weights, limit=limit, **asked)
     figures = {
         f"{label}, {file.stem}, {what}": {m: round(s[figure], 3) for m, s in report["scores"].items()}

@@ -337,6 +337,7 @@ def evaluate(
     sections: Sequence[int] | None = None,
     limit: int = 16,
     factor: int | None = None,
+    sampling: str | None = None,
     voxel_nm: Sequence[float] | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -359,6 +360,7 @@ def evaluate(
         sections: interpolate: which to leave out; None takes up to ``limit`` of the stack.
         limit: most sections to score.
         factor: superres: by which pixels are made coarser, 8 or 16; None takes 8.
+        sampling: upsample: "point" leaves sections out, "slab" averages them; None takes the method's first.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         device: as in :func:`interpolate`, like all that follow.
         precision: "auto", "fp32", "bf16" or "fp16".
@@ -384,6 +386,7 @@ def evaluate(
         sections=sections,
         limit=limit,
         factor=factor,
+        sampling=sampling,
     )
 
 

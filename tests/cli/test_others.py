@@ -64,6 +64,9 @@ def test_evaluate_scores_a_method_beside_the_floors(emsynth, stack):
     assert {"linear", "nearest", "blurred_linear"} <= answer["scores"].keys()
     assert "beats_floors" in answer
     assert "psnr" in emsynth("evaluate", "interpolate/linear", stack).out
+    slab = emsynth("evaluate", "upsample/linear", stack, "--sampling", "slab")
+    assert "gap 1 (slab)" in slab.out
+    assert "linear_back_projected" in slab.out
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,8 @@ def test_evaluate_scores_a_method_beside_the_floors(emsynth, stack):
         (("linear",), "TASK/ID"),
         (("interpolate/linear", "--gap", "0"), "gap"),
         (("interpolate/linear", "--gap", "9"), "gap"),
+        (("interpolate/linear", "--sampling", "slab"), "sampling slab is for upsample"),
+        (("upsample/linear", "--sampling", "thick"), "'thick'"),
     ],
 )
 def test_evaluate_refuses_in_one_line(refused, stack, words, said):

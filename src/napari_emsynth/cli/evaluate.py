@@ -18,12 +18,16 @@ def evaluate(
         int,
         typer.Option(
             metavar="N",
-            help="interpolate: sections to the nearest neighbour; upsample: sections left out between two; "
+            help="interpolate: sections to the nearest neighbour; upsample: the factor less one; "
             "align: deviation of the jitter in px.",
         ),
     ] = 1,
     factor: Annotated[
         int | None, typer.Option(metavar="F", help="superres: by which pixels are made coarser, 8 or 16.")
+    ] = None,
+    sampling: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="upsample: point (sections are left out) or slab (averaged)."),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
@@ -36,7 +40,9 @@ def evaluate(
     with Screen(as_json=common.json) as screen:
         runtime = common.runtime(screen)
         volume = common.open(source, screen)
-        scores = task(name, volume, gap=gap, factor=factor, weights=weights, runtime=runtime)
+        scores = task(
+            name, volume, gap=gap, factor=factor, sampling=sampling, weights=weights, runtime=runtime
+        )
         screen.answer({**scores, "source": str(source), "notices": screen.notes}, describe(scores))
 
 
@@ -55,6 +61,7 @@ def describe(scores: dict[str, Any]) -> str:
     )
     count = len(scores["sections"])
     what = f"gap {scores['gap']}" if "gap" in scores else f"factor {scores['factor']}"
+    what += f" ({scores['sampling']})" if "sampling" in scores else ""
     head = f"{scores['method']}, {what}, {count} section(s), {scores['seconds']:.1f} s: {verdict}"
     return "\n".join([head, table(("method", *measures), rows), *_more(scores)])
 

@@ -26,6 +26,7 @@ def evaluate(
     sections: Sequence[int] | None = None,
     limit: int = 16,
     factor: int | None = None,
+    sampling: str | None = None,
 ) -> dict[str, Any]:
     """Score a method beside its task's floors.
 
@@ -39,9 +40,10 @@ def evaluate(
         sections: interpolate: which to hide; None takes up to ``limit``.
         limit: most sections to score.
         factor: superres: by which pixels are made coarser; None takes 8.
+        sampling: upsample: "point" leaves sections out, "slab" averages them; None takes the method's first.
 
     Raises:
-        InputError: an unknown method, a gap out of range, too few sections, a factor of another task.
+        InputError: an unknown method, a gap out of range, too few sections, a factor or a sampling of another task.
     """
     spec = get_by_name(name)
     task: Callable[..., dict[str, Any]] = import_module(f"napari_emsynth.methods.{spec.task}").evaluate
@@ -50,5 +52,9 @@ def evaluate(
         raise InputError(f"sections cannot be chosen to evaluate {name}; it takes them from the middle")
     if factor is not None and spec.task != "superres":
         raise InputError(f"factor {factor} is for superres; {name} is evaluated by its gap")
-    asked = {"factor": factor or 8} if spec.task == "superres" else {"gap": gap}
+    if sampling is not None and spec.task != "upsample":
+        raise InputError(f"sampling {sampling} is for upsample; {name} knows none")
+    asked: dict[str, Any] = {"factor": factor or 8} if spec.task == "superres" else {"gap": gap}
+    if sampling is not None:
+        asked["sampling"] = sampling
     return task(volume, method=spec.id, weights=weights, runtime=runtime, limit=limit, **asked, **chosen)
