@@ -47,12 +47,12 @@ def fused(experts: Sequence[Expert], trust: Mapping[str, float]) -> tuple[Float,
         return reduce(add, (np.float32(share / total) * e.mean for e, share in trusted)), None
     if len(trusted) == 1:
         return trusted[0][0].mean, trusted[0][0].scale
-    scales = [np.maximum(e.scale, np.float32(SUREST)) for e, _ in trusted if e.scale is not None]
-    weights = [np.float32(share) / b**2 for b, (_, share) in zip(scales, trusted, strict=True)]  # (1)
-    total = reduce(add, weights)
-    mean = reduce(add, (w * e.mean for w, (e, _) in zip(weights, trusted, strict=True))) / total  # (2)
-    scale = reduce(add, (w * b for w, b in zip(weights, scales, strict=True))) / total
-    return np.asarray(mean, np.float32), np.asarray(scale, np.float32)
+    scales = np.stack([np.maximum(e.scale, SUREST) for e, _ in trusted if e.scale is not None])
+    shares = np.array([share for _, share in trusted], np.float32).reshape(-1, *(1,) * (scales.ndim - 1))
+    weights = shares / scales**2  # (1)
+    weights /= weights.sum(axis=0)
+    means = np.stack([e.mean for e, _ in trusted])
+    return (weights * means).sum(axis=0), (weights * scales).sum(axis=0)  # (2)
 
 
 def trust_of(method: Any, factor: float, sampling: Sampling) -> dict[str, float]:
