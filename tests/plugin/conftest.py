@@ -21,10 +21,21 @@ from napari_emsynth.testing.phantoms import Phantom
 PROXIED = "proxied"
 
 
-@pytest.fixture(params=["raw", PROXIED])
+@pytest.fixture(scope="session", autouse=True)
+def manifests_read_once() -> Iterator[None]:
+    """For every window napari reads all that is installed in search of plugins, an eighth of a test's work."""
+    from npe2 import PluginManifest
+
+    found = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda paths=(): iter(found))
+        yield
+
+
+@pytest.fixture
 def viewer(request: Any) -> Any:
-    """A viewer as widgets get it from the menu, and one as commands get it."""
-    proxied = request.param == PROXIED
+    """A viewer as commands get it, nothing private within reach; ``indirect`` asks for one as widgets get it."""
+    proxied = getattr(request, "param", PROXIED) == PROXIED
     return request.getfixturevalue("make_napari_viewer_proxy" if proxied else "make_napari_viewer")()
 
 

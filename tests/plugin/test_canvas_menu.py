@@ -23,6 +23,7 @@ def titles(menu: Any) -> list[str]:
     return [action.text() for action in menu.actions() if action.text()]
 
 
+@pytest.mark.parametrize("viewer", ["raw", "proxied"], indirect=True)
 def test_installed_once(viewer: Any, session: Session) -> None:
     count = len(viewer.mouse_drag_callbacks)
     assert install(viewer) is session
@@ -120,6 +121,7 @@ def test_marked_neighbours_are_repaired_together(
     assert viewer.dims.current_step[0] == 3, "the new section is on the screen"
 
 
+@pytest.mark.parametrize("viewer", ["raw", "proxied"], indirect=True)
 def test_the_next_click_works_after_undo_and_redo(
     viewer: Any, session: Session, stack: Any, finish: Any
 ) -> None:

@@ -36,6 +36,7 @@ def names(viewer: Any) -> list[str]:
     return [layer.name for layer in viewer.layers]
 
 
+@pytest.mark.parametrize("viewer", ["raw", "proxied"], indirect=True)
 def test_mark_run_undo_redo(viewer: Any, session: Session, opened: Any, finish: Any, stack: Any) -> None:
     source = viewer.layers["stack"]
     labels = viewer.add_labels(
@@ -73,6 +74,7 @@ def test_mark_run_undo_redo(viewer: Any, session: Session, opened: Any, finish: 
     assert "stack restored [1]" in names(viewer), "no layer is overwritten"
 
 
+@pytest.mark.parametrize("viewer", ["raw", "proxied"], indirect=True)
 def test_in_place_keeps_the_old_data_for_undo(
     viewer: Any, session: Session, opened: Any, finish: Any
 ) -> None:
@@ -267,6 +269,7 @@ def test_the_dock_fits_a_laptop(opened: Any) -> None:
     assert not opened.form.more.is_open
 
 
+@pytest.mark.parametrize("viewer", ["raw", "proxied"], indirect=True)
 def test_the_dock_opens_once(session: Session, opened: Any) -> None:
     assert open_dock(session) is opened
     assert isinstance(opened.parent(), QDockWidget)
