@@ -18,14 +18,14 @@ from napari_emsynth import io
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.jobs import Job
 from napari_emsynth.plugin.session import Session
+from napari_emsynth.plugin.upsample_settings import UpsampleSettings
 from napari_emsynth.plugin.volume_code import volume_code
 from napari_emsynth.plugin.volume_layers import placed
 from napari_emsynth.plugin.volume_preview import preview
 from napari_emsynth.plugin.volume_run import marked, run
-from napari_emsynth.plugin.volume_settings import UpsampleSettings
 from napari_emsynth.plugin.widgets.align import FineAlignment
 from napari_emsynth.plugin.widgets.upsample import UpsampleZ
-from napari_emsynth.plugin.widgets.volume_form import UpsampleForm, factor_text
+from napari_emsynth.plugin.widgets.upsample_form import UpsampleForm
 from napari_emsynth.plugin.window import EDGE, Window, around, window_in_view
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
@@ -124,17 +124,15 @@ def test_results_lie_upon_their_source(sampling: str, ndim: int) -> None:
 
 def test_the_form_offers_what_the_method_can(opened: Any) -> None:
     form = opened.form
-    offered = lambda box: [box.itemData(i) for i in range(box.count())]  # noqa: E731
-    assert offered(form.factor) == list(range(2, 13))
-    assert offered(form.sampling) == ["point", "slab"]
     assert form.promise() == ""
-    other = replace(LINEAR, factor=7, sampling="slab", lazy=True, with_mask=False, selfcheck=False, tile=64)
+    other = replace(LINEAR, factor=7.5, sampling="slab", lazy=True, with_mask=False, selfcheck=False, tile=64)
     form.set_value(other)
     assert form.value() == other
-    assert "thickness" in form.explanation.text()
+    assert "divided" in form.sampling.explanation.text()
     form.method.setCurrentIndex(form.method.findData("twice"))
     form.method.activated.emit(form.method.currentIndex())
-    assert (offered(form.factor), offered(form.sampling)) == ([2], ["point"])
+    assert not form.sampling.cards["slab"].isEnabled()
+    assert not form.factor.number.isEnabled()
     assert "edraws" in form.promise_line.text()
     assert (opened.task.settings.method, opened.task.settings.factor) == ("twice", 2)
     assert opened.task.settings.sampling == "point"
@@ -148,12 +146,6 @@ def test_a_form_without_an_engine_keeps_every_value(qtbot: Any) -> None:
     form.set_value(other)
     assert form.value() == other
     assert form.minimumSizeHint().width() <= 320
-
-
-def test_factors_say_what_they_do() -> None:
-    assert factor_text(3, None) == "x3"
-    assert factor_text(3, (30, 10, 10)) == "x3: 10 nm, cubic"
-    assert factor_text(2, (30, 10, 10)) == "x2: 15 nm"
 
 
 @pytest.mark.parametrize("sampling", ["point", "slab"])
@@ -214,8 +206,7 @@ def test_preview_in_the_dock(viewer: Any, session: Session, opened: Any, finish:
     assert after.target().width() == before.target().width(), "true proportions on both sides"
     assert opened.caption.text().startswith("z 4-9, ")
     assert not before.is_faint
-    opened.form.factor.setCurrentIndex(2)
-    opened.form.factor.activated.emit(2)
+    opened.form.factor.number.setValue(4)
     assert after.is_faint
     window = opened.enlarge()
     assert window.reslices.panes["yz"][1].picture is not None
@@ -357,7 +348,7 @@ def test_the_code_gives_the_voxels_of_the_dock(
     ours = run(volume, settings, Runtime(device="cpu")).result.volume.data
     text = volume_code(settings, volume, str(file))
     exec(compile(text, "clipboard", "exec"), {})
-    out = tmp_path / f"upsampled_x{settings.factor}.ome.tif"
+    out = tmp_path / f"upsampled_x{settings.factor:g}.ome.tif"
     np.testing.assert_array_equal(io.read(out).read(slice(None)), ours)
     out.unlink()
     from napari_emsynth.cli.app import main

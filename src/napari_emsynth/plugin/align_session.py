@@ -28,7 +28,6 @@ from napari_emsynth.plugin.volume_layers import build_volume_layers, placed
 from napari_emsynth.plugin.volume_run import Previous, VolumeOutcome
 from napari_emsynth.plugin.volume_session import VolumeTask
 from napari_emsynth.plugin.volume_settings import VolumeSettings
-from napari_emsynth.sections import spans
 from napari_emsynth.volume import Volume
 
 NO_FIELD = "no alignment by displacements is in the viewer; run one, or load a field"
@@ -204,28 +203,6 @@ class AlignTask(VolumeTask):
             self.refuse("no layer is chosen; needs a 3-D image layer (z, y, x)")
             return None
         return str(current_section(self.session.viewer, layer))
-
-    def detect(self, layer: Any, channel: int | None, then: Any) -> Job | None:
-        """Look for damaged sections; ``then`` is given them as text, and the user a line."""
-        volume = self.attempt(self.volume, layer, channel)
-        if volume is None:
-            return None
-
-        def work(job: Job) -> Any:
-            from napari_emsynth.trust.detect import detect
-
-            return detect(volume, progress=job.report, cancel=job.cancel)
-
-        def done(suspects: list[Any]) -> None:
-            then(spans(s.section for s in suspects))
-            notify.info(
-                f"{len(suspects)} suspected section(s) in {volume.name!r}"
-                if suspects
-                else "no damaged section found"
-            )
-
-        job = Job("Detect damaged sections", work, on_done=done, on_failed=self.refuse, owner=self.name)
-        return self.session.queue.submit(job)
 
 
 def _field(shown: Shown) -> Any | None:

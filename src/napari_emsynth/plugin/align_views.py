@@ -1,7 +1,6 @@
 """What is laid over an alignment to judge it: displacements, confidence, neighbouring sections.
 
-Views are no results: they are not in the history, and go when a result comes or goes. Law: each is there once, and its
-layer is made when it is asked for.
+Views of an alignment go when another comes.
 """
 
 from __future__ import annotations
@@ -19,15 +18,14 @@ from napari_emsynth.plugin.displacement_view import (
     view_nodes,
 )
 from napari_emsynth.plugin.jobs import Job
-from napari_emsynth.plugin.layers import Placement, find_layer, is_image, unique_name
+from napari_emsynth.plugin.layers import Placement, find_layer, is_image
 from napari_emsynth.plugin.overlays import How
-from napari_emsynth.plugin.results import Shown, insert_above
+from napari_emsynth.plugin.results import Shown
+from napari_emsynth.plugin.views import Views
 
-VIEWS = "views"
 
-
-class FieldViews:
-    """The views of one viewer.
+class FieldViews(Views):
+    """The views of one viewer: "displacement" and "confidence".
 
     Args:
         session: the viewer's.
@@ -35,32 +33,13 @@ class FieldViews:
     """
 
     def __init__(self, session: Any, current: Callable[[Any], Shown | None]) -> None:
-        self._session, self._current = session, current
-        self._layers: dict[str, Any] = {}
-        # Unique ids of the alignments' layers that they are of.
-        self._of: dict[str, Any] = {}
-
-    def is_on(self, name: str) -> bool:
-        """True while a view ("displacement" or "confidence") is there."""
-        return find_layer(self._session.viewer, self._layers.get(name)) is not None
-
-    def hide(self, name: str) -> None:
-        """Take a view away."""
-        layer = find_layer(self._session.viewer, self._layers.pop(name, None))
-        if layer is not None:
-            self._session.viewer.layers.remove(layer)
+        super().__init__(session)
+        self._current = current
 
     def hide_all(self) -> None:
         """Take all views away."""
-        for name in list(self._layers):
-            self.hide(name)
+        super().hide_all()
         self._session.neighbours.hide(self._session.viewer)
-
-    def drop_orphans(self) -> None:
-        """Take away what is of an alignment that is gone."""
-        for name in list(self._layers):
-            if find_layer(self._session.viewer, self._of.get(name)) is None:
-                self.hide(name)
 
     def show_displacement(
         self, layer: Any, kind: Kind, magnify: int, then: Callable[[int], None] = lambda _m: None
@@ -143,24 +122,3 @@ class FieldViews:
             return None
         home = find_layer(self._session.viewer, shown.layer_id)
         return shown, home, Placement.of(home).space
-
-    def _submit(self, title: str, work: Any, done: Any, name: str) -> Job:
-        key = f"{VIEWS} {name}"
-        return self._session.queue.submit(
-            Job(title, work, on_done=done, on_failed=notify.warn, quiet=True, key=key)
-        )
-
-    def _add(self, name: str, layer: Any, home: Any, title: str) -> None:
-        """Put a view on top of all, in place of an older one; what was active stays so."""
-        viewer = self._session.viewer
-        if find_layer(viewer, home.unique_id) is None:
-            # Undone while it was made.
-            return
-        active, older = viewer.layers.selection.active, find_layer(viewer, self._layers.get(name))
-        layer.name = unique_name(viewer, f"{home.name} {title}")
-        insert_above(viewer, layer, {other.unique_id for other in viewer.layers})
-        viewer.layers.selection.active = active
-        self._layers[name], self._of[name] = layer.unique_id, home.unique_id
-        # Last: who watches layers go must find the new one there.
-        if older is not None:
-            viewer.layers.remove(older)

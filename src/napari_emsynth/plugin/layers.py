@@ -221,6 +221,17 @@ def mask_layers(viewer: Any) -> list[Any]:
 
 def section_translate(layer: Any, section: int) -> Array:
     """Return the ``translate`` of a one-section layer that shows at ``section`` of a 3-D layer."""
-    world = layer.data_to_world((float(section), 0.0, 0.0))
+    return voxel_translate(layer, (section, 0, 0))
+
+
+def voxel_translate(layer: Any, voxel: Sequence[float]) -> Array:
+    """Return the ``translate`` (z, y, x) of a part of a layer whose first voxel is that of the layer at ``voxel``.
+
+    Args:
+        layer: of 3 axes, or more of which the last 3 count.
+        voxel: (z, y, x), need not be whole.
+    """
+    world = layer.data_to_world((*[0.0] * (layer.ndim - 3), *(float(v) for v in voxel)))
+    # The affine acts after the translation.
     matrix = np.array(layer.affine.affine_matrix)
-    return np.linalg.solve(matrix, np.append(np.asarray(world, float), 1.0))[:3]
+    return np.linalg.solve(matrix, np.append(np.asarray(world, float), 1.0))[:-1][-3:]

@@ -5,41 +5,42 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from napari.layers import Image
 
-from napari_emsynth.plugin.layers import PROVENANCE_KEY, Placement
-from napari_emsynth.plugin.results import mask_layer
+from napari_emsynth.plugin.layers import PROVENANCE_KEY, Placement, voxel_translate
+from napari_emsynth.plugin.results import mask_layer, uncertainty_layer
 from napari_emsynth.plugin.volume_run import VolumeOutcome
 from napari_emsynth.plugin.volume_settings import VolumeSettings
 
 
 def placed(layer: Any, settings: VolumeSettings) -> Placement:
-    """Return the layer's placement with sections of another thickness, so that the result lies upon it.
+    """Return the layer's placement with sections of another thickness, so that the result lies upon it."""
+    placement = Placement.of(layer)
+    return replace(placement, space={**placement.space, **moved_space(layer, settings)})
+
+
+def moved_space(layer: Any, settings: VolumeSettings) -> dict[str, Any]:
+    """Return scale and translation of a result, as keyword arguments of any layer with three axes.
 
     Point sampling keeps section centres: the translation stays. Slab sampling keeps faces: it moves along the layer's
     own z axis.
     """
-    placement = Placement.of(layer)
-    scale = list(placement.space["scale"])
+    scale = list(layer.scale[-3:])
     scale[0] /= settings.section_scale
-    origin = [0.0] * layer.ndim
-    there = [*origin[:-3], settings.section_offset, 0.0, 0.0]
-    move = np.subtract(layer.data_to_world(there), layer.data_to_world(origin))
-    # The affine acts after the translation.
-    linear = np.array(layer.affine.affine_matrix)[:-1, :-1]
-    translate = np.asarray(layer.translate, float) + np.linalg.solve(linear, move)
-    space = {**placement.space, "scale": tuple(scale), "translate": tuple(translate[-3:])}
-    return replace(placement, space=space)
+    translate = voxel_translate(layer, (settings.section_offset, 0.0, 0.0))
+    return {"scale": tuple(scale), "translate": tuple(float(t) for t in translate)}
 
 
 def build_volume_layers(outcome: VolumeOutcome, placement: Placement) -> list[Any]:
-    """Return the result's layer and, as asked for, its mask; for the worker thread, see ``build_layers``."""
+    """Return the result's layer and, as asked for, its mask and uncertainty; for the worker thread, see
+    ``build_layers``.
+    """
     result = outcome.result
+    file = {} if outcome.path is None else {"path": str(outcome.path)}
     layers = [
         Image(
             result.volume.data,
-            metadata={PROVENANCE_KEY: result.provenance},
+            metadata={**file, PROVENANCE_KEY: result.provenance},
             **placement.space,
             **placement.look,
         )
@@ -49,6 +50,8 @@ def build_volume_layers(outcome: VolumeOutcome, placement: Placement) -> list[An
         # A tint over everything would tell nothing and veil the picture.
         mask.visible = not redrawn_throughout(outcome)
         layers.append(mask)
+    if outcome.settings.with_uncertainty and result.uncertainty is not None:
+        layers.append(uncertainty_layer(result, placement))
     return layers
 
 

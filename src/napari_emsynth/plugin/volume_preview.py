@@ -6,22 +6,33 @@ Law: what a preview shows is what a run gives there, but for displacements, see
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from napari_emsynth.grid import Shape
 from napari_emsynth.plugin.align_preview import aligned_drawer
 from napari_emsynth.plugin.align_settings import AlignSettings
+from napari_emsynth.plugin.forecast import Speed
+from napari_emsynth.plugin.jobs import nothing
 from napari_emsynth.plugin.overlays import HOWS, How, overlaid
+from napari_emsynth.plugin.request import lazy
+from napari_emsynth.plugin.upsample_settings import UpsampleSettings
 from napari_emsynth.plugin.volume_run import NOTHING_MORE
-from napari_emsynth.plugin.volume_settings import UpsampleSettings, VolumeSettings
+from napari_emsynth.plugin.volume_settings import VolumeSettings
 from napari_emsynth.plugin.window import Window
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
 
-Drawer = Callable[[tuple[slice, slice, slice], Runtime], Array]
+Box = tuple[slice, slice, slice]
+Drawer = Callable[[Box, Runtime], Array]
 # Progress is told in this many parts a plane.
 PARTS = 100
+# Sections on both sides of a window in which damage is looked for, and needed to tell it.
+AROUND = 8
+# The axes that run down and across in each plane.
+AXES = {"xy": (1, 2), "xz": (0, 2), "yz": (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ def preview(
     *,
     limits: tuple[float, float] | None = None,
     more: Mapping[str, Any] = NOTHING_MORE,
+    told: Callable[[Speed], None] = nothing,
 ) -> list[Plane]:
     """Return an xy section and the two reslices through the middle of a window, before and after.
 
@@ -74,6 +86,7 @@ def preview(
         runtime: device, progress, cancel.
         limits: of contrast; with them, overlays of the section and the one after it are returned too.
         more: keyword arguments of the task's function that come from other layers.
+        told: how fast the task draws, where that can be told of a run too.
 
     Raises:
         InputError: bad input.
@@ -83,19 +96,20 @@ def preview(
     scale = settings.section_scale
     z, y, x = window.sections, window.rows, window.columns
     row, column = slice(window.row, window.row + 1), slice(window.column, window.column + 1)
-    # Halfway to the next section: there a method has most to make up.
-    between = window.section * scale + (scale // 2 if window.section < volume.shape[0] - 1 else 0)
+    between = halfway(settings, window.section, volume.shape)
     here = slice(window.section, window.section + 1)
     cuts = {
         "xy": ((here, y, x), (slice(between, between + 1), y, x)),
         "xz": ((z, row, x), (settings.sections(z), row, x)),
         "yz": ((z, y, column), (settings.sections(z), y, column)),
     }
-    planes = []
+    planes, draws = [], []
     for done, (name, (before, after)) in enumerate(cuts.items()):
         runtime.cancel.check()
         runtime.progress(PARTS * done, PARTS * len(cuts), "planes")
+        started = time.perf_counter()
         drawn = draw(after, _part(runtime, done, len(cuts)))
+        draws.append((drawn.shape, time.perf_counter() - started))
         planes.append(
             Plane(
                 name,
@@ -105,7 +119,28 @@ def preview(
         )
     if limits is not None:
         planes += overlaid_planes(volume, draw, window, voxel, limits, runtime)
+    speed = Speed.of(draws, halo_of(draw), settings.shape(volume.shape))
+    if speed is not None:
+        told(speed)
     return planes
+
+
+def halo_of(draw: Any) -> tuple[float, float, float] | None:
+    """Return with how many sections of the result, rows and columns a drawer draws a box; None if it does not say."""
+    from napari_emsynth.methods.upsample.job import Job as UpsampleJob
+
+    if not isinstance(draw, UpsampleJob):
+        return None
+    _, y, x = draw.request.built().halo(draw.lattice.factor)
+    return (draw.halo, y, x)
+
+
+def halfway(settings: VolumeSettings, section: int, shape: Shape) -> int:
+    """Return the section of the result halfway to the next of the layer: there a method has most to make up."""
+    if section == shape[0] - 1:
+        return settings.sections(slice(section, section + 1)).start
+    first = settings.sections(slice(section, section + 2)).start
+    return min(first + int(settings.section_scale / 2), settings.shape(shape)[0] - 1)
 
 
 def overlaid_planes(
@@ -164,6 +199,7 @@ def drawer(
         from napari_emsynth.methods.upsample.lattice import Lattice, check_factor, check_sections
         from napari_emsynth.methods.upsample.task import default_method
 
+        volume = repaired(volume, settings, window, runtime)
         method = settings.method or default_method(settings.factor, settings.sampling)
         factor, sampling = check_factor(get("upsample", method), settings.factor, settings.sampling)
         check_sections(volume.shape[0])
@@ -178,21 +214,40 @@ def drawer(
     return AlignJob.of(asked)
 
 
+def repaired(volume: Volume, settings: UpsampleSettings, window: Window, runtime: Runtime) -> Volume:
+    """Return a volume whose damaged sections are repaired as they are read.
+
+    Where they are to be detected, this looks around the window only: a preview has to be quick.
+
+    Raises:
+        InputError: no such section, too few that are intact.
+        Cancelled: the runtime's token was cancelled.
+    """
+    from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended
+
+    asked = settings.options(volume.shape[0]).get("damaged")
+    if asked is not None:
+        return mended(volume, find_damage(volume, asked, runtime), runtime)
+    first = max(0, window.sections.start - AROUND)
+    near = lazy(volume).data[first : window.sections.stop + AROUND]
+    found = find_damage(Volume.of(near), None, runtime) if near.shape[0] > AROUND else Damage({})
+    return mended(volume, Damage({first + z: why for z, why in found.why.items()}), runtime)
+
+
 def _picture(
     name: str,
     block: Array,
     box: tuple[slice, slice, slice],
     voxel: tuple[float, float, float],
-    scale: int,
+    scale: float,
     offset: float,
 ) -> Picture:
     """Return one plane of a block [z, y, x] with its place; z runs down in reslices."""
     z, y, x = box
     sizes = (voxel[0] / scale, voxel[1], voxel[2])
     starts = ((offset + z.start / scale) * voxel[0] - sizes[0] / 2, y.start * voxel[1], x.start * voxel[2])
-    flat = {"xy": 0, "xz": 1, "yz": 2}[name]
-    down, across = [axis for axis in range(3) if axis != flat]
-    pixels = block.take(0, axis=flat)
+    down, across = AXES[name]
+    pixels = block.take(0, axis=3 - down - across)
     return Picture(
         pixels,
         top=starts[down],
@@ -200,3 +255,24 @@ def _picture(
         height=pixels.shape[0] * sizes[down],
         width=pixels.shape[1] * sizes[across],
     )
+
+
+def crosses(window: Window, voxel: tuple[float, float, float]) -> dict[str, tuple[float, float]]:
+    """Return where the other planes run in each, (down, across) in the layer's length units."""
+    # As pictures lie: sections by their centres, rows and columns by their faces.
+    places = (
+        window.section * voxel[0], (window.row + 0.5) * voxel[1], (window.column + 0.5) * voxel[2],
+    )  # fmt: skip
+    return {name: (places[down], places[across]) for name, (down, across) in AXES.items()}
+
+
+def picked_voxel(
+    name: str, down: float, across: float, window: Window, voxel: tuple[float, float, float]
+) -> tuple[int, int, int]:
+    """Return the voxel (z, y, x) under a place of a plane, inside the window; the third axis is the plane's own."""
+    found = [window.section, window.row, window.column]
+    for axis, place in zip(AXES[name], (down, across), strict=True):
+        index = round(place / voxel[axis]) if axis == 0 else int(place // voxel[axis])
+        part = (window.sections, window.rows, window.columns)[axis]
+        found[axis] = min(max(index, part.start), part.stop - 1)
+    return (found[0], found[1], found[2])

@@ -1,6 +1,7 @@
 """A whole volume made anew; free of Qt and napari, for a worker thread.
 
-Law: a run in memory is refused before it starts when the result has no room.
+Laws: a run in memory is refused before it starts when the result has no room; one into a file holds a block at a time,
+and goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from math import prod
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -17,12 +19,15 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.request import lazy
 from napari_emsynth.plugin.volume_settings import VolumeSettings
+from napari_emsynth.plugin.volume_target import Target
 from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.volume import Volume
 
 # A result that needs more of the free memory than this share would make the machine swap.
 ROOM = 0.8
 GIB = 2**30
+# Multiples of a fractional factor this close to a whole number are that section.
+WHOLE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +39,14 @@ class VolumeOutcome:
         result: what came of it.
         source: the voxels it was drawn from; None where nobody will ask.
         previous: what was known of the layer it was asked of.
+        path: the file the result lies in; None in memory.
     """
 
     settings: VolumeSettings
     result: Result
     source: Volume | None = None
     previous: Previous | None = None
+    path: Path | None = None
 
     @property
     def notices(self) -> list[str]:
@@ -86,6 +93,7 @@ def run(
     runtime: Runtime,
     previous: Previous | None = None,
     more: Mapping[str, Any] = NOTHING_MORE,
+    target: Target | None = None,
 ) -> VolumeOutcome:
     """Do a task on a volume.
 
@@ -95,15 +103,17 @@ def run(
         runtime: device, progress, cancel.
         previous: what is known of the volume if it is a result.
         more: keyword arguments of the task's function that come from other layers.
+        target: the file the result goes into; None for memory.
 
     Raises:
         InputError: bad input, or no room for the result.
         Cancelled: the runtime's token was cancelled.
     """
-    if not settings.lazy:
+    if not settings.lazy and target is None:
         check_room(volume, settings)
+    block_by_block = settings.lazy or target is not None or (previous is not None and previous.draws)
     result = task_function(settings)(
-        lazy(volume) if settings.lazy or (previous is not None and previous.draws) else volume,
+        lazy(volume) if block_by_block else volume,
         **settings.options(volume.shape[0]),
         **more,
         **({"method": settings.method} if settings.method else {}),
@@ -114,10 +124,13 @@ def run(
     )
     if previous is not None:
         result = previous.under(result, settings)
-    if result.volume.is_lazy and not settings.lazy:
+    if target is not None:
+        result = target.fill(result, runtime)
+    elif result.volume.is_lazy and not settings.lazy:
         result = in_memory(result, runtime)
     source = volume if previous is None else previous.source(volume)
-    return VolumeOutcome(settings=settings, result=result, source=source, previous=previous)
+    path = None if target is None else target.path
+    return VolumeOutcome(settings=settings, result=result, source=source, previous=previous, path=path)
 
 
 def task_function(settings: VolumeSettings) -> Callable[..., Result]:
@@ -132,10 +145,35 @@ def check_room(volume: Volume, settings: VolumeSettings) -> None:
     """Refuse a result that does not fit into memory.
 
     Raises:
-        InputError: it and its mask need more than 80 % of what is free.
+        InputError: it and what comes with it need more than 80 % of what is free.
     """
-    needed = prod(settings.shape(volume.shape)) * (volume.dtype.itemsize + 1)
-    check_free(needed, "the result needs", "tick Lazy under More options, or use the command line")
+    check_free(
+        bytes_needed(volume, settings),
+        "the result needs",
+        "choose Lazy, or use the command line",
+    )
+
+
+def bytes_needed(volume: Volume, settings: VolumeSettings) -> int:
+    """Return the size of a result with its mask and, of methods that have one, its uncertainty."""
+    from napari_emsynth.methods import default, get
+
+    spec = get(settings.task, settings.method or default(settings.task))
+    return voxel_bytes(volume, has_uncertainty=spec.has_uncertainty) * prod(settings.shape(volume.shape))
+
+
+def voxel_bytes(volume: Volume, *, has_uncertainty: bool) -> int:
+    """Return the bytes of a result's voxel: its own, the mask's, and the uncertainty's where there is one."""
+    return volume.dtype.itemsize + 1 + 4 * has_uncertainty
+
+
+def free_memory() -> int | None:
+    """Return how many bytes of memory are free; None when the system does not tell."""
+    import torch
+
+    from napari_emsynth.tiling.device import free_bytes
+
+    return free_bytes(torch.device("cpu"))
 
 
 def check_free(needed: int, what: str, instead: str) -> None:
@@ -149,11 +187,7 @@ def check_free(needed: int, what: str, instead: str) -> None:
     Raises:
         InputError: that is more than 80 % of what is free.
     """
-    import torch
-
-    from napari_emsynth.tiling.device import free_bytes
-
-    free = free_bytes(torch.device("cpu"))
+    free = free_memory()
     if free is not None and needed > ROOM * free:
         raise InputError(
             f"{what} {needed / GIB:.1f} GiB, the limit is {ROOM * free / GIB:.1f} GiB ({ROOM:.0%} of the "
@@ -162,25 +196,30 @@ def check_free(needed: int, what: str, instead: str) -> None:
 
 
 def in_memory(result: Result, runtime: Runtime) -> Result:
-    """Compute a lazy result and its mask, block by block."""
+    """Compute a lazy result, its mask and its uncertainty, block by block."""
+    import dask
     from dask.array.core import slices_from_chunks
 
-    data = result.volume.data
-    values = np.empty(data.shape, data.dtype)
-    blocks = slices_from_chunks(data.chunks)
+    parts = {
+        name: part
+        for name, part in (("volume", result.volume), ("uncertainty", result.uncertainty))
+        if part is not None and part.is_lazy
+    }
+    values = {name: np.empty(part.shape, part.dtype) for name, part in parts.items()}
+    blocks = slices_from_chunks(result.volume.data.chunks)
     for done, block in enumerate(blocks):
         runtime.cancel.check()
         runtime.progress(done, len(blocks), "blocks")
-        values[block] = data[block].compute(scheduler="synchronous")
-    synthetic = result.synthetic.read(slice(None))
-    return replace(
-        result,
-        volume=replace(result.volume, data=values),
-        synthetic=replace(result.synthetic, data=synthetic),
-    )
+        # Together: what they share is computed once.
+        drawn = dask.compute(*(part.data[block] for part in parts.values()), scheduler="synchronous")
+        for name, voxels in zip(parts, drawn, strict=True):
+            values[name][block] = voxels
+    values["synthetic"] = result.synthetic.read(slice(None))
+    computed = {name: replace(getattr(result, name), data=data) for name, data in values.items()}
+    return replace(result, **computed)
 
 
-def marked(synthetic: Any, earlier: Any, scale: int) -> Any:
+def marked(synthetic: Any, earlier: Any, scale: float) -> Any:
     """Return a mask in which the copies of sections that were made up before are marked too.
 
     Args:
@@ -188,13 +227,21 @@ def marked(synthetic: Any, earlier: Any, scale: int) -> Any:
         earlier: [z, y, x] uint8, of the input; its section z is the result's section ``z scale``, if it is there.
         scale: sections of the result for each of the input.
     """
-    copies = len(range(0, synthetic.shape[0], scale))
+    copies = copied_sections(synthetic.shape[0], earlier.shape[0], scale)
     if isinstance(synthetic, np.ndarray):
         both = synthetic.copy()
-        both[::scale] = np.maximum(both[::scale], np.asarray(earlier[:copies]))
+        for section, source in copies.items():
+            both[section] = np.maximum(both[section], np.asarray(earlier[source]))
         return both
     import dask.array as da
 
-    comb = (np.arange(synthetic.shape[0]) % scale == 0).astype(np.uint8)[:, None, None]
-    spread = da.repeat(da.asarray(earlier[:copies]), scale, axis=0)[: synthetic.shape[0]]
-    return da.maximum(synthetic, spread * comb)
+    old = da.asarray(earlier)
+    nothing = da.zeros((1, *synthetic.shape[1:]), np.uint8, chunks=(1, *synthetic.chunks[1:]))
+    spread = [old[copies[j] : copies[j] + 1] if j in copies else nothing for j in range(synthetic.shape[0])]
+    return da.maximum(synthetic, da.concatenate(spread).rechunk(synthetic.chunks))
+
+
+def copied_sections(count: int, sources: int, scale: float) -> dict[int, int]:
+    """Return the sections of a result that are copies of one of the input's, with that one."""
+    there = {round(z * scale): z for z in range(sources) if abs(z * scale - round(z * scale)) < WHOLE}
+    return {section: z for section, z in there.items() if section < count}

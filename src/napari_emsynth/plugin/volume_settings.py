@@ -7,18 +7,24 @@ Conventions: a result's section ``j`` lies at the layer's section ``j / factor +
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from napari_emsynth.grid import Shape
 from napari_emsynth.plugin.method_settings import MethodSettings
 from napari_emsynth.spec import Task
 
-LOWEST, HIGHEST = 2, 12
+Keep = Literal["auto", "memory", "file"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeSettings(MethodSettings):
     """What all tasks on whole volumes share; method "" takes the task's default.
+
+    Args:
+        with_uncertainty: add the error estimate as a layer too, where the method has one.
+        keep: where a result that is not lazy goes: "memory", "file" (a Zarr file, block by block), or "auto": to
+            memory when it is small, else as the user decides when asked.
+        **more: see :class:`~napari_emsynth.plugin.method_settings.MethodSettings`.
 
     Attributes:
         task: its name, which is also that of its function and its command.
@@ -35,13 +41,16 @@ class VolumeSettings(MethodSettings):
     least_sections: ClassVar[int]
     compares_neighbours: ClassVar[bool] = False
 
+    with_uncertainty: bool = False
+    keep: Keep = "auto"
+
     @property
     def done(self) -> str:
         """What a result is, in a word or two."""
         raise NotImplementedError
 
     @property
-    def section_scale(self) -> int:
+    def section_scale(self) -> float:
         """Sections of the result for each of the layer."""
         return 1
 
@@ -80,59 +89,3 @@ class VolumeSettings(MethodSettings):
     def name_of_result(self, name: str) -> str:
         """Return what a result is called."""
         return f"{name} {self.done}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpsampleSettings(VolumeSettings):
-    """How sections are made thinner.
-
-    Args:
-        factor: sections of the result for each of the layer.
-        sampling: "point" when each section is a thin sample, "slab" when it is an average over its thickness.
-        **more: see :class:`MethodSettings`.
-    """
-
-    task: ClassVar[Task] = "upsample"
-    verb: ClassVar[str] = "Upsample"
-    least_sections: ClassVar[int] = 2
-
-    factor: int = 2
-    sampling: str = "point"
-
-    @property
-    def done(self) -> str:
-        """What a result is."""
-        return f"upsampled x{self.factor}"
-
-    @property
-    def section_scale(self) -> int:
-        """Sections of the result for each of the layer."""
-        return self.factor
-
-    @property
-    def section_offset(self) -> float:
-        """Point sampling keeps centres, slab sampling keeps faces."""
-        return 0.0 if self.sampling == "point" else (1 - self.factor) / (2 * self.factor)
-
-    def options(self, sections: int) -> dict[str, Any]:  # noqa: ARG002 - the common signature
-        """Return the keyword arguments of ``upsample`` that others do not have."""
-        return {"factor": self.factor, "sampling": self.sampling}
-
-    def flags(self, sections: int) -> list[str]:  # noqa: ARG002 - the common signature
-        """Return the same as words of ``emsynth upsample``."""
-        return ["--factor", str(self.factor), "--sampling", self.sampling]
-
-    def shape(self, shape: Shape) -> Shape:
-        """Return the shape of the result."""
-        sections = self.sections(slice(0, shape[0]))
-        return (sections.stop, *shape[1:])
-
-    def sections(self, of: slice) -> slice:
-        """Return the sections of the result that show the same as some of the layer."""
-        if self.sampling == "point":
-            return slice(of.start * self.factor, (of.stop - 1) * self.factor + 1)
-        return slice(of.start * self.factor, of.stop * self.factor)
-
-    def title(self) -> str:
-        """Return a few words for a progress bar and the history."""
-        return f"Upsample x{self.factor}"

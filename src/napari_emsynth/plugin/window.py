@@ -20,22 +20,24 @@ class Window:
     Args:
         sections, rows, columns: what it holds.
         section: the one on screen, inside ``sections``.
+        cross: row and column that the user has chosen for the reslices; None for the middle.
     """
 
     sections: slice
     rows: slice
     columns: slice
     section: int
+    cross: tuple[int, int] | None = None
 
     @property
     def row(self) -> int:
-        """The middle row."""
-        return (self.rows.start + self.rows.stop) // 2
+        """The row of the xz reslice: the chosen one while it is in the window, else the middle."""
+        return _chosen(self.rows, None if self.cross is None else self.cross[0])
 
     @property
     def column(self) -> int:
-        """The middle column."""
-        return (self.columns.start + self.columns.stop) // 2
+        """The column of the yz reslice, in the same way."""
+        return _chosen(self.columns, None if self.cross is None else self.cross[1])
 
     def describe(self) -> str:
         """Return the window in a few characters; both ends are inside."""
@@ -45,7 +47,15 @@ class Window:
         )
 
 
-def window_in_view(viewer: Any, layer: Any, sections: int, edge: int = EDGE) -> Window:
+def _chosen(part: slice, wanted: int | None) -> int:
+    if wanted is not None and part.start <= wanted < part.stop:
+        return wanted
+    return int(part.start + part.stop) // 2
+
+
+def window_in_view(
+    viewer: Any, layer: Any, sections: int, edge: int = EDGE, cross: tuple[int, int] | None = None
+) -> Window:
     """Return the window around what the viewer shows of a layer.
 
     Args:
@@ -53,6 +63,7 @@ def window_in_view(viewer: Any, layer: Any, sections: int, edge: int = EDGE) -> 
         layer: an image layer of 3 or 4 axes.
         sections: how many, as far as the layer has them.
         edge: most rows and columns.
+        cross: row and column of the reslices; None for the middle.
     """
     shape = tuple(full_data(layer).shape[-3:])
     here = current_section(viewer, layer)
@@ -61,7 +72,9 @@ def window_in_view(viewer: Any, layer: Any, sections: int, edge: int = EDGE) -> 
         around((low[axis] + high[axis]) / 2, min(edge, high[axis] - low[axis]), shape[axis])
         for axis in (1, 2)
     )
-    return Window(sections=around(here + 0.5, sections, shape[0]), rows=rows, columns=columns, section=here)
+    return Window(
+        sections=around(here + 0.5, sections, shape[0]), rows=rows, columns=columns, section=here, cross=cross
+    )
 
 
 def corners(layer: Any) -> tuple[list[int], list[int]]:

@@ -17,6 +17,7 @@ from napari_emsynth.plugin.widgets.method_form import combo
 from napari_emsynth.plugin.widgets.section_table import SectionTable
 from napari_emsynth.plugin.widgets.selftest_panel import SelfTestPanel
 from napari_emsynth.plugin.widgets.volume_dock import VolumeDock
+from napari_emsynth.sections import spans
 
 PLANES = {"section": "xy", "red / green": "red/green", "checkerboard": "squares"}
 RESLICES = ("xz", "yz")
@@ -89,6 +90,9 @@ class FineAlignment(VolumeDock):
         if text is not None:
             self.form.reference.setText(text)
 
+    def _skip_suspects(self, suspects: list[Any]) -> None:
+        self.form.skip.setText(spans(suspect.section for suspect in suspects))
+
     # -- building ----------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
@@ -118,7 +122,7 @@ class FineAlignment(VolumeDock):
         self.table.section_chosen.connect(self.go_to)
         self.form.reference_asked.connect(self._take_reference)
         self.form.detection_asked.connect(
-            lambda: self.task.detect(self.layer(), self.channel_index(), self.form.skip.setText)
+            lambda: self.task.detect(self.layer(), self.channel_index(), self._skip_suspects)
         )
         self.session.results_changed.connect(self._follow_history)
         self.session.viewer.layers.events.removed.connect(self._follow_history)

@@ -6,19 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QListWidget, QListWidgetItem, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QMenu, QVBoxLayout, QWidget
 
 from napari_emsynth.plugin.align_along import export_along, followers, move_along
 from napari_emsynth.plugin.align_session import AlignTask
 from napari_emsynth.plugin.code import slug
-from napari_emsynth.plugin.layers import type_of
 from napari_emsynth.plugin.widgets.buttons import button, rows
 from napari_emsynth.plugin.widgets.method_form import combo
+from napari_emsynth.plugin.widgets.tick_list import TickList
 
 SUFFIXES = (".ome.tif", ".ome.zarr")
 FIELDS = "Displacement field (*.zarr *.npy)"
-LEAST_PX, MOST_PX, ROW_PX = 60, 140, 20
 
 
 class AlongPanel(QWidget):
@@ -33,7 +31,7 @@ class AlongPanel(QWidget):
     def __init__(self, task: AlignTask, layer: Callable[[], Any], channel: Callable[[], int | None]) -> None:
         super().__init__()
         self._task, self._layer, self._channel = task, layer, channel
-        self.list = QListWidget()
+        self.list = TickList(task.session.viewer, followers, task.ticked)
         self.list.setToolTip("Images, labels, points and shapes over the aligned stack")
         self.back = QCheckBox("Back: from aligned to as acquired")
         self.back.setToolTip("Through the inverse field, for what was drawn on the aligned stack")
@@ -66,21 +64,15 @@ class AlongPanel(QWidget):
         menu.addAction("A .zarr folder...").triggered.connect(lambda: self.load_field(folder=True))
         menu.addAction("A .npy file...").triggered.connect(lambda: self.load_field(folder=False))
         self.load.setMenu(menu)
-        events = task.session.viewer.layers.events
-        self.list.itemChanged.connect(lambda _item: self._ticks_changed())
-        self._events = (events.inserted, events.removed, events.reordered, events.renamed)
-        for event in self._events:
-            event.connect(self.refresh)
-        self.refresh()
+        self.list.ticks_changed.connect(self._ticks_changed)
 
     def ticked(self) -> list[Any]:
         """Return the ids of the ticked layers, in the order of the list."""
-        return [item.data(Qt.ItemDataRole.UserRole) for item in self._items() if _is_on(item)]
+        return self.list.ticked()
 
     def tick(self, layer_ids: list[Any]) -> None:
         """Tick these layers and no others."""
-        for item in self._items():
-            item.setCheckState(_state(item.data(Qt.ItemDataRole.UserRole) in layer_ids))
+        self.list.tick(layer_ids)
 
     def move_ticked(self) -> None:
         """Move the ticked layers."""
@@ -120,34 +112,7 @@ class AlongPanel(QWidget):
 
     def release(self) -> None:
         """Stop following the viewer."""
-        for event in self._events:
-            event.disconnect(self.refresh)
-        self._events = ()
-
-    def refresh(self, event: Any = None) -> None:  # noqa: ARG002 - napari hands its event over
-        """List the layers anew; the ticked ones stay ticked."""
-        ticked = self._task.ticked
-        self.list.blockSignals(True)
-        self.list.clear()
-        for layer in followers(self._task.session.viewer):
-            item = QListWidgetItem(f"{layer.name}  ({type_of(layer)})")
-            item.setData(Qt.ItemDataRole.UserRole, layer.unique_id)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(_state(layer.unique_id in ticked))
-            self.list.addItem(item)
-        self.list.blockSignals(False)
-        self.list.setFixedHeight(min(MOST_PX, max(LEAST_PX, ROW_PX * self.list.count() + 8)))
+        self.list.release()
 
     def _ticks_changed(self) -> None:
         self._task.ticked = self.ticked()
-
-    def _items(self) -> list[QListWidgetItem]:
-        return [self.list.item(row) for row in range(self.list.count())]
-
-
-def _state(on: bool) -> Qt.CheckState:
-    return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
-
-
-def _is_on(item: QListWidgetItem) -> bool:
-    return bool(item.checkState() == Qt.CheckState.Checked)

@@ -34,3 +34,11 @@ class Notices(QFrame):
         self.text.setText("\n".join(lines))
         self.button.setVisible(floor_helps)
         self.setVisible(bool(lines))
+
+
+def remark() -> QLabel:
+    """Return a label for a sentence or two, set off from what is around it."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setStyleSheet("color: #9aa0a8;")
+    return label

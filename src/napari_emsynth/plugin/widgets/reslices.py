@@ -6,12 +6,12 @@ show, so that what is beside each other is the same place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QColor, QImage, QPainter
+from qtpy.QtGui import QColor, QImage, QPainter, QPen
 from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_emsynth.plugin.volume_preview import Picture, Plane
@@ -25,6 +25,9 @@ LOWEST_PX, SPACING_PX = 32, 4
 TALLEST = 1.0
 STEP = 1.25
 FAINT = 0.35
+CROSS = QColor(255, 215, 0, 150)
+# A press that moves less than this is a click.
+CLICK_PX = 4.0
 
 
 class View:
@@ -48,10 +51,12 @@ class Pane(QWidget):
 
     Signals:
         moved: the view was moved or zoomed by the user.
+        picked: (down, across), a place was clicked, in length units.
         enlarge_asked: a double click.
     """
 
     moved = Signal()
+    picked = Signal(float, float)
     enlarge_asked = Signal()
 
     def __init__(self, name: str, view: View, *, wheel_zooms: bool) -> None:
@@ -60,8 +65,12 @@ class Pane(QWidget):
         self._picture: Picture | None = None
         self._image = QImage()
         self._grip: QPointF | None = None
+        self._pressed = QPointF()
         self.is_faint = False
-        self.setToolTip("Drag to move both sides; double-click for a large view")
+        self.cross: tuple[float, float] | None = None
+        self.setToolTip(
+            "Drag to move both sides, click to lay the reslices there; double-click for a large view"
+        )
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     @property
@@ -90,6 +99,7 @@ class Pane(QWidget):
             painter.setOpacity(FAINT if self.is_faint else 1.0)
             painter.drawImage(self.target(), self._image)
             painter.setOpacity(1.0)
+            self._draw_cross(painter)
         # Readable on any grey.
         corner = painter.fontMetrics().boundingRect(self._name).adjusted(-2, 0, 4, 0)
         corner.moveTo(0, 0)
@@ -98,22 +108,39 @@ class Pane(QWidget):
         painter.drawText(corner, Qt.AlignmentFlag.AlignCenter, self._name)
         painter.end()
 
+    def _draw_cross(self, painter: QPainter) -> None:
+        """Draw where the other planes run."""
+        if self.cross is None:
+            return
+        down, across = self.cross
+        v, width, height = self._view, self.width(), self.height()
+        painter.setPen(QPen(CROSS, 1, Qt.PenStyle.DashLine))
+        y, x = (down - v.down) * v.zoom + height / 2, (across - v.across) * v.zoom + width / 2
+        painter.drawLine(QPointF(0, y), QPointF(width, y))
+        painter.drawLine(QPointF(x, 0), QPointF(x, height))
+
     def mousePressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
         """Take hold of the picture."""
-        self._grip = event.position()
+        self._grip = self._pressed = event.position()
 
     def mouseMoveEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
         """Move it."""
-        if self._grip is not None:
+        if self._grip is not None and far(event.position() - self._pressed):
             by = event.position() - self._grip
             self._grip = event.position()
             self._view.across -= by.x() / self._view.zoom
             self._view.down -= by.y() / self._view.zoom
             self.moved.emit()
 
-    def mouseReleaseEvent(self, _event: Any) -> None:  # noqa: N802 - Qt's name
-        """Let go."""
-        self._grip = None
+    def mouseReleaseEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Let go; what was not moved was clicked."""
+        clicked, self._grip = self._grip is not None and not far(event.position() - self._pressed), None
+        if clicked and self._picture is not None:
+            at, v = event.position(), self._view
+            self.picked.emit(
+                v.down + (at.y() - self.height() / 2) / v.zoom,
+                v.across + (at.x() - self.width() / 2) / v.zoom,
+            )
 
     def mouseDoubleClickEvent(self, _event: Any) -> None:  # noqa: N802 - Qt's name
         """Ask for a larger view."""
@@ -138,9 +165,11 @@ class Reslices(QWidget):
 
     Signals:
         enlarge_asked: a pane was double-clicked.
+        picked: (name, down, across), a place in a plane was clicked, in length units.
     """
 
     enlarge_asked = Signal()
+    picked = Signal(str, float, float)
 
     def __init__(self, names: Sequence[str] = ("xz", "yz", "xy"), *, wheel_zooms: bool = False) -> None:
         super().__init__()
@@ -160,6 +189,7 @@ class Reslices(QWidget):
                 grid.addWidget(pane, row, column)
                 pane.moved.connect(self._repaint)
                 pane.enlarge_asked.connect(self.enlarge_asked)
+                pane.picked.connect(lambda down, across, name=name: self.picked.emit(name, down, across))
 
     def show_planes(self, planes: Sequence[Plane], look: dict[str, Any]) -> None:
         """Show other planes in the colours of a layer; those whose name is not among ours are passed over."""
@@ -170,6 +200,13 @@ class Reslices(QWidget):
             after.show_picture(plane.after, look)
         self.set_faint(False)
         self.fit()
+
+    def set_crosses(self, crosses: Mapping[str, tuple[float, float]]) -> None:
+        """Draw, in each of these planes, where the others run: (down, across) in length units."""
+        for name, pair in self.panes.items():
+            for pane in pair:
+                pane.cross = crosses.get(name)
+                pane.update()
 
     def set_rows(self, names: Sequence[str]) -> None:
         """Show these rows, hide the others."""
@@ -235,6 +272,11 @@ class LargeReslices(QDialog):
         layout.addStretch(1)
         self.resize(1100, 600)
         self.reslices.show_planes(planes, look)
+
+
+def far(step: QPointF) -> bool:
+    """True when the pointer was moved on purpose."""
+    return step.manhattanLength() >= CLICK_PX
 
 
 def coloured(pixels: Array, look: dict[str, Any]) -> QImage:
