@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import napari_emsynth as es
+from napari_emsynth.cli.volume_tasks import _checked
 from napari_emsynth.io import read_provenance, read_synthetic
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.testing.stand_ins import DOUBLER, redrawing
@@ -65,6 +66,29 @@ def test_a_person_reads_the_self_check_and_what_was_redrawn(emsynth, stand_in, s
     flat = emsynth("align", stack, tmp_path / "a.tif", *STAND_IN)
     assert "correlation of neighbours" in flat.out
     assert "redraws every voxel" in flat.out
+
+
+def test_what_was_repaired_first_is_told(emsynth, tmp_path, crop):
+    black = crop[:, :32, :32].copy()
+    black[5] = 0
+    es.write(es.Volume.of(black, voxel_nm=(20, 10, 10)), tmp_path / "black.zarr")
+    run = ("upsample", tmp_path / "black.zarr", tmp_path / "o.zarr", "--factor", "isotropic", *LINEAR)
+    told = emsynth(*run, "--json").json
+    assert told["factor"] == 2
+    assert [entry["section"] for entry in told["repaired"]] == [5]
+    assert "section 5" in emsynth(*run, "--overwrite").out
+    kept = emsynth(*run, "--overwrite", "--damaged", "none", "--json").json
+    assert "repaired" not in kept or not kept["repaired"]
+
+
+def test_a_person_reads_what_was_checked_in_plane_and_the_floors_of_slabs():
+    scores = {"psnr": 31.0, "linear": 29.0, "linear_back_projected": 30.0, "beats_floors": True, "n": 12}
+    lines = _checked(scores | {"in_plane": scores | {"psnr": 32.5}})
+    assert lines[0] == (
+        "self-check on 12 hidden sections: 31.00 dB, linear 29.00 dB, linear, back-projected 30.00 dB"
+    )
+    assert lines[1].startswith("in plane, rows posed as sections: 32.50 dB, linear 29.00 dB")
+    assert len(_checked(scores | {"in_plane": None})) == 1
 
 
 def test_aligned_files_say_that_every_voxel_was_redrawn(emsynth, stand_in, stack, tmp_path, crop):

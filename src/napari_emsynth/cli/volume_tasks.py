@@ -101,7 +101,7 @@ def summarise(
     voxels = len(sections) * result.volume.shape[1] * result.volume.shape[2]
     told: dict[str, Any] = {
         name: record[name]
-        for name in ("factor", "sampling", "constraints", "damaged", "residual")
+        for name in ("factor", "sampling", "constraints", "repaired", "residual", "calibration")
         if name in record
     }
     if result.displacement is not None:
@@ -160,8 +160,11 @@ def _checked(check: dict[str, Any] | None) -> list[str]:
         scores = ", ".join(f"{name} {check[name]:.2f} dB" for name in ("bicubic", "nearest"))
         return [f"self-check on {check['n']} sections made coarser: {check['psnr']:.2f} dB, {scores}"]
     if "linear" in check:
-        scores = f"{check['psnr']:.2f} dB, linear {check['linear']:.2f} dB"
-        return [f"self-check on {check['n']} hidden sections: {scores}"]
+        in_plane = check.get("in_plane")
+        lines = [f"self-check on {check['n']} hidden sections: {_beside(check)}"]
+        return (
+            lines if in_plane is None else [*lines, f"in plane, rows posed as sections: {_beside(in_plane)}"]
+        )
     correlation = (
         f"correlation of neighbours {check['cpc_before']:.3f} before, {check['cpc_after']:.3f} after"
     )
@@ -171,6 +174,13 @@ def _checked(check: dict[str, Any] | None) -> list[str]:
             f"known distortion {check['epe_jittered']:.2f} px before, {check['epe_aligned']:.2f} px after"
         )
     return [f"self-check on {check['n']} sections: {correlation}; {jitter}"]
+
+
+def _beside(check: dict[str, Any]) -> str:
+    """Return a score with those of the floors beside it."""
+    floors = {"linear": "linear", "linear_back_projected": "linear, back-projected"}
+    scores = [f"{floor} {check[name]:.2f} dB" for name, floor in floors.items() if name in check]
+    return ", ".join([f"{check['psnr']:.2f} dB", *scores])
 
 
 def _residual(off: dict[str, float] | None) -> list[str]:
