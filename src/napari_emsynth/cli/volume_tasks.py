@@ -26,7 +26,8 @@ Weights = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
 ]
 
-
+# What the JSON object says of a run in the words of its record, where the record has it.
+RECORDED = ("factor", "sampling", "constraints", "damaged", "repaired", "residual", "calibration")
 NOTHING: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -99,11 +100,7 @@ def summarise(
     record = result.provenance
     sections = [entry["section"] for entry in record["sections"]]
     voxels = len(sections) * result.volume.shape[1] * result.volume.shape[2]
-    told: dict[str, Any] = {
-        name: record[name]
-        for name in ("factor", "sampling", "constraints", "repaired", "residual", "calibration")
-        if name in record
-    }
+    told: dict[str, Any] = {name: record[name] for name in RECORDED if name in record}
     if result.displacement is not None:
         told["reports"] = record["sections"]
     return {
