@@ -200,7 +200,8 @@ def symmetric(rng: Generator, images: Float) -> Float:
     """Return sections [n, y, x] turned and mirrored in plane, and their order reversed, at random."""
     images = np.rot90(images, k=int(rng.integers(4)), axes=(1, 2))
     images = images[:: int(rng.choice((-1, 1))), :, :: int(rng.choice((-1, 1)))]
-    return np.ascontiguousarray(images, np.float32)
+    # A copy: of a single section reversed numpy thinks that it is contiguous as it is, and torch does not.
+    return np.array(images, np.float32, order="C")
 
 
 def contrasted(rng: Generator, images: Float) -> Float:
