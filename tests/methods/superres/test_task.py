@@ -10,13 +10,13 @@ import pytest
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.blocks import statistics
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.superres import evaluate, superresolve
+from napari_emsynth.methods.superres import evaluate, job, superresolve
 from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.reduction import reduced
 from napari_emsynth.metrics.scores import METRICS
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
-from napari_emsynth.testing.stand_ins import SHARPENER
+from napari_emsynth.testing.stand_ins import SHARPENER, Sharpener
 
 STACK = Phantom(shape=(4, 20, 24), voxel_nm=(40.0, 64.0, 64.0)).volume()
 WIDE = Phantom(shape=(3, 136, 130), cell_px=40.0).volume()
@@ -78,10 +78,27 @@ def test_a_job_travels_to_another_process(stand_in):
     request = Request.of(
         "superres", STACK, SHARPENER.id, weights=None, params=None, voxel_nm=None, runtime=Runtime()
     )
-    job = Job.of(request, 8, {2})
+    draws = Job.of(request, 8, {2})
     box = np.s_[1:2, 3:50, 8:16]
-    there = pickle.loads(pickle.dumps(job))
-    assert (there(box, Runtime()) == job(box, Runtime())).all()
+    there = pickle.loads(pickle.dumps(draws))
+    assert (there(box, Runtime()) == draws(box, Runtime())).all()
+
+
+def test_blocks_start_where_a_network_with_strides_wants_them(stand_in, monkeypatch):
+    monkeypatch.setattr(Sharpener, "multiple", 4)
+    monkeypatch.setattr(Sharpener, "halo", 8)
+    seen, read = [], job.read_padded
+    monkeypatch.setattr(
+        job, "read_padded", lambda volume, box, *rest: seen.append(box) or read(volume, box, *rest)
+    )
+    request = Request.of(
+        "superres", STACK, SHARPENER.id, weights=None, params=None, voxel_nm=None, runtime=Runtime()
+    )
+    drawn = Job.of(request, 8)
+    whole = drawn((slice(1, 2), slice(0, 160), slice(0, 192)), Runtime())
+    part = drawn((slice(1, 2), slice(50, 130), slice(90, 117)), Runtime())
+    np.testing.assert_array_equal(part, whole[:, 50:130, 90:117])
+    assert all(s.start % 4 == 0 for box in seen for s in box[1:])
 
 
 def test_few_sections_and_damaged_ones_are_said(stand_in):

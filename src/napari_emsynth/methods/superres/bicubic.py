@@ -23,7 +23,7 @@ class Bicubic:
 
     factor: int | None = None
     context = 0
-    halo = REACH
+    halo, multiple = REACH, 1
     confidence = 0.0
 
     def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:

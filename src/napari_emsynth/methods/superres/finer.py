@@ -6,6 +6,7 @@ Law: an answer [c, f y, f x] travels as [c f f, y, x]; unfolding it again change
 from __future__ import annotations
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,8 +14,20 @@ from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.volume import Float
 
-# Low-resolution cores of this edge: at a factor of 16 the widest maps of a tile take about 1 GB.
-TILE = 128
+# Fine cores of this edge: the widest maps of a tile take about 1 GB.
+TILE = 2048
+
+
+class Together(nn.Module):
+    """A network [b, n, y, x] -> some [b, 1, f y, f x], all of its answers side by side."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, sections: Tensor) -> Tensor:
+        """[b, n, y, x] -> [b, answers, f y, f x]."""
+        return torch.cat(tuple(self.network(sections)), dim=1)
 
 
 class Folded(nn.Module):
@@ -57,7 +70,7 @@ def computed(
         block,
         halo=halo,
         runtime=runtime,
-        tile=TILE,
+        tile=TILE // factor,
         multiple=multiple,
         faces="inside",
     )

@@ -18,7 +18,7 @@ from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio
 from napari_emsynth.nn.lateral import enlarged, reduced
 from napari_emsynth.training.reductions import reduced_mean_std
-from napari_emsynth.trust.selfcheck import intensity_range
+from napari_emsynth.trust.selfcheck import covering_factor, intensity_range
 from napari_emsynth.volume import Array, Float
 
 # Cases a block, and the edge of their crops in px of the fine sections.
@@ -98,6 +98,26 @@ def held_out_scores(
         "residual": math.sqrt(float(np.mean(residuals))),
         "score": float(np.mean(ours) - np.mean(floor)),
     }
+
+
+def covered(cases: Sequence[HeldOut], answer: Callable[[HeldOut], Sequence[Float]]) -> float:
+    """Return by what the scales of errors are multiplied to cover 90 % of them.
+
+    Args:
+        cases: of :func:`held_out_cases`.
+        answer: returns the fine section and the log of its error's scale, both [f y, f x].
+
+    Returns:
+        The factor; a Laplace law's without any case.
+    """
+    errors, scales = [], []
+    for case in cases:
+        mean, log_scale = answer(case)
+        errors.append((mean - case.truth).ravel())
+        scales.append(np.exp(log_scale).ravel())
+    if not errors:
+        return float(np.log(10))
+    return covering_factor(np.concatenate(errors), np.concatenate(scales))
 
 
 def answered(network: nn.Module, case: HeldOut, device: torch.device) -> tuple[Float, ...]:

@@ -127,7 +127,7 @@ class Job:
     def _read(self, z: int, window: Window, method: Superresolver) -> tuple[Padded, Window]:
         """Return the sections that section ``z`` is drawn from, and the window that back-projection looks at."""
         _, *shape = self.request.volume.shape
-        around = _widened(window, REACH, shape)
+        around = _widened(window, REACH, shape, method.multiple)
         n = method.context
         here = (slice(max(0, z - n), min(self.request.volume.shape[0], z + n + 1)), *around)
         return read_padded(self.request.volume, here, (0, method.halo, method.halo), self.norm), around
@@ -155,8 +155,12 @@ class Job:
         return rounded(mean.astype(np.float64) * self.norm.std + self.norm.mean, acquired, self.factor)
 
 
-def _widened(window: Window, by: int, shape: list[int]) -> Window:
-    y, x = (slice(max(0, s.start - by), min(n, s.stop + by)) for s, n in zip(window, shape, strict=True))
+def _widened(window: Window, by: int, shape: list[int], multiple: int) -> Window:
+    """Return a window with ``by`` px around it, as far as there are any, that starts at a multiple."""
+    y, x = (
+        slice(max(0, (s.start - by) // multiple * multiple), min(n, s.stop + by))
+        for s, n in zip(window, shape, strict=True)
+    )
     return y, x
 
 

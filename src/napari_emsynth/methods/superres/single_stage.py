@@ -14,10 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from napari_emsynth.methods.superres.finer import computed
+from napari_emsynth.methods.superres.finer import Together, computed
 from napari_emsynth.methods.superres.single_stage_recipe import X8, X16
 from napari_emsynth.methods.superres.superresolver import Finer
 from napari_emsynth.models.single_stage import Config, SingleStage
@@ -26,25 +24,13 @@ from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
 
-class Together(nn.Module):
-    """The network with both of its answers side by side."""
-
-    def __init__(self, network: SingleStage) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, sections: Tensor) -> Tensor:
-        """[b, n, y, x] -> [b, 2, f y, f x] mean and log scale."""
-        return torch.cat(self.network(sections), dim=1)
-
-
 class SingleStageMethod:
     """The built method: the network and what its card says."""
 
     def __init__(self, network: SingleStage, confidence: float) -> None:
         self.network, self.confidence = Together(network.eval()), confidence
         self.factor: int | None = network.config.factor
-        self.context, self.halo = network.config.sections // 2, network.config.halo
+        self.context, self.halo, self.multiple = network.config.sections // 2, network.config.halo, 1
 
     def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
         """Return (1), tile by tile."""

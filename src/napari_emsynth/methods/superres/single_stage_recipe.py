@@ -12,18 +12,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.superres.held_out import answered, held_out_cases, held_out_scores
+from napari_emsynth.methods.superres.held_out import answered, covered, held_out_cases, held_out_scores
 from napari_emsynth.models.single_stage import Config, SingleStage
 from napari_emsynth.training import recipe
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.reductions import ReducedSections, Simulation
-from napari_emsynth.trust.selfcheck import covering_factor
 
 # Pixel sizes in nm of the fine sections that the samples stand for: 10 nm, magnified 0.6 to 1.6 times.
 FINE_NM = (6.0, 17.0)
@@ -97,15 +95,8 @@ class Recipe(recipe.Recipe):
 
     def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
         """Return what the card needs: the configuration, and by what scales are multiplied to cover 90 %."""
-        errors, scales = [], []
-        for case in held_out_cases(self.data.held_out, self.factor, self.config.sections):
-            mean, log_scale = answered(network, case, device)
-            errors.append((mean - case.truth).ravel())
-            scales.append(np.exp(log_scale).ravel())
-        # A Laplace law's, when nothing was held out that is large enough.
-        factor = (
-            covering_factor(np.concatenate(errors), np.concatenate(scales)) if errors else float(np.log(10))
-        )
+        cases = held_out_cases(self.data.held_out, self.factor, self.config.sections)
+        factor = covered(cases, lambda case: answered(network, case, device))
         return super().facts(network, device) | {"factor": factor}
 
 

@@ -37,12 +37,15 @@ class Superresolver(Protocol):
         factor: f, by which pixels become smaller; None when it can do any.
         context: n, sections it looks at on each side.
         halo: low-resolution px it looks at on each side in plane.
+        multiple: blocks start at multiples of this, in low-resolution px from the section's corner, and so is the halo:
+            a network with strides sees every part of a section in the same phase.
         confidence: from ``scale`` to the half width of the 90 % interval.
     """
 
     factor: int | None
     context: int
     halo: int
+    multiple: int
     confidence: float
 
     def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
