@@ -10,7 +10,7 @@ from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.nn.lateral import enlarged
 
 TINY = Config(
-    references=3, width=4, blocks=1, rebuild=1, fine=(4,), groups=2, code_widths=(4, 4, 4, 6, 6), code_blocks=1,
+    references=3, width=4, blocks=1, rebuild=1, deep=6, fine=(4,), groups=2, code_widths=(4, 4, 4, 6, 6), code_blocks=1,
     codes=9, dimension=5, code_groups=0, reach=1, critic=(4,), index_width=4, index_blocks=1, flow_levels=2,
     flow_widths=(4,), flow_kernel=3, mask_width=4,
 )  # fmt: skip
@@ -133,6 +133,26 @@ def test_the_prior_lies_on_the_low_resolution_grid(factor):
     assert prior.mask.shape == (2, 1, 8 * factor // 16, 12 * factor // 16)
 
 
+@pytest.mark.parametrize("factor", [8, 16])
+def test_codes_and_their_trust_know_nothing_beyond_the_halo(factor):
+    config = replace(TINY, factor=factor, unit=True)
+    assert config.halo % config.multiple == 0
+    net, halo = network(config), config.halo
+    torch.nn.init.normal_(net.mask.out.weight, std=0.5)
+    low = torch.randn(
+        1, 1, 4, 4 * halo // config.multiple * config.multiple + 8, generator=torch.Generator().manual_seed(1)
+    )
+    other = low.clone()
+    edge = low.shape[-1] // 2 - halo
+    other[..., :edge] = torch.randn(1, 1, 4, edge, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        one, two = net.prior(low), net.prior(other)
+    for a, b in ((one.mask, two.mask), *zip(one.features, two.features, strict=True)):
+        half = a.shape[-1] // 2
+        torch.testing.assert_close(a[..., half:], b[..., half:])
+        assert not torch.allclose(a[..., :half], b[..., :half])
+
+
 def test_identical_patches_are_trusted_wholly():
     net = network()
     low = sections()[:, 2:3]
@@ -177,7 +197,7 @@ def test_gradients_reach_everything_that_stage_three_trains():
     torch.nn.init.normal_(net.mask.out.weight, std=0.1)
     answer = net(sections())
     (answer.mean.square().mean() + answer.log_scale.square().mean()).backward()
-    for part in (net.stem, net.blocks, net.mask, net.mpf, net.pod, net.fusion, net.reconstruction):
+    for part in (net.stem, net.blocks, net.mask, net.mpf, net.pod, net.fusion, net.widen, net.reconstruction):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
     # Codes are looked up: the indexer learns in a stage of its own.
     assert all(p.grad is None for p in net.indexer.parameters())

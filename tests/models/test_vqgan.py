@@ -1,5 +1,7 @@
 """Stage I: nearest codes, gradients straight through, dead codes, sizes by hand, and tiles that know enough."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -121,6 +123,23 @@ def test_dead_codes_are_set_anew_and_counted():
     # They are in use now, and are left alone.
     assert book.revive(z, least=0.1) == 0
     assert len(book.nearest(z).unique()) > 1
+
+
+def test_unit_codes_are_told_apart_by_their_direction_alone():
+    torch.manual_seed(0)
+    net = made(replace(TINY, unit=True)).train()
+    seen = net(sections())
+    for vectors in (seen.z, net.codebook.lookup(seen.indices)):
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(vectors[:, 0].shape))
+    with torch.no_grad():
+        net.codebook.codes.mul_(torch.rand(7, 1) + 0.5)
+    assert torch.equal(net.codebook.nearest(seen.z), seen.indices)
+    torch.testing.assert_close(net(sections()).section, seen.section)
+    # However little latent vectors say at first, the decoder is given numbers of unit deviation.
+    given = []
+    net.decoder.stem.register_forward_hook(lambda _, x, __: given.append(x[0].detach()))
+    net(sections())
+    assert float(given[0].square().mean()) == pytest.approx(1, rel=1e-4)
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2])

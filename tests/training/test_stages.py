@@ -39,17 +39,18 @@ class Part(Stage):
     def rival(self):
         return nn.Linear(1, 1) if self.name == "first" else None
 
-    def begin(self, network, rng, device):
+    def begin(self, network):
         self.began += 1
 
-    def loss(self, network, rival, rng, device, done):
-        x = torch.from_numpy(rng.normal(size=(4, 3)).astype("float32"))
+    def loss(self, network, turn):
+        rival = turn.rival
+        x = torch.from_numpy(turn.rng.normal(size=(4, 3)).astype("float32"))
         y = getattr(network, self.name)(x)
         loss = (y - x.sum(dim=1, keepdim=True)).square().mean()
         if self.broken:
             loss = loss * math.nan
         rivalry = None if rival is None else rival(y.detach()).square().mean()
-        return (loss if rival is None else loss - 0.01 * rival(y).mean()), rivalry, {"done": done}
+        return (loss if rival is None else loss - 0.01 * rival(y).mean()), rivalry, {"done": turn.done}
 
     def validate(self, network, device):
         return {"score": -float((getattr(network, self.name).weight.detach() - 1).abs().sum())}

@@ -16,8 +16,8 @@ stage III :mod:`~napari_emsynth.models.prior_fusion` (MPF), :mod:`~napari_emsynt
 
 From the paper: five sections, the three stages and the order of the parts. From the authors' released configuration: 64
 maps, five residual blocks without normalisation before, ten after, eight groups. Ours: sizes of what they do not
-give, the error estimate, heads that start at zero, and :meth:`Config.slim`, in which only the middle section
-gets a reference.
+give, the error estimate, heads that start at zero, and :meth:`Config.slim`, in which only the middle section gets a
+reference, and the fused section more feature maps than a single one.
 
 Conventions: sections come in the normalised units of the low-resolution volume, and everything is in them. Laws:
 training starts at bicubic enlargement; edges are kept: low-resolution pixel ``i`` stands for fine pixels ``f i`` to
@@ -56,6 +56,7 @@ class Config:
         width: feature maps at low resolution.
         blocks: residual blocks of the feature extraction.
         rebuild: residual blocks of the reconstruction.
+        deep: their feature maps.
         fine: feature maps after each doubling; the last number serves all further ones.
         groups: of the deformable convolutions.
         code_widths: maps of the autoencoder at 1/1, 1/2, 1/4, 1/8 and 1/16 of the fine section.
@@ -64,6 +65,7 @@ class Config:
         dimension: numbers of a code.
         code_groups: of maps normalised together in the autoencoder; 0 = no normalisation.
         reach: codes on each side that attention looks at; 0 = all of them.
+        unit: latent vectors and codes have unit length.
         critic: maps of the autoencoder's discriminator.
         index_width: maps of the indexer.
         index_blocks: its residual blocks.
@@ -86,6 +88,7 @@ class Config:
     width: int = 64
     blocks: int = 5
     rebuild: int = 10
+    deep: int = 64
     fine: tuple[int, ...] = (64,)
     groups: int = 8
     code_widths: tuple[int, ...] = (64, 64, 128, 256, 512)
@@ -94,6 +97,7 @@ class Config:
     dimension: int = 512
     code_groups: int = 32
     reach: int = 0
+    unit: bool = False
     critic: tuple[int, ...] = (64, 128, 256, 512)
     index_width: int = 256
     index_blocks: int = 8
@@ -137,16 +141,19 @@ class Config:
         return cls(
             factor=factor,
             references=1,
-            width=48,
+            width=32,
             blocks=4,
             rebuild=8,
-            fine=(40, 24, 16),
+            deep=64,
+            fine=(48, 32, 16),
+            groups=4,
             code_widths=sizes.widths,
             code_blocks=sizes.blocks,
             codes=sizes.codes,
             dimension=sizes.dimension,
             code_groups=sizes.groups,
             reach=sizes.reach,
+            unit=sizes.unit,
             critic=sizes.critic,
             index_width=96,
             index_blocks=6,
@@ -172,6 +179,7 @@ class Config:
             dimension=self.dimension,
             groups=self.code_groups,
             reach=self.reach,
+            unit=self.unit,
             critic=self.critic,
         )
 
@@ -184,6 +192,18 @@ class Config:
     def multiple(self) -> int:
         """Sizes of low-resolution sections must be multiples of this, px."""
         return int(2 ** max(self.halvings, LEVELS - 1, self.flow_levels - 1))
+
+    @property
+    def halo(self) -> int:
+        """Low-resolution px on each side that codes and their trust depend on, a multiple of :attr:`multiple`.
+
+        Which code is the most probable one must not depend on the tile. What lies further away still counts a little,
+        by the flow and long chains of convolutions, where attention is bounded; with groups or without a ``reach`` of
+        attention the whole section counts.
+        """
+        # In codes: blocks of two convolutions, attention, one on either side for even kernels, the mask's net.
+        codes = 2 * self.index_blocks + 2 * self.code_blocks + self.reach + 2 + 2
+        return int(-(-codes * 2**self.halvings // self.multiple) * self.multiple)
 
 
 class Prior(NamedTuple):
@@ -235,7 +255,9 @@ class GPEMSR(nn.Module):
             self.flow = PyramidFlow(levels=c.flow_levels, widths=c.flow_widths, kernel=c.flow_kernel)
             self.pod = DeformableAlignment(c.width, c.groups)
         self.fusion = (AttentionFusion if c.attention else PlainFusion)(c.width, c.sections)
-        self.reconstruction = Reconstruction(c.width, c.rebuild, doublings(c.factor, c.fine), outputs=2)
+        # Features of single sections may be fewer than those of the one they are made into.
+        self.widen = nn.Identity() if c.deep == c.width else conv(c.width, c.deep)
+        self.reconstruction = Reconstruction(c.deep, c.rebuild, doublings(c.factor, c.fine), outputs=2)
 
     def prior(self, low: Tensor) -> Prior:
         """What the codebook makes of low-resolution sections [b, 1, y, x]; of networks with MPF only."""
@@ -270,7 +292,7 @@ class GPEMSR(nn.Module):
         if self.config.pod:
             x = self._aligned(sections, x)
         fused = self.fusion(x.transpose(1, 2))  # [b, c, y, x]
-        residual, log_scale = self.reconstruction(fused).chunk(2, dim=1)
+        residual, log_scale = self.reconstruction(self.widen(fused)).chunk(2, dim=1)
         return Answer(base + residual, log_scale - 1.0, mask)
 
     def _features(self, sections: Tensor) -> Tensor:

@@ -14,8 +14,10 @@
 ``down`` a 4x4 convolution of stride 2, ``up`` the transposed one. From the paper: the parts, 16x16 px a code, attention
 on both sides. From the authors' released configuration: 1024 codes of 512 numbers, 64-64-128-256-512 maps, three
 residual blocks, ``beta`` 1, and the discriminator's 64-128-256-512 maps with instance normalisation. Ours: the edges of
-kernels, groups of 32 maps, codes that nobody uses set anew, and what :meth:`Config.slim` leaves out so that tiles know
-as much as the whole: normalisation, and attention beyond a few codes.
+kernels, groups of 32 maps, codes that nobody uses set anew, and what :meth:`Config.slim` does otherwise: it leaves out
+normalisation, and attention beyond a few codes, so that tiles know as much as the whole; and its latent vectors and
+codes have unit length (Yu et al. 2022, "Vector-quantized image modeling with improved VQGAN"), for without
+normalisation they would shrink until nothing tells them apart.
 
 Sections come in normalised units. Law: codes and features lie on grids whose edges are the section's.
 """
@@ -51,6 +53,7 @@ class Config:
         dimension: numbers of a code.
         groups: of maps that are normalised together; 0 = no normalisation.
         reach: codes on each side that attention looks at; 0 = all of them.
+        unit: latent vectors and codes have unit length.
         critic: feature maps of the patch discriminator.
 
     Raises:
@@ -63,6 +66,7 @@ class Config:
     dimension: int = 512
     groups: int = 32
     reach: int = 0
+    unit: bool = False
     critic: tuple[int, ...] = (64, 128, 256, 512)
 
     def __post_init__(self) -> None:
@@ -79,12 +83,13 @@ class Config:
     def slim(cls) -> Config:
         """The sizes of the bundled weights."""
         return cls(
-            widths=(12, 24, 48, 96, 128),
+            widths=(8, 16, 48, 96, 128),
             blocks=2,
             codes=512,
             dimension=64,
             groups=0,
             reach=3,
+            unit=True,
             critic=(32, 64, 128),
         )
 
@@ -174,6 +179,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.unit = config.unit
         w, g = config.widths, config.groups
         self.stem = nn.Conv2d(1, w[0], 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(width, g) for width in w[:-1])
@@ -195,7 +201,8 @@ class Encoder(nn.Module):
         x = self.attention(self.features(section)[-1])
         for block in self.deep:
             x = block(x)
-        return torch.as_tensor(self.out(x))
+        z = self.out(x)
+        return F.normalize(z, dim=1) if self.unit else torch.as_tensor(z)
 
 
 class Decoder(nn.Module):
@@ -203,6 +210,8 @@ class Decoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        # Numbers of unit deviation, whatever the length of the codes.
+        self.gain = config.dimension**0.5 if config.unit else 1.0
         w, g = config.widths, config.groups
         self.stem = nn.Conv2d(config.dimension, w[-1], 1)
         self.deep = nn.ModuleList(ResidualBlock(w[-1], g) for _ in range(config.blocks))
@@ -216,7 +225,7 @@ class Decoder(nn.Module):
 
     def features(self, codes: Tensor) -> list[Tensor]:
         """[b, dimension, y, x] -> features coarse to fine, [b, widths[-1 - i], 2^i y, 2^i x]; the last at full size."""
-        x = self.stem(codes)
+        x = self.stem(self.gain * codes)
         for block in self.deep:
             x = block(x)
         x = self.attention(x)
@@ -254,24 +263,29 @@ class Codebook(nn.Module):
 
     usage: Tensor
 
-    def __init__(self, codes: int, dimension: int, beta: float = 1.0) -> None:
+    def __init__(self, codes: int, dimension: int, beta: float = 1.0, *, unit: bool = False) -> None:
         super().__init__()
-        self.beta = beta
+        self.beta, self.unit = beta, unit
         self.codes = nn.Parameter(torch.randn(codes, dimension))
         self.register_buffer("usage", torch.full((codes,), 1.0 / codes))  # running share of places, sums to 1
+
+    @property
+    def vectors(self) -> Tensor:
+        """The codes as they are used: [codes, dimension]."""
+        return F.normalize(self.codes, dim=1) if self.unit else self.codes
 
     def nearest(self, z: Tensor) -> Tensor:
         """Return (1): z [b, d, y, x] -> index of the nearest code [b, y, x] int64."""
         b, d, h, w = z.shape
         places = z.permute(0, 2, 3, 1).reshape(-1, d).float()
-        codes = self.codes.float()
+        codes = self.vectors.float()
         # |z|^2 is the same for every code.
         distance = codes.square().sum(dim=1) - 2 * places @ codes.T
         return distance.argmin(dim=1).reshape(b, h, w)
 
     def lookup(self, indices: Tensor) -> Tensor:
         """Indices [b, y, x] -> codes [b, d, y, x]."""
-        return F.embedding(indices, self.codes).permute(0, 3, 1, 2)
+        return F.embedding(indices, self.vectors).permute(0, 3, 1, 2)
 
     def forward(self, z: Tensor) -> Quantised:
         """[b, d, y, x] -> its codes, straight through, with (2); while training, usage is kept."""
@@ -334,7 +348,7 @@ class VQGAN(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.codebook = Codebook(config.codes, config.dimension)
+        self.codebook = Codebook(config.codes, config.dimension, unit=config.unit)
         self.decoder = Decoder(config)
 
     def forward(self, section: Tensor) -> Redrawn:

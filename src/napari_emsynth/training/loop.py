@@ -82,7 +82,7 @@ class Trainer:
         terms = self.learner.step(rng, rate)
         self.counters.step += 1
         self._update_average()
-        return {**terms, "lr": rate}
+        return {"lr": rate, **terms}
 
     def _update_average(self) -> None:
         # A short horizon at first: the start must not linger in the average.

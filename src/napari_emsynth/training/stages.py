@@ -26,6 +26,23 @@ from napari_emsynth.training.recipe import Divergence, Learner, Recipe, set_rate
 STEP_OF_SCORES = 1000.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What a step of a stage is given.
+
+    Args:
+        rng: draws.
+        device: to compute on.
+        done: share of the stage that is over, 0 to 1.
+        rival: the stage's discriminator, or None.
+    """
+
+    rng: Generator
+    device: torch.device
+    done: float
+    rival: nn.Module | None
+
+
 class Stage:
     """What one stage does; inherit from it.
 
@@ -49,21 +66,11 @@ class Stage:
         """Build the discriminator it trains on the side, or None."""
         return None
 
-    def begin(self, network: nn.Module, rng: Generator, device: torch.device) -> None:
+    def begin(self, network: nn.Module) -> None:
         """Prepare the network, once, before the first step."""
 
-    def loss(
-        self, network: nn.Module, rival: nn.Module | None, rng: Generator, device: torch.device, done: float
-    ) -> tuple[Tensor, Tensor | None, dict[str, float]]:
-        """Draw a batch and return the loss, that of the discriminator (or None), and terms to log.
-
-        Args:
-            network: whole.
-            rival: of :meth:`rival`.
-            rng: draws.
-            device: to compute on.
-            done: share of the stage that is over, 0 to 1.
-        """
+    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+        """Draw a batch and return the loss, that of the discriminator (or None), and terms to log."""
         raise NotImplementedError
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
@@ -168,16 +175,16 @@ class Stages:
         for parameter in running.parameters:
             parameter.requires_grad_(True)
         if not running.begun:
-            running.stage.begin(self.network, rng, self.device)
+            running.stage.begin(self.network)
             running.begun = True
         terms = self._stepped(running, rng)
         self.spent += 1.0 if self.plan.seconds is None else time.monotonic() - started
         return {**terms, "stage": float(self.at)}
 
     def _stepped(self, running: _Running, rng: Generator) -> dict[str, float]:
-        stage, done = running.stage, self.done
-        rate = self.plan.rate(done)
-        loss, rivalry, terms = stage.loss(self.network, running.rival, rng, self.device, done)
+        stage, turn = running.stage, Turn(rng=rng, device=self.device, done=self.done, rival=running.rival)
+        rate = self.plan.rate(turn.done)
+        loss, rivalry, terms = stage.loss(self.network, turn)
         for value in (loss, rivalry):
             if value is not None and not torch.isfinite(value):
                 raise Divergence(f"the loss of stage {stage.name} became {value.item()}")
@@ -192,7 +199,7 @@ class Stages:
             running.rival_optimiser.zero_grad(set_to_none=True)
             rivalry.backward()  # type: ignore[no-untyped-call]
             running.rival_optimiser.step()
-        return {**terms, "loss": float(loss.detach())}
+        return {**terms, "lr": rate * stage.pace, "loss": float(loss.detach())}
 
     def state(self) -> dict[str, Tensor]:
         """Where it is, which stages have begun, their discriminators and all optimisers' moments."""

@@ -1,0 +1,152 @@
+"""How GPEMSR is trained, one recipe a factor: the codebook, the indexer, the flow, then the reconstruction.
+
+One run goes through all stages, each with its share of the budget; or through those that are named. Stage I knows
+nothing of the low-resolution sections but their units, so a run can start from the weights of the other factor: then it
+takes over the codebook alone. A run that starts from weights leaves the codebook as it is, because the other parts
+refer to it; and parts that are left out of the network have no stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.methods.superres.gpemsr_codebook import CodebookStage
+from napari_emsynth.methods.superres.gpemsr_flow import FlowStage
+from napari_emsynth.methods.superres.gpemsr_indexer import IndexerStage
+from napari_emsynth.methods.superres.gpemsr_reconstruction import ReconstructionStage
+from napari_emsynth.methods.superres.held_out import answered, covered, held_out_cases
+from napari_emsynth.methods.superres.single_stage_recipe import FINE_NM
+from napari_emsynth.models.gpemsr import GPEMSR, Config
+from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.reductions import Simulation
+from napari_emsynth.training.stages import Stage, StagedRecipe
+from napari_emsynth.weights import store
+
+# Shares of the budget, in order.
+SHARES = {"codebook": 0.30, "indexer": 0.10, "flow": 0.04, "reconstruction": 0.56}
+# Crops of the codebook's stage: so many of this edge in px; a code looks no further.
+CODEBOOK_BATCH, CODEBOOK_SIZE = 4, 128
+# Low-resolution px of the other crops, and how many fine px there are in a step.
+LOW_SIZE, FINE_PIXELS = 24, 150_000
+# What is simulated for stages I and II: the codebook has to serve sections of any contrast, and of both factors' units.
+SINGLE = Simulation(contrast=0.7)
+
+
+class Recipe(StagedRecipe):
+    """What is common to both factors (see :mod:`napari_emsynth.training.recipe`).
+
+    Args:
+        data: blocks to learn from and to be scored on.
+        start: weights to start from, of this network or, for the codebook, of that for another factor; or None.
+        config: sizes of the network as JSON; what is left out is as in the slim configuration.
+        simulation: what is simulated for stage III; None for the defaults.
+        batch: samples a step of stages II and III; None for 150 000 fine px a step.
+        size: edge of their fine crops in px; None for 24 low-resolution px, or 20 from a factor of 16.
+        only: the stages to go through, with commas between; None for all, but the codebook's where ``start`` is given.
+
+    Raises:
+        InputError: a configuration of another factor, a stage there is not.
+    """
+
+    method = "superres/gpemsr"
+    factor: int
+
+    def __init__(
+        self,
+        data: TrainingData,
+        start: dict[str, Tensor] | None = None,
+        config: dict[str, Any] | None = None,
+        *,
+        simulation: Simulation | None = None,
+        batch: int | None = None,
+        size: int | None = None,
+        only: str | None = None,
+    ) -> None:
+        self.data, self.start = data, start
+        slim = asdict(Config.slim(self.factor))
+        self.config = Config.from_json(slim | (config or {}))
+        if self.config.factor != self.factor:
+            raise InputError(
+                f"objective {self.objective} trains networks of factor {self.factor}, "
+                f"these weights are of factor {self.config.factor}"
+            )
+        self.voxel_nm = (FINE_NM[0] * self.factor, FINE_NM[1] * self.factor)
+        self.size = size or self.factor * (LOW_SIZE if self.factor < 16 else 20)
+        self.count = batch or max(1, round(FINE_PIXELS / self.size**2))
+        self.simulation = simulation or Simulation()
+        self.stages = [(self._stage(name), SHARES[name]) for name in self._names(only)]
+
+    def _names(self, only: str | None) -> list[str]:
+        """Return the stages to go through, in order."""
+        absent = [] if self.config.mpf else ["codebook", "indexer"]
+        absent += [] if self.config.pod else ["flow"]
+        known = [name for name in SHARES if name not in absent]
+        if only is None:
+            return [name for name in known if self.start is None or name != "codebook"]
+        chosen = [name.strip() for name in only.split(",")]
+        for name in chosen:
+            if name not in known:
+                raise InputError(f"{name!r} is no stage of this network; known: {', '.join(known)}")
+        return [name for name in known if name in chosen]
+
+    def _stage(self, name: str) -> Stage:
+        """Build a stage."""
+        if name == "flow":
+            return FlowStage(self.data, self.config)
+        if name == "codebook":
+            step = 4 * self.factor
+            edge = max(CODEBOOK_SIZE // step, 1) * step
+            return CodebookStage(
+                self.data, self.config, simulation=SINGLE, batch=CODEBOOK_BATCH, size=min(edge, self.size)
+            )
+        kind = IndexerStage if name == "indexer" else ReconstructionStage
+        simulation = SINGLE if name == "indexer" else self.simulation
+        return kind(self.data, self.config, simulation=simulation, batch=self.count, size=self.size)
+
+    def build(self) -> nn.Module:
+        """Build the network."""
+        return GPEMSR(self.config)
+
+    def network(self) -> nn.Module:
+        """Build the network to train, starting weights loaded; of another factor's, the codebook alone.
+
+        Raises:
+            InputError: the starting weights are of another configuration.
+        """
+        network = self.build()
+        assert isinstance(network, GPEMSR)
+        if self.start is None:
+            return network
+        own = {name: value.shape for name, value in network.state_dict().items()}
+        if not self.config.mpf or own == {name: value.shape for name, value in self.start.items()}:
+            store.fill(network, self.start, "to start from", self.method)
+            return network
+        prefix = "vqgan."
+        codebook = {k.removeprefix(prefix): v for k, v in self.start.items() if k.startswith(prefix)}
+        store.fill(network.vqgan, codebook, "to start from", self.method)
+        return network
+
+    def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
+        """Return what the card needs: the configuration, and by what scales are multiplied to cover 90 %."""
+        cases = held_out_cases(self.data.held_out, self.factor, self.config.sections)
+        factor = covered(cases, lambda case: answered(network, case, device)[:2])
+        return super().facts(network, device) | {"factor": factor}
+
+
+class X8(Recipe):
+    """Eight times finer."""
+
+    objective = "x8"
+    factor = 8
+
+
+class X16(Recipe):
+    """Sixteen times finer."""
+
+    objective = "x16"
+    factor = 16
