@@ -56,8 +56,8 @@ def _stack(dtype: str = "uint8", shape: tuple[int, int, int] = SHAPE) -> Volume:
     return volume
 
 
-_PLAIN: dict[type, Array] = {}
-"""What methods under test make of the standard stack of floats; several laws compare with it."""
+_MADE: dict[tuple[type, str], Result] = {}
+"""What methods under test make of the standard stack of a dtype; several laws look at it."""
 
 
 class VolumeContract(SpecLaws):
@@ -89,11 +89,19 @@ class VolumeContract(SpecLaws):
         """Return what draws any box of the result."""
         raise NotImplementedError
 
+    def made(self, dtype: str = "uint8") -> Result:
+        """Return what the method makes of the standard stack; computed once a class, to be read only."""
+        key = type(self), dtype
+        if key not in _MADE:
+            result = self.run(_stack(dtype))
+            for array in (result.volume.data, result.synthetic.data):
+                array.flags.writeable = False
+            _MADE[key] = result
+        return _MADE[key]
+
     def plain(self) -> Array:
-        """Return what the method makes of the standard stack of floats; computed once a class."""
-        if type(self) not in _PLAIN:
-            _PLAIN[type(self)] = np.asarray(self.run(_stack("float32")).volume.data)
-        return _PLAIN[type(self)]
+        """Return what the method makes of the standard stack of floats."""
+        return np.asarray(self.made("float32").volume.data)
 
     def asked(self, runtime: Runtime) -> Any:
         """Call the built method itself."""
@@ -118,7 +126,7 @@ class VolumeContract(SpecLaws):
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_dtypes_tell_the_same_story(self, dtype: str) -> None:
         phantom = Phantom(shape=SHAPE, dtype=dtype)
-        drawn = self.run(_stack(dtype)).volume
+        drawn = self.made(dtype).volume
         assert drawn.data.dtype == np.dtype(dtype).newbyteorder("=")
         gain, offset = phantom.scale
         reference = self.plain() * 255
@@ -146,8 +154,8 @@ class VolumeContract(SpecLaws):
 
     def test_lazy_equals_eager(self) -> None:
         da = pytest.importorskip("dask.array")
-        data = _stack().data
-        eager, lazy = self.run(data), self.run(da.from_array(data, chunks=(2, 11, 13)))
+        source = Volume.of(da.from_array(_stack().data, chunks=(2, 11, 13)), voxel_nm=VOXEL_NM)
+        eager, lazy = self.made(), self.run(source)
         for one, other in ((eager.volume, lazy.volume), (eager.synthetic, lazy.synthetic)):
             assert other.is_lazy
             assert other.data.shape == one.data.shape
@@ -352,9 +360,8 @@ class AlignContract(FieldLaws, VolumeContract):
             super().test_unknown_voxels_stay_unknown_and_do_not_spread()
 
     def test_the_grid_stays_and_every_voxel_is_marked(self) -> None:
-        volume = _stack()
-        result = self.run(volume)
-        assert result.volume.grid == result.synthetic.grid == volume.grid
+        result = self.made()
+        assert result.volume.grid == result.synthetic.grid == _stack().grid
         assert result.synthetic.data.dtype == np.uint8
         if not self.moves:
             assert (result.synthetic.data == 1).all()
