@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Image
+from qtpy.QtWidgets import QFormLayout, QWidget
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.upsample.lattice import Lattice
@@ -18,6 +19,7 @@ from napari_emsynth.plugin.volume_preview import crosses, picked_voxel
 from napari_emsynth.plugin.voxel_size import guessed_nm, parse_voxel_nm
 from napari_emsynth.plugin.widgets.factor import FactorRow
 from napari_emsynth.plugin.widgets.keep_box import KeepBox
+from napari_emsynth.plugin.widgets.notices import remark
 from napari_emsynth.plugin.widgets.placing import MEMORY, where
 from napari_emsynth.plugin.widgets.sampling import SamplingQuestion, picture
 from napari_emsynth.plugin.widgets.suspect_list import SuspectList
@@ -115,6 +117,27 @@ def test_the_question_what_a_section_is(qtbot: Any) -> None:
     question.cards["slab"].click()
     assert question.value() == "slab"
     assert question.minimumSizeHint().width() <= 300
+
+
+def test_sentences_are_as_high_as_their_text(qtbot: Any) -> None:
+    """In a form, whatever comes and goes in other rows: nothing lies over anything, no gap stays."""
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    form, question, other = QFormLayout(holder), SamplingQuestion(), remark()
+    form.addRow(question)
+    form.addRow(other)
+    holder.resize(285, 600)
+    holder.show()
+    other.setText("Something that needs two lines of a dock that is as narrow as this one is")
+    for known in (False, True, False):
+        question.set_known(known)
+        qtbot.waitUntil(
+            lambda: all(
+                label.height() == label.heightForWidth(label.width())
+                for label in (question.question, question.explanation, other)
+            )
+        )
+        assert question.explanation.y() >= question.cards["point"].geometry().bottom()
 
 
 def test_the_pictures_show_that_averages_are_smeared() -> None:

@@ -127,13 +127,18 @@ class InThree:
 
     def _look_at_a_corner(self, viewer: Any) -> None:
         camera(viewer).angles = ANGLES
-        # As large as the window, of what is seen from there; before napari 0.9 it had another name.
-        getattr(viewer, "fit_to_view" if hasattr(viewer, "fit_to_view") else "reset_view")()
+        # As large as the window, of what is seen from there.
+        fit_to_view(viewer)
         camera(viewer).angles = ANGLES
 
     def _turned(self, event: Any = None) -> None:  # noqa: ARG002 - napari hands its event over
         if self._session.viewer.dims.ndisplay == 2:
             self.hide()
+
+
+def fit_to_view(viewer: Any) -> None:
+    """Show everything as large as the window, which had another name before napari 0.9."""
+    getattr(viewer, "fit_to_view" if hasattr(viewer, "fit_to_view") else "reset_view")()
 
 
 def camera(viewer: Any) -> Any:

@@ -1,6 +1,6 @@
 """The voxel size of a layer that does not state it, as the user knows it.
 
-Law: layers that lie upon each other still do; one step of history takes it back.
+Laws: layers that lie upon each other still do; the same section stays on the screen; one step of history takes it back.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
-from napari_emsynth.plugin.layers import find_layer, full_data
+from napari_emsynth.plugin.in_three import fit_to_view
+from napari_emsynth.plugin.layers import current_section, find_layer, full_data, show_section
 
 Space = tuple[tuple[float, ...], tuple[Any, ...]]
 
@@ -84,7 +85,14 @@ def state_voxel_nm(viewer: Any, layer: Any, voxel_nm: Triple) -> StatedVoxelSize
 
 
 def _put(viewer: Any, spaces: dict[Any, Space]) -> None:
-    for unique_id, (scale, units) in spaces.items():
-        layer = find_layer(viewer, unique_id)
-        if layer is not None:
-            layer.scale, layer.units = scale, units
+    there = [
+        (layer, space) for key, space in spaces.items() if (layer := find_layer(viewer, key)) is not None
+    ]
+    if not there:
+        return
+    section = current_section(viewer, there[0][0])
+    for layer, (scale, units) in there:
+        layer.scale, layer.units = scale, units
+    # What is on the screen lies elsewhere now.
+    show_section(viewer, there[0][0], section)
+    fit_to_view(viewer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout
 
@@ -9,19 +11,22 @@ from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout
 class Notices(QFrame):
     """Hidden while there is nothing to say.
 
+    Args:
+        floor: the method that is offered where another is in doubt.
+
     Signals:
-        floor_asked: "Use linear instead" was pressed.
+        floor_asked: it is to be used instead.
     """
 
     floor_asked = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, floor: str = "linear") -> None:
         super().__init__()
         self.setObjectName("emsynthNotices")
         self.setStyleSheet("#emsynthNotices { border: 1px solid #c98a2b; border-radius: 3px; }")
         self.text = QLabel()
         self.text.setWordWrap(True)
-        self.button = QPushButton("Use linear instead")
+        self.button = QPushButton(f"Use {floor} instead")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.addWidget(self.text)
@@ -30,15 +35,42 @@ class Notices(QFrame):
         self.setVisible(False)
 
     def show_lines(self, lines: list[str], floor_helps: bool) -> None:
-        """Show these lines, and the button when linear interpolation is the better choice."""
+        """Show these lines, and the button when the floor is the better choice."""
         self.text.setText("\n".join(lines))
         self.button.setVisible(floor_helps)
         self.setVisible(bool(lines))
 
 
-def remark() -> QLabel:
+class Sentences(QLabel):
+    """A label as high as its text needs at its width: forms forget it when fonts change or rows come and go."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+
+    def setText(self, text: str) -> None:  # noqa: N802 - Qt's name
+        """Say something else."""
+        super().setText(text)
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """The height follows the width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def changeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """It follows the font, too."""
+        super().changeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        # Without a minimum of its own: the label would count it.
+        self.setMinimumHeight(0)
+        self.setMinimumHeight(self.heightForWidth(self.width()) if self.text() else 0)
+
+
+def remark() -> Sentences:
     """Return a label for a sentence or two, set off from what is around it."""
-    label = QLabel()
-    label.setWordWrap(True)
+    label = Sentences()
     label.setStyleSheet("color: #9aa0a8;")
     return label

@@ -10,7 +10,9 @@ import math
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap, QPolygonF
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_emsynth.plugin.widgets.notices import Sentences, remark
 
 QUESTION = "Are your sections thin samples, or averages over their thickness?"
 UNANSWERED = f"{QUESTION} Not answered for this layer: thin samples are assumed."
@@ -41,7 +43,7 @@ class SamplingQuestion(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.question, self.explanation = QLabel(QUESTION), QLabel()
+        self.question, self.explanation = Sentences(QUESTION), remark()
         self.cards = {name: _card(name) for name in TITLES}
         # A group of its own: an exclusive one would leave none chosen while another is hidden.
         self._group = QButtonGroup(self)
@@ -56,9 +58,6 @@ class SamplingQuestion(QWidget):
         layout.addWidget(self.question)
         layout.addLayout(row)
         layout.addWidget(self.explanation)
-        for label in (self.question, self.explanation):
-            label.setWordWrap(True)
-        self.explanation.setStyleSheet("color: #9aa0a8;")
         self._group.buttonClicked.connect(lambda _card: self._clicked())
         self.set_value("point")
 
