@@ -415,6 +415,7 @@ def train(
     steps: int | None = None,
     start: str | None = None,
     objective: str | None = None,
+    only: str | None = None,
     resume: bool = False,
     roi: Sequence[slice] | None = None,
     voxel_nm: Sequence[float] | None = None,
@@ -435,6 +436,7 @@ def train(
         steps: when to stop; excludes ``minutes``.
         start: weights to start from, a name or a file; "scratch" for none; None for the method's default.
         objective: name of one of the method's recipes; None for the one that made the starting weights.
+        only: the part to train, of methods that are learned in parts or stages; None for all.
         resume: go on from the checkpoint that a killed run left beside ``out``; what is not given is as it was.
         roi: three slices z, y, x to learn from; None takes everything.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
@@ -459,6 +461,7 @@ def train(
         steps=steps,
         start=start,
         objective=objective,
+        only=only,
         resume=resume,
         roi=roi,
         runtime=_runtime(runtime, device=device, precision=precision, tile=tile, seed=seed, progress=None),

@@ -130,6 +130,9 @@ def test_train_goes_on_with_a_killed_run(emsynth, refused, stack, tmp_path, monk
     [
         (("--minutes", "1", "--steps", "2"), "not both"),
         (("--steps", "2", "--objective", "beauty"), "'beauty'"),
+        (("--steps", "2", "--factor", "8"), "objective 'x8' of interpolate/emsynth is not one of"),
+        (("--steps", "2", "--factor", "8", "--objective", "accurate"), "give one"),
+        (("--steps", "2", "--only", "half"), "no part 'half'"),
         ((), "minutes or a number of steps"),
         (("--minutes", "-1"), "limit of 0"),
         (("--steps", "2", "--roi", "0:4"), "needs 3"),

@@ -179,6 +179,7 @@ def test_regions_are_cut_out():
         ({"roi": (slice(0, 9),)}, "1 ranges, needs 3"),
         ({"start": "missing"}, "weights 'missing'"),
         ({"objective": "beauty"}, "objective 'beauty' of interpolate/emsynth is not one of accurate"),
+        ({"only": "half"}, "interpolate/emsynth is learned as a whole: it has no part 'half' to train"),
         ({"name": "interpolate/linear"}, "nothing to train"),
         ({"name": "linear"}, "not of the form TASK/ID"),
     ],

@@ -43,6 +43,14 @@ def train(
             metavar="NAME", help="What to train for; by default what the starting weights were made for."
         ),
     ] = None,
+    factor: Annotated[
+        int | None,
+        typer.Option(metavar="8|16", help="Of superres: what to train for; short for --objective x8 or x16."),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="PART", help="Train one part, of methods that are learned in parts or stages."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a killed run; what is not given is as it was.")
     ] = False,
@@ -65,7 +73,8 @@ def train(
             method=name,
             out=str(out),
             start=start,
-            objective=objective,
+            objective=objective_of(objective, factor),
+            only=only,
             minutes=minutes,
             steps=steps,
             roi=None if region is None else tuple((s.start, s.stop) for s in region),  # type: ignore[arg-type]
@@ -82,6 +91,21 @@ def train(
         answer = {"task": name.partition("/")[0], "out": str(out), **record}
         answer |= {"seconds": round(time.monotonic() - started, 3), "notices": screen.notes}
         screen.answer(answer, describe(answer))
+
+
+def objective_of(objective: str | None, factor: int | None) -> str | None:
+    """Return the objective that was named, or the one that a factor of super-resolution stands for.
+
+    Raises:
+        InputError: both were given.
+    """
+    if factor is None:
+        return objective
+    if objective is not None:
+        raise InputError(
+            f"--factor {factor} and --objective {objective} both say what to train for; give one"
+        )
+    return f"x{factor}"
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def train(
     steps: int | None = None,
     start: str | None = None,
     objective: str | None = None,
+    only: str | None = None,
     resume: bool = False,
     roi: Roi | Sequence[slice] | None = None,
     runtime: Runtime = Runtime(),
@@ -82,6 +84,7 @@ def train(
         out=str(out),
         start=start,
         objective=objective,
+        only=only,
         minutes=minutes,
         steps=steps,
         roi=None if roi is None else ranges(roi, volume),
@@ -127,7 +130,7 @@ def run(
     device = resolve(job.device)
     tensors, card, objective = starting_weights(spec, job.start, job.objective)
     data = split(crop(volume, job.slices))
-    recipe = spec.recipes[objective](data, tensors, None if card is None else card.config)
+    recipe = recipe_of(spec, objective, job.only)(data, tensors, None if card is None else card.config)
     if tensors is not None and card is not None:
         # Weights that do not fit are refused before anything is written.
         store.fill(recipe.build(), tensors, card.id, spec.name)
@@ -175,6 +178,20 @@ def report(job: TrainingJob, objective: str, card: Card, trained: Trained, devic
     }
 
 
+def recipe_of(spec: MethodSpec, objective: str, only: str | None) -> Callable[..., Recipe]:
+    """Return a method's recipe, perhaps for one of its parts.
+
+    Raises:
+        InputError: a part, of a method that is learned as a whole.
+    """
+    recipe = spec.recipes[objective]
+    if only is None:
+        return recipe
+    if "only" not in signature(recipe).parameters:
+        raise InputError(f"{spec.name} is learned as a whole: it has no part {only!r} to train")
+    return partial(recipe, only=only)
+
+
 def plan_of(job: TrainingJob) -> Plan:
     """Return budget and rates."""
     seconds = None if job.minutes is None else 60 * job.minutes
@@ -192,6 +209,8 @@ def starting_weights(
 ) -> tuple[dict[str, Tensor] | None, Card | None, str]:
     """Return tensors and card to start from (None and None from scratch) and the objective to train for.
 
+    Nothing named, that are the weights made for the objective, where there are some, or the method's default ones.
+
     Raises:
         InputError: no such weights, weights of another method, damaged ones; no such objective.
     """
@@ -200,7 +219,9 @@ def starting_weights(
     default = next(iter(spec.recipes))
     if start == SCRATCH or (start is None and not spec.weights):
         return None, None, objective or default
-    tensors, card = store.load(spec.name, start or spec.weights[0])
+    # Bundled weights are called after the objective that made them.
+    made = objective if objective in spec.weights else spec.weights[0]
+    tensors, card = store.load(spec.name, start or made)
     return tensors, card, objective or (card.objective if card.objective in spec.recipes else default)
 
 

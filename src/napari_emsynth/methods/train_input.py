@@ -48,6 +48,7 @@ def completed(job: TrainingJob) -> TrainingJob:
         job,
         start=told.start if job.start is None else job.start,
         objective=told.objective if job.objective is None else job.objective,
+        only=told.only if job.only is None else job.only,
         minutes=told.minutes if open_budget else job.minutes,
         steps=told.steps if open_budget else job.steps,
         roi=told.roi if job.roi is None else job.roi,

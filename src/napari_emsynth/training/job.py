@@ -34,6 +34,7 @@ class TrainingJob:
         out: the weights file, ``.safetensors``.
         start: weights to start from, a name or a file; "scratch" for none; None for the method's default.
         objective: name of one of the method's recipes; None for the one that made the starting weights.
+        only: the part of the method to train, of those that are learned in parts; None for all.
         minutes: budget in minutes; excludes ``steps``. Neither is right only where a description is gone on with.
         steps: budget in optimiser steps.
         roi: (first, last + 1) along z, y, x of the volume to learn from; None for everything.
@@ -52,6 +53,7 @@ class TrainingJob:
     out: str
     start: str | None = None
     objective: str | None = None
+    only: str | None = None
     minutes: float | None = None
     steps: int | None = None
     roi: Ranges | None = None
