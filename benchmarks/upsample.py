@@ -1,7 +1,7 @@
 """Every figure of upsampling along z: the methods and the floors on the same coarsened volumes, in one run.
 
     python benchmarks/upsample.py --data FOLDER [--rows NAMES] [--volumes NAMES] [--factors 2,4] [--samplings point]
-        [--axis z] [--crop 128] [--segmentation] [--speed] [--memory] [--threads 2] [--json FILE] [--show]
+        [--axis z] [--crop 128] [--segmentation] [--labels] [--speed] [--memory] [--threads 2] [--json FILE] [--show]
 
 Isotropic volumes are made coarser along z (or ``--axis``), by leaving sections out (point) or averaging them (slab),
 rounded to bytes, and upsampled by the same factor. PSNR: of the whole cut volume, which is that of its xz and yz planes
@@ -12,8 +12,9 @@ sampling is back-projected; ``jain2017`` doubles, x4 is that twice; ``reslice`` 
 ``emsynth``, each alone.
 
 ``--segmentation``: cells told apart by their membranes (no learning, the same constants for all) in the upsampled
-volume and in the true one, against what people said: variation of information and adapted Rand error. ``--speed``,
-``--memory``: see ``upsample_long.py``. With ``--json`` what the file holds of earlier runs stays, and the tables show
+volume and in the true one, against what people said: variation of information and adapted Rand error. ``--labels``:
+what people said, made coarser and upsampled again, see ``upsample_labels.py``. ``--speed``, ``--memory``: see
+``upsample_long.py``. With ``--json`` what the file holds of earlier runs stays, and the tables show
 all of it.
 """
 
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from upsample_cases import ROWS, Answer, Case, cases, missing, read, scores
+from upsample_labels import labels
 from upsample_long import memory, speed
 
 from napari_emsynth.methods.upsample.lattice import Sampling
@@ -47,6 +49,9 @@ QUALITY = {
 CELLS = {
     "split": "split bits", "merge": "merge bits", "voi": "VOI bits", "rand_error": "Rand error",
     "precision": "precision", "recall": "recall", "cells": "cells",
+}  # fmt: skip
+IDS = {
+    "right": "own id", "dice": "mean Dice", "voi": "VOI bits", "rand_error": "Rand error", "seconds": "s",
 }  # fmt: skip
 Figures = dict[str, dict[str, dict[str, float]]]
 
@@ -175,6 +180,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--axis", choices=("z", "y", "x"), default="z", help="of the volume, made coarser")
     parser.add_argument("--crop", type=int, default=10**6, help="voxels an axis that are read at most")
     parser.add_argument("--segmentation", action="store_true", help="tell cells apart, instead of quality")
+    parser.add_argument("--labels", action="store_true", help="upsample labels, instead of quality")
     parser.add_argument("--speed", action="store_true", help="only the seconds of 512 x 512 x 64")
     parser.add_argument("--memory", action="store_true", help="only memory through the command line")
     parser.add_argument("--show", action="store_true", help="measure nothing, show what --json holds")
@@ -203,7 +209,17 @@ def main() -> None:
         result.setdefault("memory", {}).update(memory(options.rows, options.device))
     if options.segmentation:
         segmentation(options, runtime, result.setdefault("segmentation", {}), keep)
-    if not (options.speed or options.memory or options.segmentation or options.show):
+    if options.labels:
+        ids = read(options.data, f"{SEGMENTED}_segmentation", options.crop, options.axis)
+        found: Figures = result.setdefault("labels", {})
+        for case, row, figures in labels(ids, options.factors, options.samplings):
+            found.setdefault(case, {})[row] = figures
+            print(f"  {case}, {row}: {_line(figures)}", flush=True)
+            keep()
+        for case, rows in found.items():
+            table(f"{SEGMENTED}, {case}", rows, IDS)
+    other = options.speed or options.memory or options.segmentation or options.labels or options.show
+    if not other:
         quality(options, runtime, result.setdefault("quality", {}), keep)
     summary(result.get("quality", {}))
     keep()
