@@ -37,7 +37,7 @@ def test_menus() -> None:
         "napari/layers/filter", "napari/layers/data", "napari/layers/annotate", "napari/layers/register",
         "napari/file/io_utilities",
     }  # fmt: skip
-    assert f"{PLUGIN}.upsample" in menus["napari/layers/data"]
+    assert {f"{PLUGIN}.upsample", f"{PLUGIN}.superres"} <= set(menus["napari/layers/data"])
     assert menus["napari/layers/register"] == [f"{PLUGIN}.align"]
     from napari._app_model.constants import MenuId
 
@@ -77,7 +77,7 @@ for name in sys.argv[1:]:
 """
     what = [
         "canvas_menu", "widgets.restore", "widgets.export", "widgets.upsample", "widgets.align",
-        "widgets.train", "commands", "samples",
+        "widgets.superres", "widgets.train", "commands", "samples",
     ]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code, *what], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,6 @@ from napari_emsynth.plugin.parcel import Parcel
 from napari_emsynth.plugin.preview import is_preview
 from napari_emsynth.plugin.results import add_each
 from napari_emsynth.plugin.session import ready
-from napari_emsynth.plugin.volume_run import check_free
 from napari_emsynth.spec import Runtime
 
 ALIGNED, UNDONE = "aligned", "as acquired"
@@ -69,7 +68,9 @@ def move_along(task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: 
 
         def work(job: Job) -> list[Any]:
             ready(job)
-            check_free(needed, "the moved layers need", "export them instead, or tick fewer")
+            from napari_emsynth.tiling.room import check_room
+
+            check_room(needed, "the moved layers need", "export them instead, or tick fewer")
             used = _inverse(field) if back else field
             made = []
             for done, make in enumerate(makes):

@@ -115,4 +115,5 @@ def speed_key(settings: VolumeSettings) -> tuple[Any, ...]:
     return (
         settings.method, settings.weights, tuple(sorted(settings.params.items())), settings.device,
         settings.precision, settings.tile, settings.section_scale, settings.section_offset,
+        settings.pixel_scale,
     )  # fmt: skip

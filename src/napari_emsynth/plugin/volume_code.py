@@ -52,7 +52,7 @@ def volume_code(settings: VolumeSettings, volume: Volume, path: str | None, more
     python = [
         *read_code(volume, source),
         *more.before,
-        f"result = es.{settings.task}({call})",
+        f"result = es.{settings.function or settings.task}({call})",
         *more.then,
         f"es.write({more.made}, {out_name(settings)!r})",
         *more.lines,

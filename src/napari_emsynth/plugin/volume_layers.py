@@ -14,7 +14,7 @@ from napari_emsynth.plugin.volume_settings import VolumeSettings
 
 
 def placed(layer: Any, settings: VolumeSettings) -> Placement:
-    """Return the layer's placement with sections of another thickness, so that the result lies upon it."""
+    """Return the layer's placement with voxels of another size, so that the result lies upon it."""
     placement = Placement.of(layer)
     return replace(placement, space={**placement.space, **moved_space(layer, settings)})
 
@@ -22,13 +22,13 @@ def placed(layer: Any, settings: VolumeSettings) -> Placement:
 def moved_space(layer: Any, settings: VolumeSettings) -> dict[str, Any]:
     """Return scale and translation of a result, as keyword arguments of any layer with three axes.
 
-    Point sampling keeps section centres: the translation stays. Slab sampling keeps faces: it moves along the layer's
-    own z axis.
+    Point sampling keeps section centres: the translation stays. Slab sampling keeps faces, and smaller pixels keep the
+    outer edges: it moves along the layer's own axes.
     """
-    scale = list(layer.scale[-3:])
-    scale[0] /= settings.section_scale
-    translate = voxel_translate(layer, (settings.section_offset, 0.0, 0.0))
-    return {"scale": tuple(scale), "translate": tuple(float(t) for t in translate)}
+    z, y, x = (float(s) for s in layer.scale[-3:])
+    first = (settings.section_offset, settings.pixel_offset, settings.pixel_offset)
+    translate = tuple(float(t) for t in voxel_translate(layer, first))
+    return {"scale": settings.voxel((z, y, x)), "translate": translate}
 
 
 def build_volume_layers(outcome: VolumeOutcome, placement: Placement) -> list[Any]:

@@ -56,7 +56,7 @@ class LookingTask(QObject):
     Signals:
         settings_changed: by someone else than the form.
         previewed: a preview is ready.
-        noticed: lines the user must be told (may be empty), and whether linear would help.
+        noticed: lines the user must be told (may be empty), and whether the floor would help.
     """
 
     settings_changed = Signal()
@@ -162,15 +162,13 @@ class LookingTask(QObject):
         spec = None if engine is None else engine.spec(settings.method, self.name)
         if spec is None:
             return None
-        from napari_emsynth.methods.blocks import EAGER_BLOCK
-
         shape, speed = settings.shape(volume.shape), self.speeds.get(speed_key(settings))
         voxel = volume.grid.voxel_nm
         return Forecast(
             shape=shape,
-            voxel_nm=None if voxel is None else (voxel[0] / settings.section_scale, voxel[1], voxel[2]),
-            bytes=voxel_bytes(volume, has_uncertainty=spec.has_uncertainty) * prod(shape),
-            seconds=None if speed is None else speed.seconds(shape, EAGER_BLOCK),
+            voxel_nm=None if voxel is None else settings.voxel(voxel),
+            bytes=voxel_bytes(volume, spec) * prod(shape),
+            seconds=None if speed is None else speed.seconds(shape, settings.block()),
             free=free_memory(),
         )
 
@@ -200,7 +198,8 @@ class LookingTask(QObject):
         def prepare() -> Job:
             volume, settings = self.asked(layer, channel)
             cross = self.crosses.get(layer.unique_id)
-            window = window_in_view(self.session.viewer, layer, sections, cross=cross)
+            edge = settings.preview_edge
+            window = window_in_view(self.session.viewer, layer, sections, edge, cross)
             z, y, x = (abs(float(s)) for s in layer.scale[-3:])
             look, more = Placement.of(layer).look, self.inputs(volume, settings)
             limits = tuple(look["contrast_limits"]) if settings.compares_neighbours else None

@@ -1,4 +1,4 @@
-"""Three planes of a task's result, as a preview; free of Qt and napari, for a worker thread.
+"""Planes of a task's result, as a preview; free of Qt and napari, for a worker thread.
 
 Law: what a preview shows is what a run gives there, but for displacements, see
 :mod:`napari_emsynth.plugin.align_preview`.
@@ -18,6 +18,8 @@ from napari_emsynth.plugin.forecast import Speed
 from napari_emsynth.plugin.jobs import nothing
 from napari_emsynth.plugin.overlays import HOWS, How, overlaid
 from napari_emsynth.plugin.request import lazy
+from napari_emsynth.plugin.superres_preview import superres_drawer
+from napari_emsynth.plugin.superres_settings import SuperresSettings
 from napari_emsynth.plugin.upsample_settings import UpsampleSettings
 from napari_emsynth.plugin.volume_run import NOTHING_MORE
 from napari_emsynth.plugin.volume_settings import VolumeSettings
@@ -74,9 +76,9 @@ def preview(
     more: Mapping[str, Any] = NOTHING_MORE,
     told: Callable[[Speed], None] = nothing,
 ) -> list[Plane]:
-    """Return an xy section and the two reslices through the middle of a window, before and after.
+    """Return an xy section and, where the task is seen there, the two reslices through the middle of a window.
 
-    Only these three planes (and what the method looks at around them) are computed.
+    Only these planes (and what the method looks at around them) are computed.
 
     Args:
         volume: the layer's.
@@ -93,16 +95,7 @@ def preview(
         Cancelled: the runtime's token was cancelled.
     """
     draw = drawer(volume, settings, window, runtime, more)
-    scale = settings.section_scale
-    z, y, x = window.sections, window.rows, window.columns
-    row, column = slice(window.row, window.row + 1), slice(window.column, window.column + 1)
-    between = halfway(settings, window.section, volume.shape)
-    here = slice(window.section, window.section + 1)
-    cuts = {
-        "xy": ((here, y, x), (slice(between, between + 1), y, x)),
-        "xz": ((z, row, x), (settings.sections(z), row, x)),
-        "yz": ((z, y, column), (settings.sections(z), y, column)),
-    }
+    cuts = cuts_of(settings, window, volume.shape)
     planes, draws = [], []
     for done, (name, (before, after)) in enumerate(cuts.items()):
         runtime.cancel.check()
@@ -113,8 +106,8 @@ def preview(
         planes.append(
             Plane(
                 name,
-                _picture(name, volume.read(*before), before, voxel, 1, 0.0),
-                _picture(name, drawn, after, voxel, scale, settings.section_offset),
+                _picture(name, volume.read(*before), before, voxel),
+                _picture(name, drawn, after, settings.voxel(voxel), settings.section_offset * voxel[0]),
             )
         )
     if limits is not None:
@@ -125,10 +118,29 @@ def preview(
     return planes
 
 
+def cuts_of(settings: VolumeSettings, window: Window, shape: Shape) -> dict[str, tuple[Box, Box]]:
+    """Return where each plane lies in the layer, and in the result."""
+    z, y, x = window.sections, window.rows, window.columns
+    row, column = slice(window.row, window.row + 1), slice(window.column, window.column + 1)
+    here, between = (
+        slice(section, section + 1) for section in (window.section, halfway(settings, window.section, shape))
+    )
+    cuts = {"xy": ((here, y, x), (between, settings.pixels(y), settings.pixels(x)))}
+    if settings.previews_reslices:
+        # Tasks that make pixels smaller are not seen in reslices.
+        cuts["xz"] = ((z, row, x), (settings.sections(z), row, x))
+        cuts["yz"] = ((z, y, column), (settings.sections(z), y, column))
+    return cuts
+
+
 def halo_of(draw: Any) -> tuple[float, float, float] | None:
     """Return with how many sections of the result, rows and columns a drawer draws a box; None if it does not say."""
+    from napari_emsynth.methods.superres.job import Job as SuperresJob
     from napari_emsynth.methods.upsample.job import Job as UpsampleJob
 
+    if isinstance(draw, SuperresJob):
+        pixels = draw.factor * draw.request.built().halo
+        return (0, pixels, pixels)
     if not isinstance(draw, UpsampleJob):
         return None
     _, y, x = draw.request.built().halo(draw.lattice.factor)
@@ -157,7 +169,7 @@ def overlaid_planes(
     pairs = volume.read(*box), draw(box, _part(runtime, 0, 1))
 
     def picture(how: How, pair: Array) -> Picture:
-        plain = _picture("xy", pair[:1], box, voxel, 1, 0.0)
+        plain = _picture("xy", pair[:1], box, voxel)
         return replace(plain, pixels=overlaid(how, pair[0], pair[1], limits))
 
     return [Plane(how, *(picture(how, pair) for pair in pairs)) for how in HOWS]
@@ -182,6 +194,9 @@ def drawer(
     """
     from napari_emsynth.methods import default, get
     from napari_emsynth.methods.request import Request
+
+    if isinstance(settings, SuperresSettings):
+        return superres_drawer(volume, settings, window, runtime)
 
     def request(method: str) -> Request:
         return Request.of(
@@ -237,23 +252,29 @@ def repaired(volume: Volume, settings: UpsampleSettings, window: Window, runtime
 def _picture(
     name: str,
     block: Array,
-    box: tuple[slice, slice, slice],
+    box: Box,
     voxel: tuple[float, float, float],
-    scale: float,
-    offset: float,
+    first: float = 0.0,
 ) -> Picture:
-    """Return one plane of a block [z, y, x] with its place; z runs down in reslices."""
+    """Return one plane of a block [z, y, x] with its place; z runs down in reslices.
+
+    Args:
+        name: of the plane.
+        block: its voxels.
+        box: where it lies.
+        voxel: size of its voxels.
+        first: place of the centre of section 0.
+    """
     z, y, x = box
-    sizes = (voxel[0] / scale, voxel[1], voxel[2])
-    starts = ((offset + z.start / scale) * voxel[0] - sizes[0] / 2, y.start * voxel[1], x.start * voxel[2])
+    starts = (first + (z.start - 0.5) * voxel[0], y.start * voxel[1], x.start * voxel[2])
     down, across = AXES[name]
     pixels = block.take(0, axis=3 - down - across)
     return Picture(
         pixels,
         top=starts[down],
         left=starts[across],
-        height=pixels.shape[0] * sizes[down],
-        width=pixels.shape[1] * sizes[across],
+        height=pixels.shape[0] * voxel[down],
+        width=pixels.shape[1] * voxel[across],
     )
 
 

@@ -16,16 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.request import lazy
 from napari_emsynth.plugin.volume_settings import VolumeSettings
 from napari_emsynth.plugin.volume_target import Target
-from napari_emsynth.spec import Result, Runtime
+from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.volume import Volume
 
-# A result that needs more of the free memory than this share would make the machine swap.
-ROOM = 0.8
-GIB = 2**30
+# Parts of a result whose blocks are drawn at once.
+DRAWN_TOGETHER = ("volume", "uncertainty", "prior", "residual")
 # Multiples of a fractional factor this close to a whole number are that section.
 WHOLE = 1e-6
 
@@ -78,7 +76,9 @@ class Previous:
     def under(self, result: Result, settings: VolumeSettings) -> Result:
         """Return the result with what was made up before marked too, and the earlier record kept."""
         record = {**result.provenance, "previous": self.provenance}
-        if self.synthetic is None:
+        if (
+            self.synthetic is None or settings.pixel_scale != 1
+        ):  # smaller pixels are made up, every one of them
             return replace(result, provenance=record)
         both = marked(result.synthetic.data, self.synthetic, settings.section_scale)
         return replace(result, provenance=record, synthetic=replace(result.synthetic, data=both))
@@ -135,9 +135,8 @@ def run(
 
 def task_function(settings: VolumeSettings) -> Callable[..., Result]:
     """Return the function that does the task."""
-    function: Callable[..., Result] = getattr(
-        import_module(f"napari_emsynth.methods.{settings.task}"), settings.task
-    )
+    module = import_module(f"napari_emsynth.methods.{settings.task}")
+    function: Callable[..., Result] = getattr(module, settings.function or settings.task)
     return function
 
 
@@ -147,24 +146,22 @@ def check_room(volume: Volume, settings: VolumeSettings) -> None:
     Raises:
         InputError: it and what comes with it need more than 80 % of what is free.
     """
-    check_free(
-        bytes_needed(volume, settings),
-        "the result needs",
-        "choose Lazy, or use the command line",
-    )
+    from napari_emsynth.tiling import room
+
+    room.check_room(bytes_needed(volume, settings), "the result needs", "choose a Zarr file, or Lazy")
 
 
 def bytes_needed(volume: Volume, settings: VolumeSettings) -> int:
-    """Return the size of a result with its mask and, of methods that have one, its uncertainty."""
+    """Return the size of a result with its mask and, of methods that have them, uncertainty and prior."""
     from napari_emsynth.methods import default, get
 
     spec = get(settings.task, settings.method or default(settings.task))
-    return voxel_bytes(volume, has_uncertainty=spec.has_uncertainty) * prod(settings.shape(volume.shape))
+    return voxel_bytes(volume, spec) * prod(settings.shape(volume.shape))
 
 
-def voxel_bytes(volume: Volume, *, has_uncertainty: bool) -> int:
-    """Return the bytes of a result's voxel: its own, the mask's, and the uncertainty's where there is one."""
-    return volume.dtype.itemsize + 1 + 4 * has_uncertainty
+def voxel_bytes(volume: Volume, spec: MethodSpec) -> int:
+    """Return the bytes of a result's voxel: its own, the mask's, and those of uncertainty and prior where there are."""
+    return volume.dtype.itemsize + 1 + 4 * (spec.has_uncertainty + spec.has_prior)
 
 
 def free_memory() -> int | None:
@@ -176,44 +173,24 @@ def free_memory() -> int | None:
     return free_bytes(torch.device("cpu"))
 
 
-def check_free(needed: int, what: str, instead: str) -> None:
-    """Refuse what does not fit into memory.
-
-    Args:
-        needed: bytes.
-        what: needs them.
-        instead: what can be done.
-
-    Raises:
-        InputError: that is more than 80 % of what is free.
-    """
-    free = free_memory()
-    if free is not None and needed > ROOM * free:
-        raise InputError(
-            f"{what} {needed / GIB:.1f} GiB, the limit is {ROOM * free / GIB:.1f} GiB ({ROOM:.0%} of the "
-            f"free memory); {instead}"
-        )
-
-
 def in_memory(result: Result, runtime: Runtime) -> Result:
-    """Compute a lazy result, its mask and its uncertainty, block by block."""
+    """Compute a lazy result, its mask and what else is known of it, block by block."""
     import dask
     from dask.array.core import slices_from_chunks
 
-    parts = {
-        name: part
-        for name, part in (("volume", result.volume), ("uncertainty", result.uncertainty))
-        if part is not None and part.is_lazy
-    }
+    named = ((name, getattr(result, name)) for name in DRAWN_TOGETHER)
+    parts = {name: part for name, part in named if part is not None and part.is_lazy}
     values = {name: np.empty(part.shape, part.dtype) for name, part in parts.items()}
-    blocks = slices_from_chunks(result.volume.data.chunks)
+    # Pixels may differ in size, blocks are the same.
+    blocks = list(zip(*(slices_from_chunks(part.data.chunks) for part in parts.values()), strict=True))
     for done, block in enumerate(blocks):
         runtime.cancel.check()
         runtime.progress(done, len(blocks), "blocks")
         # Together: what they share is computed once.
-        drawn = dask.compute(*(part.data[block] for part in parts.values()), scheduler="synchronous")
-        for name, voxels in zip(parts, drawn, strict=True):
-            values[name][block] = voxels
+        lazily = [part.data[box] for part, box in zip(parts.values(), block, strict=True)]
+        drawn = dask.compute(*lazily, scheduler="synchronous")
+        for name, box, voxels in zip(parts, block, drawn, strict=True):
+            values[name][box] = voxels
     values["synthetic"] = result.synthetic.read(slice(None))
     computed = {name: replace(getattr(result, name), data=data) for name, data in values.items()}
     return replace(result, **computed)

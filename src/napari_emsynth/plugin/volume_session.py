@@ -6,6 +6,7 @@ Law: bad input ends in one line to the user, never in an exception.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +18,6 @@ from napari_emsynth.plugin import notify
 from napari_emsynth.plugin.code import source_path
 from napari_emsynth.plugin.jobs import Job
 from napari_emsynth.plugin.layers import PROVENANCE_KEY, find_layer
-from napari_emsynth.plugin.request import FLOOR_METHOD
 from napari_emsynth.plugin.results import Shown, add_layers, family
 from napari_emsynth.plugin.session import LONGEST, Session, ready
 from napari_emsynth.plugin.volume_code import More, volume_code
@@ -123,34 +123,34 @@ class VolumeTask(LookingTask):
         self.session.results_changed.emit()
 
     def _tell(self, lines: list[str], outcome: VolumeOutcome) -> None:
-        """Show the notices; where the method is in doubt, offer linear interpolation if the task has it."""
+        """Show the notices; where the method is in doubt, offer the task's floor if there is one."""
         check = outcome.selfcheck
         beaten = bool(check) and not check["beats_floors"] and self._has_floor(outcome)
         self._is_waiting = False
         self.noticed.emit(lines, beaten)
         # The dock shows all; what calls for a decision is worth interrupting for.
         if check and not check["beats_floors"]:
-            notify.warn(lines[0], [("Use linear instead", self.use_floor)] if beaten else ())
+            notify.warn(lines[0], [(f"Use {self.settings.floor} instead", self.use_floor)] if beaten else ())
 
     def _has_floor(self, outcome: VolumeOutcome) -> bool:
-        engine = self.session.engine
-        is_floor = outcome.result.provenance["method"] == FLOOR_METHOD
-        return not is_floor and engine is not None and engine.spec(FLOOR_METHOD, self.name) is not None
+        engine, floor = self.session.engine, self.settings.floor
+        is_floor = outcome.result.provenance["method"] == floor
+        return not is_floor and engine is not None and engine.spec(floor, self.name) is not None
 
     def use_floor(self) -> Job | None:
-        """Do the last task again with linear interpolation, instead of its result."""
+        """Do the last task again with its floor, instead of its result."""
         if self.last_request is None:
             return None
         layer, settings, channel, target = self.last_request
         session = self.session
         if find_layer(session.viewer, layer.unique_id) is None:
-            self.refuse("the layer is gone: nothing to upsample again")
+            self.refuse(f"the layer is gone: nothing to {self.settings.verb.lower()} again")
             return None
         shown = session.shown
         if shown and session.history.done and session.history.done[-1] is shown[-1].step:
             session.undo()
-        floor = replace(settings, method=FLOOR_METHOD, weights="", params={})
-        return self.run(layer, channel, floor, None if target is None else target.beside(FLOOR_METHOD))
+        floor = replace(settings, method=settings.floor, weights="", params={})
+        return self.run(layer, channel, floor, None if target is None else target.beside(settings.floor))
 
     # -- the rest ----------------------------------------------------------------------------------
 
@@ -182,8 +182,11 @@ class VolumeTask(LookingTask):
 
     def newest_shown(self) -> Shown | None:
         """Return the newest result of this task whose layer is still there."""
+        return next(iter(self.all_newest()), None)
+
+    def all_newest(self) -> Iterator[Shown]:
+        """Go through the results of this task whose layers are still there, the newest first."""
         for shown in reversed(self.session.shown):
             there = find_layer(self.session.viewer, shown.layer_id) is not None
             if there and shown.result.provenance["task"] == self.name:
-                return shown
-        return None
+                yield shown

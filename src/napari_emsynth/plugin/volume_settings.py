@@ -1,7 +1,8 @@
 """What is done to a whole volume and how, one value a task; what it does to the grid and what it is called.
 
-Conventions: a result's section ``j`` lies at the layer's section ``j / factor + offset``, see
-:class:`VolumeSettings`. The numbers follow the grid laws of :mod:`napari_emsynth.grid`.
+Conventions: a result's section ``j`` lies at the layer's section ``j / scale + offset``; rows and columns keep the
+outer edges of sections, whatever their scale; see :class:`VolumeSettings`. The numbers follow the grid laws of
+:mod:`napari_emsynth.grid`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from napari_emsynth.grid import Shape
+from napari_emsynth.grid import Shape, Triple
 from napari_emsynth.plugin.method_settings import MethodSettings
+from napari_emsynth.plugin.window import EDGE
 from napari_emsynth.spec import Task
 
 Keep = Literal["auto", "memory", "file"]
@@ -27,19 +29,28 @@ class VolumeSettings(MethodSettings):
         **more: see :class:`~napari_emsynth.plugin.method_settings.MethodSettings`.
 
     Attributes:
-        task: its name, which is also that of its function and its command.
+        task: its name, which is also that of its command.
+        function: its function's; "" when it is the task's.
+        floor: the method without a network that is offered where another is in doubt.
         verb: for a progress bar.
         done: for the name of a result.
         least_sections: a volume needs.
         section_scale: sections of the result a section of the layer.
         section_offset: where the result's first section lies, in sections of the layer.
+        pixel_scale: rows and columns of the result for each of the layer.
         compares_neighbours: a preview lays neighbouring sections over each other.
+        previews_reslices: a preview shows xz and yz too.
+        preview_edge: most rows and columns of the layer that a preview shows.
     """
 
     task: ClassVar[Task]
+    function: ClassVar[str] = ""
+    floor: ClassVar[str] = "linear"
     verb: ClassVar[str]
     least_sections: ClassVar[int]
     compares_neighbours: ClassVar[bool] = False
+    previews_reslices: ClassVar[bool] = True
+    preview_edge: ClassVar[int] = EDGE
 
     with_uncertainty: bool = False
     keep: Keep = "auto"
@@ -58,6 +69,16 @@ class VolumeSettings(MethodSettings):
     def section_offset(self) -> float:
         """Where the result's first section lies."""
         return 0.0
+
+    @property
+    def pixel_scale(self) -> int:
+        """Rows and columns of the result for each of the layer."""
+        return 1
+
+    @property
+    def pixel_offset(self) -> float:
+        """Where the result's first row and column lie: outer edges stay."""
+        return (1 - self.pixel_scale) / (2 * self.pixel_scale)
 
     def options(self, sections: int) -> dict[str, Any]:  # noqa: ARG002 - what a user wrote may depend on it
         """Return the keyword arguments of the task's function that others do not have.
@@ -81,6 +102,21 @@ class VolumeSettings(MethodSettings):
     def sections(self, of: slice) -> slice:
         """Return the sections of the result that show the same as some of the layer."""
         return of
+
+    def pixels(self, of: slice) -> slice:
+        """Return the rows or columns of the result that show the same as some of the layer."""
+        return slice(self.pixel_scale * of.start, self.pixel_scale * of.stop)
+
+    def block(self) -> Shape:
+        """Return the size of the blocks that a result is drawn in; loads the engine."""
+        from napari_emsynth.methods.blocks import EAGER_BLOCK
+
+        return EAGER_BLOCK
+
+    def voxel(self, of: Triple) -> Triple:
+        """Return the size (z, y, x) of the result's voxels, in the units of the layer's."""
+        z, y, x = of
+        return (z / self.section_scale, y / self.pixel_scale, x / self.pixel_scale)
 
     def title(self) -> str:
         """Return a few words for a progress bar and the history."""

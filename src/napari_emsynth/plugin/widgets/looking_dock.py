@@ -54,7 +54,7 @@ class LookingDock(Dock):
         self.channel = QSpinBox()
         self.form = form(self.task.settings)
         self.reslices, self.caption = Reslices(self.planes), QLabel()
-        self.notices = Notices()
+        self.notices = Notices(start.floor)
         self.blink = BlinkKey(session)
         self.live = Live(session.viewer, self)
         self._lay_out()
@@ -93,6 +93,8 @@ class LookingDock(Dock):
         """Lay the reslices through a place of the preview."""
         made, layer = self.task.last_preview, self.layer()
         if made is None or layer is None or layer.unique_id != made.layer_id:
+            return
+        if not made.settings.previews_reslices:
             return
         z, row, column = picked_voxel(name, down, across, made.window, made.voxel)
         self.task.crosses[layer.unique_id] = (row, column)
@@ -162,7 +164,8 @@ class LookingDock(Dock):
             QTimer.singleShot(0, self._reveal)
         if made is not None:
             self.reslices.show_planes(made.planes, made.look)
-            self.reslices.set_crosses(crosses(made.window, made.voxel))
+            lines = crosses(made.window, made.voxel) if made.settings.previews_reslices else {}
+            self.reslices.set_crosses(lines)
             self._check_fresh()
 
     def _reveal(self) -> None:
@@ -230,6 +233,7 @@ class LookingDock(Dock):
         self.sections = spin(FEWEST, MOST, 1, "How many sections of the reslices, around the one on screen")
         self.sections.setValue(self.preview_sections)
         self.sections.setSuffix(" z")
+        self.sections.setVisible(self.task.settings.previews_reslices)
         self.compare = button(
             f"Compare ({self.session.blink_key})", "Hold the button, or the key, to see the original"
         )
@@ -238,8 +242,13 @@ class LookingDock(Dock):
         self.live_box.setToolTip("Preview anew whenever the view is moved or zoomed, or settings change")
         self.live_box.setChecked(self.task.live)
         self.live_box.setVisible(self.looks_live)
-        look = (self.look, self.live_box, self.sections) if self.looks_live else (self.look, self.sections)
-        return rows((*look, self.compare))
+        if not self.looks_live:
+            return rows((self.look, self.sections, self.compare))
+        return rows((self.look, self.live_box, self.sections), (self.compare, *self.more_looks()))
+
+    def more_looks(self) -> tuple[QWidget, ...]:
+        """Return other ways to look at a result, to stand beside the comparison."""
+        return ()
 
     def _connect(self) -> None:
         session, task = self.session, self.task

@@ -174,14 +174,20 @@ class MethodForm(QWidget):
         """List the bundled weights and the user's own."""
         spec = self.spec()
         self.weights.clear()
-        for name in () if spec is None else spec.weights:
-            self.weights.addItem(name, "" if name == spec.weights[0] else name)
+        bundled = self._bundled()
+        for name in bundled:
+            self.weights.addItem(name, "" if name == bundled[0] else name)
         for name in () if spec is None else own_weights().names(spec.name):
             self.weights.addItem(name, name)
         if self.weights.count():
             self.weights.addItem(FROM_FILE, FROM_FILE)
         choose(self.weights, chosen)
         self.rows.setRowVisible(self.weights, self.weights.count() > 0)
+
+    def _bundled(self) -> tuple[str, ...]:
+        """Return the bundled weights that can be chosen, the default first."""
+        spec = self.spec()
+        return () if spec is None else spec.weights
 
     def _method_chosen(self) -> None:
         self._busy = True

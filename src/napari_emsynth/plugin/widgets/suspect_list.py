@@ -1,4 +1,4 @@
-"""Damaged sections that were found, each with a box to tick: the ticked ones are repaired on the way."""
+"""Damaged sections that were found, each with a box to tick."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.align_settings import listed
-from napari_emsynth.plugin.widgets.tick_list import ROW_PX, is_on, state_of
+from napari_emsynth.plugin.widgets.tick_list import is_on, state_of
 from napari_emsynth.sections import spans
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class SuspectList(QListWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setToolTip("Ticked sections are repaired from their neighbours first, and marked as made up")
         self.itemChanged.connect(lambda _item: self.ticked.emit(spans(self.sections())))
         self.show_suspects((), ())
 
@@ -54,7 +53,7 @@ class SuspectList(QListWidget):
             item.setCheckState(state_of(suspect.section in ticked))
             self.addItem(item)
         self.blockSignals(False)
-        self.setFixedHeight(min(MOST_PX, ROW_PX * self.count() + 8))
+        self.setFixedHeight(min(MOST_PX, self.sizeHintForRow(0) * self.count() + 8))
         self.setVisible(self.count() > 0)
 
     def sections(self) -> list[int]:

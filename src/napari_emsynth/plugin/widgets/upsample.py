@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QCheckBox, QInputDialog
+from qtpy.QtWidgets import QCheckBox, QInputDialog, QWidget
 
 from napari_emsynth.plugin.upsample_session import UpsampleTask
 from napari_emsynth.plugin.upsample_settings import UpsampleSettings
-from napari_emsynth.plugin.volume_run import VolumeOutcome
 from napari_emsynth.plugin.voxel_size import guessed_nm, parse_voxel_nm, state_voxel_nm
+from napari_emsynth.plugin.widgets.damage_dock import DamageDock, consistency
 from napari_emsynth.plugin.widgets.fold import Fold
 from napari_emsynth.plugin.widgets.labels_panel import LabelsPanel
-from napari_emsynth.plugin.widgets.notices import remark
 from napari_emsynth.plugin.widgets.upsample_form import UpsampleForm
-from napari_emsynth.plugin.widgets.volume_dock import VolumeDock
 
 
-class UpsampleZ(VolumeDock):
+class UpsampleZ(DamageDock):
     """Make sections thinner: choose the factor, say what a section is, look, run, take labels along.
 
     Args:
@@ -26,7 +24,6 @@ class UpsampleZ(VolumeDock):
 
     owner = UpsampleSettings.task
     task_class = UpsampleTask
-    asks_where = looks_live = True
     task: UpsampleTask
     form: UpsampleForm
 
@@ -57,7 +54,7 @@ class UpsampleZ(VolumeDock):
         layer = self.layer()
         if layer is None:
             return
-        question = f"Voxel size of {layer.name!r}: z, y, x in nm"
+        question = f"Voxel size of {layer.name!r}: z, y, x in nm, such as 40, 4, 4"
         text, given = QInputDialog.getText(self, "Voxel size", question, text=guessed_nm(layer))
         if given:
             self.set_voxel_size(text)
@@ -78,23 +75,9 @@ class UpsampleZ(VolumeDock):
     # -- following ---------------------------------------------------------------------------------
 
     def _layer_changed(self) -> None:
-        layer = self.layer()
-        # Of each layer, what was said of it.
-        self.task.set_settings(self.task.known_of(layer))
-        self.form.set_value(self.task.settings)
-        self._show_suspects()
-        self.form.sampling.set_known(self.task.is_answered(layer) or layer is None)
         super()._layer_changed()
-        self._settings_changed()
-
-    def _settings_changed(self) -> None:
-        super()._settings_changed()
-        self.task.remember_damaged(self.layer(), self.task.settings.damaged)
-        self._show_forecast()
-
-    def _settings_from_task(self) -> None:
-        super()._settings_from_task()
-        self._show_forecast()
+        layer = self.layer()
+        self.form.sampling.set_known(self.task.is_answered(layer) or layer is None)
 
     def _sampling_answered(self) -> None:
         self.task.answer(self.layer(), self.form.sampling.value())
@@ -106,49 +89,27 @@ class UpsampleZ(VolumeDock):
         if self.form.value() != self.task.settings:
             self._settings_changed()
         self._show_three()
-        self._show_forecast()
-
-    def _show_suspects(self) -> None:
-        suspects = self.task.suspects(self.layer())
-        damaged = self.task.known_of(self.layer()).damaged
-        self.form.suspects.show_suspects(suspects, ())
-        self.form.suspects.follow(damaged)
-
-    def _suspected(self) -> None:
-        """List what was found; the ticked ones are repaired."""
-        self._show_suspects()
-        self.form.damaged.setText(self.task.known_of(self.layer()).damaged)
+        super()._results_changed()
 
     def _show_three(self) -> None:
         self.three.setChecked(self.task.in_three.is_on)
 
-    def _show_forecast(self) -> None:
-        forecast = self.task.forecast(self.layer(), self.channel_index())
-        self.form.forecast.setText("" if forecast is None else forecast.describe())
-
-    def _show_preview(self, made: Any) -> None:
-        super()._show_preview(made)
-        # A preview tells how long a run will take.
-        self._show_forecast()
-
-    def _show_checked(self, outcome: VolumeOutcome | None) -> None:
-        super()._show_checked(outcome)
-        lines = [] if outcome is None else report(outcome.result.provenance)
-        self.report.setText("\n".join(lines))
-        self.report.setVisible(bool(lines))
+    def _report(self, record: dict[str, Any]) -> list[str]:
+        return report(record)
 
     # -- building ----------------------------------------------------------------------------------
 
-    def _lay_out(self) -> None:
-        super()._lay_out()
-        self.report = remark()
-        self.body.insertWidget(self.body.indexOf(self.notices), self.report)
+    def more_looks(self) -> tuple[QWidget, ...]:
+        """Return the box of the 3-D view."""
         self.three = QCheckBox("Show in 3-D")
         self.three.setToolTip(
             "The result with the right height of its voxels; of a large one, the part in view"
         )
+        return (self.three,)
+
+    def _lay_out(self) -> None:
+        super()._lay_out()
         self.labels = LabelsPanel(self.task)
-        self.panels.addWidget(self.three)
         self.panels.addWidget(Fold("Labels that go along", self.labels))
 
     def _connect(self) -> None:
@@ -156,9 +117,6 @@ class UpsampleZ(VolumeDock):
         self.three.clicked.connect(self.show_in_three)
         self.form.sampling_answered.connect(self._sampling_answered)
         self.form.voxel_size_asked.connect(self.ask_voxel_size)
-        self.form.detection_asked.connect(lambda: self.task.find_damaged(self.layer(), self.channel_index()))
-        self.task.suspected.connect(self._suspected)
-        self.session.results_changed.connect(self._results_changed)
 
 
 def scores(check: dict[str, Any]) -> str:
@@ -166,20 +124,16 @@ def scores(check: dict[str, Any]) -> str:
     head, ahead = f"Self-check on {check['n']} hidden sections", check["psnr"] - check["linear"]
     if ahead == 0:
         return f"{head}: {check['psnr']:.1f} dB, as linear interpolation"
-    text = f"{head}: {check['psnr']:.1f} dB, linear {check['linear']:.1f} dB ({ahead:+.1f})"
     best = check.get("linear_back_projected")
+    if best is not None and check["psnr"] == best:
+        return f"{head}: {best:.1f} dB, as linear interpolation with back-projection; without {check['linear']:.1f} dB"
+    text = f"{head}: {check['psnr']:.1f} dB, linear {check['linear']:.1f} dB ({ahead:+.1f})"
     return text if best is None else f"{text}, linear with back-projection {best:.1f} dB"
 
 
 def report(record: dict[str, Any]) -> list[str]:
     """Return what else a record says, a line each: how slab means hold, how reslices and intervals were tested."""
-    lines = []
-    residual = record.get("residual")
-    if residual is not None:
-        lines.append(
-            f"Block means lie {residual['before']:.2f} grey levels off what was acquired (rms) as the method made "
-            f"them up; after back-projection {residual['after']:.2g} at most"
-        )
+    lines = consistency(record)
     in_plane = (record.get("selfcheck") or {}).get("in_plane")
     if in_plane is not None:
         lines.append(
