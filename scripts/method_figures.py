@@ -1,7 +1,7 @@
 """Draw the figure of every method's page: one section and its reslices, before and after, on an eval volume.
 
 Usage:
-    python scripts/method_figures.py --data FOLDER [TASK/ID ...]
+    python scripts/method_figures.py --data FOLDER [TASK/ID ... labels]
 
 The volume is fly medulla FIB-SEM (FlyEM, Janelia; Creative Commons Attribution), which nothing was trained on.
 """
@@ -19,6 +19,7 @@ import typer
 import napari_emsynth as es
 from napari_emsynth.methods import all_methods
 from napari_emsynth.methods.align.jitter import moved, shifts
+from napari_emsynth.methods.upsample.labels import upsample_labels
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.registration import stack_residual
 from napari_emsynth.spec import MethodSpec
@@ -32,6 +33,7 @@ ROWS = slice(32, 128)
 MISSING = 2  # sections each side of the one shown, for interpolation: a 20 nm gap
 JITTER_PX = 1.5
 FACTOR = 4  # of upsampling
+LABELS = "labels"  # the figure of what goes along with it
 
 Panel = tuple[str, Any]
 
@@ -100,6 +102,20 @@ def upsample(spec: MethodSpec, stack: Any) -> list[list[Panel]]:
     return [*rows, reslices("truth", stack, None)]
 
 
+def labels(ids: Any) -> list[list[Panel]]:
+    """Ids of one section in FACTOR, upsampled along; every id in a colour of its own."""
+    colours = np.random.default_rng(0).uniform(0.2, 1, (int(ids.max()) + 1, 3))
+    thin = ids[::FACTOR]
+    nearest = np.repeat(thin, FACTOR, axis=0)[FACTOR // 2 :][: len(ids)]
+    drawn = upsample_labels(thin, FACTOR)
+    share = {name: (found == ids).mean() for name, found in (("nearest", nearest), ("shapes", drawn))}
+    return [
+        reslices(f"one section in {FACTOR}, repeated: {share['nearest']:.1%}", colours[nearest], None),
+        reslices(f"by shapes: {share['shapes']:.1%}", colours[drawn], None),
+        reslices("truth", colours[ids], None),
+    ]
+
+
 TASKS = {"interpolate": interpolate, "align": align, "upsample": upsample}
 
 
@@ -133,6 +149,10 @@ def main(
 ) -> None:
     """Draw and save."""
     stack = tifffile.imread(data / "fib25_eval.tif")[CROP]
+    if not names or LABELS in names:
+        ids = tifffile.imread(data / "fib25_eval_segmentation.tif")[CROP]
+        draw(labels(ids), HERE / f"upsample-{LABELS}.png")
+        print(LABELS)
     for spec in all_methods():
         if not names or spec.name in names:
             draw(TASKS[spec.task](spec, stack), HERE / f"{spec.name.replace('/', '-')}.png")
