@@ -238,31 +238,24 @@ def test_a_closed_dock_loses_nothing(dock: TrainModels, qtbot: Any, monkeypatch:
     again.leave()
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"name": "a/b"}, "no name for weights"),
-        ({"start": "missing"}, "weights 'missing'"),
-        ({"method": "interpolate/emsynth", "start": "", "region": (0, 9)}, "at least 16 sections, got 10"),
-        ({"method": "interpolate/emsynth", "start": "", "small": True}, "px"),
-    ],
-)
-def test_bad_input_is_one_line(
-    dock: TrainModels, qtbot: Any, folder: Path, told: list[str], change: dict[str, Any], words: str
-) -> None:
-    settings = {"method": METHOD, "start": "scratch", "minutes": None, "steps": 3, "device": "cpu"}
-    region, small = change.pop("region", None), change.pop("small", False)
-    if small:
-        dock.session.viewer.add_image(np.zeros((20, 20, 20), np.uint8), name="small")
-        dock.region.layer_box.choose(dock.session.viewer.layers["small"].unique_id)
-    if region:
-        dock.region.last.setValue(region[1])
-    dock.form.set_value(TrainSettings(**{**settings, **change}))
-    dock.train.click()
-    wait(qtbot, dock)
-    assert words in told[-1]
-    assert "\n" not in told[-1]
-    assert not folder.exists() or list(folder.iterdir()) == []
+def test_bad_input_is_one_line(dock: TrainModels, qtbot: Any, folder: Path, told: list[str]) -> None:
+    def refused(words: str, **change: Any) -> None:
+        told.clear()
+        settings = {"method": METHOD, "start": "scratch", "minutes": None, "steps": 3, "device": "cpu"}
+        dock.form.set_value(TrainSettings(**{**settings, **change}))
+        dock.train.click()
+        wait(qtbot, dock)
+        assert words in told[-1]
+        assert "\n" not in told[-1]
+        assert not folder.exists() or list(folder.iterdir()) == []
+
+    refused("no name for weights", name="a/b")
+    refused("weights 'missing'", start="missing")
+    dock.region.last.setValue(9)
+    refused("at least 16 sections, got 10", method="interpolate/emsynth", start="")
+    small = dock.session.viewer.add_image(np.zeros((20, 20, 20), np.uint8), name="small")
+    dock.region.layer_box.choose(small.unique_id)
+    refused("px", method="interpolate/emsynth", start="")
     dock.leave()
 
 
