@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.models.gpemsr import GPEMSR, Config
+from napari_emsynth.models import single_stage
+from napari_emsynth.models.gpemsr import GPEMSR, Config, founded
+from napari_emsynth.models.single_stage import SingleStage
 from napari_emsynth.nn.lateral import enlarged
 
 TINY = Config(
@@ -131,6 +133,28 @@ def test_the_prior_lies_on_the_low_resolution_grid(factor):
     assert [f.shape[-1] // 12 for f in prior.features] == ([1, 2, 4] if factor == 8 else [1, 2, 4, 8])
     assert prior.reference.shape == (2, 1, 8 * factor, 12 * factor)
     assert prior.mask.shape == (2, 1, 8 * factor // 16, 12 * factor // 16)
+
+
+@pytest.mark.parametrize("factor", [8, 16])
+def test_a_direct_network_starts_as_a_single_stage_one(factor):
+    sizes = {"sections": 5, "blocks": 1, "fine": (4,), "factor": factor}
+    torch.manual_seed(3)
+    plain = SingleStage(single_stage.Config(width=6, **sizes)).eval()
+    torch.nn.init.normal_(plain.head.weight, std=0.1)
+    net = network(replace(TINY, factor=factor, direct=True))
+    assert founded(net, plain.state_dict())
+    mean, log_scale = plain(sections())
+    answer = net(sections())
+    torch.testing.assert_close(answer.mean, mean)
+    torch.testing.assert_close(answer.log_scale, log_scale)
+    # What the prior and the alignment say is listened to from the first step on.
+    answer.mean.square().mean().backward()
+    assert float(net.widen.weight.grad.abs().sum()) > 0
+    # What does not fit is left alone.
+    before = net.direct.weight.detach().clone()
+    assert not founded(net, SingleStage(single_stage.Config(width=8, **sizes)).state_dict())
+    assert not founded(network(replace(TINY, factor=factor)), plain.state_dict())
+    assert torch.equal(net.direct.weight, before)
 
 
 @pytest.mark.parametrize("factor", [8, 16])

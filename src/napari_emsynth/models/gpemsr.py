@@ -4,7 +4,8 @@
 
     sections --features (residual blocks)------------------> MPF ----> POD ----> 3DA ----> reconstruction --> residual
        |  |                                                   ^         ^                        middle --bicubic--> (+)
-       |  +--pyramid flow onto the middle section--------------)---------+
+       |  +--pyramid flow onto the middle section--------------)---------+      ^
+       |  +--3x3 convolution, where it is direct---------------)----------------+
        +--indexer--> codes --decoder--> reference, features ---+
                                             |
        bicubic ------ features -- cosine ---+--> mask
@@ -17,7 +18,8 @@ stage III :mod:`~napari_emsynth.models.prior_fusion` (MPF), :mod:`~napari_emsynt
 From the paper: five sections, the three stages and the order of the parts. From the authors' released configuration: 64
 maps, five residual blocks without normalisation before, ten after, eight groups. Ours: sizes of what they do not
 give, the error estimate, heads that start at zero, and :meth:`Config.slim`, in which only the middle section gets a
-reference, and the fused section more feature maps than a single one.
+reference, the fused section has more feature maps than a single one, and the reconstruction also sees the sections as
+they are, as :mod:`~napari_emsynth.models.single_stage` does: at first it sees nothing else.
 
 Conventions: sections come in the normalised units of the low-resolution volume, and everything is in them. Laws:
 training starts at bicubic enlargement; edges are kept: low-resolution pixel ``i`` stands for fine pixels ``f i`` to
@@ -57,6 +59,7 @@ class Config:
         blocks: residual blocks of the feature extraction.
         rebuild: residual blocks of the reconstruction.
         deep: their feature maps.
+        direct: the reconstruction also sees the sections as they are, and at the start nothing else.
         fine: feature maps after each doubling; the last number serves all further ones.
         groups: of the deformable convolutions.
         code_widths: maps of the autoencoder at 1/1, 1/2, 1/4, 1/8 and 1/16 of the fine section.
@@ -89,6 +92,7 @@ class Config:
     blocks: int = 5
     rebuild: int = 10
     deep: int = 64
+    direct: bool = False
     fine: tuple[int, ...] = (64,)
     groups: int = 8
     code_widths: tuple[int, ...] = (64, 64, 128, 256, 512)
@@ -145,6 +149,7 @@ class Config:
             blocks=4,
             rebuild=8,
             deep=64,
+            direct=True,
             fine=(48, 32, 16),
             groups=4,
             code_widths=sizes.widths,
@@ -256,7 +261,11 @@ class GPEMSR(nn.Module):
             self.pod = DeformableAlignment(c.width, c.groups)
         self.fusion = (AttentionFusion if c.attention else PlainFusion)(c.width, c.sections)
         # Features of single sections may be fewer than those of the one they are made into.
-        self.widen = nn.Identity() if c.deep == c.width else conv(c.width, c.deep)
+        self.widen = nn.Identity() if c.deep == c.width and not c.direct else conv(c.width, c.deep)
+        if c.direct:
+            self.direct = conv(c.sections, c.deep)
+            assert isinstance(self.widen, nn.Conv2d)
+            nn.init.zeros_(self.widen.weight)
         self.reconstruction = Reconstruction(c.deep, c.rebuild, doublings(c.factor, c.fine), outputs=2)
 
     def prior(self, low: Tensor) -> Prior:
@@ -292,7 +301,10 @@ class GPEMSR(nn.Module):
         if self.config.pod:
             x = self._aligned(sections, x)
         fused = self.fusion(x.transpose(1, 2))  # [b, c, y, x]
-        residual, log_scale = self.reconstruction(self.widen(fused)).chunk(2, dim=1)
+        deep = self.widen(fused)
+        if self.config.direct:
+            deep = deep + self.direct(sections)
+        residual, log_scale = self.reconstruction(deep).chunk(2, dim=1)
         return Answer(base + residual, log_scale - 1.0, mask)
 
     def _features(self, sections: Tensor) -> Tensor:
@@ -330,3 +342,23 @@ class GPEMSR(nn.Module):
         shape = level.shape
         stack = level.reshape(b, n, *shape[1:])
         return stack[:, n // 2 : n // 2 + 1].expand_as(stack).reshape(shape)
+
+
+def founded(network: GPEMSR, plain: dict[str, Tensor]) -> bool:
+    """Let a direct network start where a single-stage network ended; False, and nothing is done, where it does not fit.
+
+    Args:
+        network: untrained, or trained but for its reconstruction.
+        plain: tensors of a :class:`~napari_emsynth.models.single_stage.SingleStage`.
+    """
+    if not network.config.direct:
+        return False
+    stem = {k.removeprefix("stem."): v for k, v in plain.items() if k.startswith("stem.")}
+    rest = {k: v for k, v in plain.items() if not k.startswith("stem.")}
+    parts = ((network.direct, stem), (network.reconstruction, rest))
+    for part, tensors in parts:
+        if {k: v.shape for k, v in part.state_dict().items()} != {k: v.shape for k, v in tensors.items()}:
+            return False
+    for part, tensors in parts:
+        part.load_state_dict(tensors)
+    return True

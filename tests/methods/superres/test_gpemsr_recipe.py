@@ -10,6 +10,9 @@ from napari_emsynth.methods.superres.gpemsr_flow import reduced_stack
 from napari_emsynth.methods.superres.gpemsr_indexer import codes
 from napari_emsynth.methods.superres.gpemsr_recipe import SHARES, X8, X16
 from napari_emsynth.methods.superres.gpemsr_reconstruction import contextual_weight
+from napari_emsynth.methods.superres.single_stage import SPEC as PLAIN
+from napari_emsynth.models.single_stage import Config as Plain
+from napari_emsynth.models.single_stage import SingleStage
 from napari_emsynth.nn.lateral import reduced
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.training import checkpoint
@@ -17,6 +20,7 @@ from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.loop import fit
 from napari_emsynth.training.plan import Plan
 from napari_emsynth.training.stages import STEP_OF_SCORES, Stages, Turn
+from napari_emsynth.weights import store
 
 VOLUME = Phantom(shape=(10, 72, 68), cell_px=24.0, noise=0.0).volume().data
 DATA = TrainingData(blocks=[VOLUME[:6]], held_out=[VOLUME[6:]])
@@ -215,6 +219,15 @@ def test_a_run_starts_from_the_codebook_of_the_other_factor():
     assert all(torch.equal(again[k], v) for k, v in start.items())
     with pytest.raises(InputError, match="weights to start from do not fit"):
         recipe(X16, config={"codes": 25}, start=start).network()
+
+
+@pytest.mark.parametrize("kind", [X8, X16])
+def test_the_slim_network_starts_as_the_bundled_single_stage_one(kind):
+    network = kind(DATA, only="reconstruction", batch=1, size=64).network().eval()
+    plain, _ = store.restored(PLAIN.name, kind.objective, lambda config: SingleStage(Plain.from_json(config)))
+    low = torch.randn(1, 5, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(low).mean, plain.eval()(low)[0], atol=1e-4, rtol=1e-4)
 
 
 def test_stages_are_named_and_nonsense_is_refused():

@@ -3,7 +3,9 @@
 One run goes through all stages, each with its share of the budget; or through those that are named. Stage I knows
 nothing of the low-resolution sections but their units, so a run can start from the weights of the other factor: then it
 takes over the codebook alone. A run that starts from weights leaves the codebook as it is, because the other parts
-refer to it; and parts that are left out of the network have no stage.
+refer to it; and parts that are left out of the network have no stage. The reconstruction starts where the bundled
+single-stage network of the factor ended, where that is of its size: what it learns is what the prior and the alignment
+add.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from napari_emsynth.methods.superres.gpemsr_flow import FlowStage
 from napari_emsynth.methods.superres.gpemsr_indexer import IndexerStage
 from napari_emsynth.methods.superres.gpemsr_reconstruction import ReconstructionStage
 from napari_emsynth.methods.superres.held_out import answered, covered, held_out_cases
+from napari_emsynth.methods.superres.single_stage import SPEC as PLAIN
 from napari_emsynth.methods.superres.single_stage_recipe import FINE_NM
-from napari_emsynth.models.gpemsr import GPEMSR, Config
+from napari_emsynth.models.gpemsr import GPEMSR, Config, founded
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.reductions import Simulation
 from napari_emsynth.training.stages import Stage, StagedRecipe
@@ -115,11 +118,15 @@ class Recipe(StagedRecipe):
     def network(self) -> nn.Module:
         """Build the network to train, starting weights loaded; of another factor's, the codebook alone.
 
+        What no starting weights are given for starts at random, or from the single-stage network.
+
         Raises:
             InputError: the starting weights are of another configuration.
         """
         network = self.build()
         assert isinstance(network, GPEMSR)
+        if self.objective in PLAIN.weights:
+            founded(network, store.load(PLAIN.name, self.objective)[0])
         if self.start is None:
             return network
         own = {name: value.shape for name, value in network.state_dict().items()}

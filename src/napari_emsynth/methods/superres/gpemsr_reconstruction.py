@@ -50,6 +50,8 @@ class ReconstructionStage(Stage):
     """
 
     name = "reconstruction"
+    # About the rate of the released configuration, 4e-4, where the plan's is 1e-3.
+    pace = 0.5
 
     def __init__(
         self, data: TrainingData, config: Config, *, simulation: Simulation, batch: int, size: int
