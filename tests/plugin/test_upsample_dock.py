@@ -210,6 +210,7 @@ def test_preview_in_the_dock(viewer: Any, session: Session, opened: Any, finish:
     assert after.is_faint
     window = opened.enlarge()
     assert window.reslices.panes["yz"][1].picture is not None
+    assert window.minimumSizeHint().height() <= window.screen().availableGeometry().height()
     window.close()
     again = UpsampleZ(viewer)
     assert not again.reslices.isHidden(), "a dock opened again shows what there was"

@@ -242,6 +242,9 @@ def test_the_report_names_every_figure() -> None:
     assert scores(check) == (
         "Self-check on 6 hidden sections: 31.2 dB, linear 30.0 dB (+1.2), linear with back-projection 30.5 dB"
     )
+    assert scores({**check, "linear_back_projected": 31.25}).endswith(
+        "31.2 dB, as linear interpolation with back-projection; without 30.0 dB"
+    )
     lines = report(
         {
             "residual": {"before": 2.125, "after": 0.0},

@@ -82,8 +82,10 @@ class LookingTask(QObject):
             with_mask=chosen.with_mask,
             with_uncertainty=chosen.with_uncertainty,
         )
-        # The preview follows the view, and what it cannot show is said in the dock.
-        self.live = self._is_waiting = False
+        # The preview follows the view.
+        self.live = False
+        # What stands in the dock is a refusal.
+        self._is_refused = False
         # Row and column of the reslices, by the layer's unique id.
         self.crosses: dict[Any, tuple[int, int]] = {}
         self.speeds: dict[Any, Speed] = {}
@@ -110,7 +112,7 @@ class LookingTask(QObject):
     def refuse(self, line: str) -> None:
         """Tell the user, in one line, that something cannot be done."""
         notify.warn(line)
-        self._is_waiting = False
+        self._is_refused = True
         self.noticed.emit([line], False)
 
     def attempt(self, act: Callable[..., Any], *args: Any) -> Any:
@@ -218,9 +220,9 @@ class LookingTask(QObject):
                 self.speeds.update({speed_key(settings): speed for speed in speeds})
                 self.last_preview = made
                 self.previewed.emit(made)
-                if self._is_waiting:
-                    # What stopped a live preview has gone.
-                    self._is_waiting = False
+                if self._is_refused:
+                    # What was in the way has gone.
+                    self._is_refused = False
                     self.noticed.emit([], False)
 
             key = f"preview {self.name}"
@@ -233,7 +235,7 @@ class LookingTask(QObject):
             return None
 
     def _not_previewed(self, line: str) -> None:
-        self._is_waiting = True
+        self._is_refused = True
         self.noticed.emit([line], False)
 
     def detect(self, layer: Any, channel: int | None, then: Callable[[list[Suspect]], None]) -> Job | None:

@@ -126,7 +126,7 @@ class VolumeTask(LookingTask):
         """Show the notices; where the method is in doubt, offer the task's floor if there is one."""
         check = outcome.selfcheck
         beaten = bool(check) and not check["beats_floors"] and self._has_floor(outcome)
-        self._is_waiting = False
+        self._is_refused = False
         self.noticed.emit(lines, beaten)
         # The dock shows all; what calls for a decision is worth interrupting for.
         if check and not check["beats_floors"]:

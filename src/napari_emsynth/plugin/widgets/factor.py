@@ -135,6 +135,7 @@ class FactorRow(QWidget):
             self._factor = min(self._factors, key=lambda known: abs(known - self._factor))
         self.number.blockSignals(True)
         self.number.setValue(self._factor)
+        self.number.lineEdit().deselect()
         self.number.blockSignals(False)
         self.number.setEnabled(not self.isotropic.isChecked() and len(self._factors) != 1)
         self.ask.setVisible(self._voxel_nm is None)

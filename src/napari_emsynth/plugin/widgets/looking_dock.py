@@ -16,11 +16,12 @@ from napari_emsynth.plugin.volume_settings import VolumeSettings
 from napari_emsynth.plugin.widgets.blink import BlinkKey
 from napari_emsynth.plugin.widgets.buttons import button, rows
 from napari_emsynth.plugin.widgets.dock import Dock
+from napari_emsynth.plugin.widgets.large_reslices import LargeReslices
 from napari_emsynth.plugin.widgets.layer_box import LayerBox
 from napari_emsynth.plugin.widgets.live import Live
 from napari_emsynth.plugin.widgets.method_form import spin
 from napari_emsynth.plugin.widgets.notices import Notices
-from napari_emsynth.plugin.widgets.reslices import LargeReslices, Reslices
+from napari_emsynth.plugin.widgets.reslices import Reslices
 from napari_emsynth.plugin.widgets.volume_form import VolumeForm
 
 FEWEST, MOST = 3, 64

@@ -6,13 +6,14 @@ show, so that what is beside each other is the same place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen
-from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_emsynth.plugin.volume_preview import Picture, Plane
 from napari_emsynth.volume import Array
@@ -37,12 +38,12 @@ class View:
         self.down = self.across = 0.0
         self.zoom = 1.0
 
-    def fit(self, picture: Picture, width_px: float) -> float:
-        """Look at the middle of a picture in a pane of this width; return how high the pane should be."""
+    def fit(self, picture: Picture, width_px: float, most_px: float) -> float:
+        """Look at the middle of a picture in a pane of this width; return how high the pane should be, at most."""
         self.down, self.across = picture.top + picture.height / 2, picture.left + picture.width / 2
         whole = width_px / picture.width
         strip = min(STRIP_ZOOM * whole, STRIP_HEIGHT * width_px / picture.height)
-        self.zoom = min(max(whole, strip), TALLEST * width_px / picture.height)
+        self.zoom = min(max(whole, strip), min(TALLEST * width_px, most_px) / picture.height)
         return self.zoom * picture.height
 
 
@@ -171,8 +172,16 @@ class Reslices(QWidget):
     enlarge_asked = Signal()
     picked = Signal(str, float, float)
 
-    def __init__(self, names: Sequence[str] = ("xz", "yz", "xy"), *, wheel_zooms: bool = False) -> None:
+    def __init__(
+        self,
+        names: Sequence[str] = ("xz", "yz", "xy"),
+        *,
+        wheel_zooms: bool = False,
+        most_px: float = math.inf,
+    ) -> None:
         super().__init__()
+        # Of the height of a pane.
+        self._most_px = most_px
         self.views = {name: View() for name in names}
         self.panes: dict[str, tuple[Pane, Pane]] = {}
         self._planes: dict[str, Plane] = {}
@@ -225,7 +234,7 @@ class Reslices(QWidget):
         """Look at the middle of every plane, and give every pane the height it needs."""
         width = max(1.0, (self.width() - SPACING_PX) / 2)
         for name, plane in self._planes.items():
-            height = self.views[name].fit(plane.before, width)
+            height = self.views[name].fit(plane.before, width, self._most_px)
             for pane in self.panes[name]:
                 pane.setFixedHeight(max(LOWEST_PX, round(height)))
         self._repaint()
@@ -240,38 +249,6 @@ class Reslices(QWidget):
         for pair in self.panes.values():
             for pane in pair:
                 pane.update()
-
-
-class LargeReslices(QDialog):
-    """The same planes in a window of their own: the wheel zooms, dragging moves.
-
-    Args:
-        parent: the window.
-        planes: what to show.
-        look: colours of the layer.
-        title: what it is of.
-        names: of the planes to show.
-    """
-
-    def __init__(
-        self,
-        parent: QWidget,
-        planes: Sequence[Plane],
-        look: dict[str, Any],
-        title: str,
-        names: Sequence[str] = ("xz", "yz"),
-    ) -> None:
-        super().__init__(parent)
-        self.setWindowTitle(title)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.reslices = Reslices(names, wheel_zooms=True)
-        hint = QLabel("wheel: zoom, drag: move; both sides show the same place")
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.reslices)
-        layout.addWidget(hint)
-        layout.addStretch(1)
-        self.resize(1100, 600)
-        self.reslices.show_planes(planes, look)
 
 
 def far(step: QPointF) -> bool:
