@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
+from napari_emsynth.methods import INDEX
 from napari_emsynth.methods.upsample import upsample
 from napari_emsynth.methods.upsample.task import default_method
 from napari_emsynth.spec import CancelToken, Runtime
@@ -104,6 +105,8 @@ def test_lazy_and_big_endian_and_signed_sources():
 
 
 def test_the_default_is_the_first_that_can(monkeypatch):
+    monkeypatch.setitem(INDEX, "upsample", ("jain2017", "linear"))
+    assert default_method(2, "point") == "jain2017"
     assert default_method(7.5, "point") == "linear"
     assert default_method(3, "slab") == "linear"
     assert upsample(STACK, 5, selfcheck=False).provenance["method"] == "linear"
