@@ -11,6 +11,7 @@ from napari_emsynth.methods.superres.gpemsr_indexer import codes
 from napari_emsynth.methods.superres.gpemsr_recipe import SHARES, X8, X16
 from napari_emsynth.methods.superres.gpemsr_reconstruction import contextual_weight
 from napari_emsynth.methods.superres.single_stage import SPEC as PLAIN
+from napari_emsynth.models.gpemsr import Config
 from napari_emsynth.models.single_stage import Config as Plain
 from napari_emsynth.models.single_stage import SingleStage
 from napari_emsynth.nn.lateral import reduced
@@ -219,6 +220,18 @@ def test_a_run_starts_from_the_codebook_of_the_other_factor():
     assert all(torch.equal(again[k], v) for k, v in start.items())
     with pytest.raises(InputError, match="weights to start from do not fit"):
         recipe(X16, config={"codes": 25}, start=start).network()
+
+
+def test_what_the_papers_configuration_does_otherwise_is_trained_as_well():
+    paper = {"references": 5, "code_groups": 2, "reach": 0, "unit": False}
+    made = recipe(config=paper, batch=1)
+    assert {k: getattr(Config.paper(), k) for k in paper} | {"code_groups": 2} == paper
+    learner = made.learner(Plan(steps=400), CPU)
+    for i, running in enumerate(learner.running):
+        learner.at, learner.entered = i, learner.spent
+        before = [p.detach().clone() for p in running.parameters]
+        assert np.isfinite(learner.step(np.random.default_rng(i), 1.0)["loss"])
+        assert any(not torch.equal(a, b) for a, b in zip(before, running.parameters, strict=True))
 
 
 @pytest.mark.parametrize("kind", [X8, X16])
