@@ -29,6 +29,7 @@ from napari_emsynth.methods.interpolate.optical_flow import (
 )
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import applied, cubic_weights, degraded
+from napari_emsynth.methods.upsample.emsynth_recipe import asked
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import Lattice, Sampling
 from napari_emsynth.methods.upsample.linear import Linear
@@ -232,8 +233,8 @@ class Alone:
         self.method, self.name, self.factor, self.halo = method, name, method.factor, method.halo
 
     def __call__(self, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:
-        """Ask all, hear one."""
-        return [e for e in self.method(block, ask, runtime) if e.name == self.name]
+        """Ask one, whether it is trusted or not."""
+        return asked(self.method.networks, block, ask, runtime, names=[self.name])
 
 
 def expert(name: str) -> Ways:

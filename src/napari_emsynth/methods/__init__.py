@@ -17,7 +17,7 @@ from napari_emsynth.spec import TASKS, MethodSpec, Task
 INDEX: dict[Task, tuple[str, ...]] = {
     "interpolate": ("emsynth", "jain2017", "optical-flow", "linear"),
     "align": ("emsynth", "ssemnet", "li2017", "jain2017", "optical-flow"),
-    "upsample": ("jain2017", "linear"),
+    "upsample": ("emsynth", "jain2017", "linear"),
     "superres": ("single-stage", "bicubic"),
 }
 """Ids by task, the default first; the module is the id with underscores."""

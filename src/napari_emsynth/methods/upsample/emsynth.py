@@ -1,12 +1,13 @@
 """Our own default: sections between sections, seen in the reslices and along z.
 
 Two experts answer a voxel with a mean and a scale of its error; whoever is surer there has more say (inverse variance,
-:mod:`napari_emsynth.methods.upsample.fuse`):
+:mod:`napari_emsynth.methods.upsample.fuse`), as far as held-out blocks show that it is to be believed
+(:data:`~napari_emsynth.methods.upsample.emsynth_recipe.TRUST`):
 
 * *reslice*: the xz and yz planes, stretched by cubic interpolation and sharpened
   (:mod:`napari_emsynth.methods.upsample.reslice`);
 * *along z*: the xy plane between the acquired sections below and above
-  (:mod:`napari_emsynth.methods.upsample.between`).
+  (:mod:`napari_emsynth.methods.upsample.between`); asked under point sampling only.
 
 Both networks learned from volumes that were made coarser by the operator that acquired yours. Point sampling copies the
 acquired sections. Under slab sampling the answer is a guess of what was averaged, and is moved to where slab means hold
@@ -16,11 +17,12 @@ acquired sections. Under slab sampling the answer is a guess of what was average
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_emsynth.methods.upsample import between, reslice
-from napari_emsynth.methods.upsample.emsynth_recipe import Accurate, asked, asked_alone
+from napari_emsynth.methods.upsample.emsynth_recipe import TRUST, Accurate, asked, asked_alone
+from napari_emsynth.methods.upsample.lattice import Sampling
 from napari_emsynth.methods.upsample.upsampler import Ask, Expert
 from napari_emsynth.models.reslice_unet import Config, Experts
 from napari_emsynth.spec import MethodSpec, Runtime
@@ -42,8 +44,12 @@ class Emsynth:
         px = max(reslice.PX, between.PX)
         return math.ceil(reslice.reach(factor) / factor) + MORE, px, px
 
+    def trust(self, factor: float, sampling: Sampling) -> Mapping[str, float]:  # noqa: ARG002 - the common signature
+        """How far each expert is to be believed, by name."""
+        return TRUST[sampling]
+
     def __call__(self, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:
-        """Ask both experts."""
+        """Ask the experts that are trusted."""
         return asked(self.networks, block, ask, runtime)
 
     def in_plane(self, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:
