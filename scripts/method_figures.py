@@ -17,12 +17,17 @@ import tifffile
 import typer
 
 import napari_emsynth as es
-from napari_emsynth.methods import all_methods
+from napari_emsynth.methods import all_methods, get
 from napari_emsynth.methods.align.jitter import moved, shifts
+from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.superres.hidden import hide
+from napari_emsynth.methods.superres.limits import weights_for
+from napari_emsynth.methods.superres.reduction import repeated
 from napari_emsynth.methods.upsample.labels import upsample_labels
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.registration import stack_residual
-from napari_emsynth.spec import MethodSpec
+from napari_emsynth.spec import MethodSpec, Runtime
+from napari_emsynth.volume import Volume
 
 HERE = Path(__file__).parents[1] / "docs" / "images" / "methods"
 # The crop: sections, rows and columns, and the section shown.
@@ -34,6 +39,7 @@ MISSING = 2  # sections each side of the one shown, for interpolation: a 20 nm g
 JITTER_PX = 1.5
 FACTOR = 4  # of upsampling
 LABELS = "labels"  # the figure of what goes along with it
+WIDE, AROUND = 240, 2  # px and neighbours on each side, for super-resolution
 
 Panel = tuple[str, Any]
 
@@ -116,7 +122,30 @@ def labels(ids: Any) -> list[list[Panel]]:
     ]
 
 
-TASKS = {"interpolate": interpolate, "align": align, "upsample": upsample}
+def superres(spec: MethodSpec, volume: Any) -> list[list[Panel]]:
+    """The middle section made coarser, by every factor, and finer again; bicubic beside, and the truth."""
+    rows = []
+    for factor in spec.factors:
+        hidden = hide(Volume.of(volume), factor, edge=WIDE // factor, depth=2 * AROUND + 1, least=1)
+        assert hidden is not None
+        truth = hidden.truth[AROUND]
+        row: list[Panel] = [
+            (f"means of {factor} x {factor} px", repeated(hidden.coarse.section(AROUND), factor))
+        ]
+        for name in dict.fromkeys(("bicubic", spec.id)):
+            method = get("superres", name)
+            weights = weights_for(method, None, factor)
+            asked = Request.of(
+                "superres", hidden.coarse, name, weights=weights, params=None, voxel_nm=None,
+                runtime=Runtime(device="cpu"),
+            )  # fmt: skip
+            image = hidden.drawn(asked, AROUND).values[0]
+            row.append((f"{name}, x{factor}: {psnr(image, truth):.1f} dB", image))
+        rows.append([*row, ("truth", truth)])
+    return rows
+
+
+TASKS = {"interpolate": interpolate, "align": align, "upsample": upsample, "superres": superres}
 
 
 def draw(rows: list[list[Panel]], path: Path) -> None:
@@ -148,14 +177,16 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder of the eval volumes.")] = Path("data"),
 ) -> None:
     """Draw and save."""
-    stack = tifffile.imread(data / "fib25_eval.tif")[CROP]
+    volume = tifffile.imread(data / "fib25_eval.tif")
+    stack = volume[CROP]
     if not names or LABELS in names:
         ids = tifffile.imread(data / "fib25_eval_segmentation.tif")[CROP]
         draw(labels(ids), HERE / f"upsample-{LABELS}.png")
         print(LABELS)
     for spec in all_methods():
         if not names or spec.name in names:
-            draw(TASKS[spec.task](spec, stack), HERE / f"{spec.name.replace('/', '-')}.png")
+            shown = volume if spec.task == "superres" else stack
+            draw(TASKS[spec.task](spec, shown), HERE / f"{spec.name.replace('/', '-')}.png")
             print(spec.name)
 
 

@@ -32,7 +32,9 @@ class FidelityPanel(QWidget):
         self._task, self._layer = task, layer
         self.boxes = {name: QCheckBox(text) for name, text in WORDS.items()}
         self.hint = remark()
-        self.hint.setText("Where both are faint, the result says what the data say")
+        self.hint.setText(
+            "Faint means that block means are right, no more: what is smaller than an acquired pixel is made up"
+        )
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         for name, box in self.boxes.items():
