@@ -117,7 +117,12 @@ def train(
     validate_every: Annotated[float, typer.Option(help="seconds between validations")] = 240.0,
     seed: int = 0,
     start: Annotated[str, typer.Option(help="weights to start from, or a checkpoint of another run")] = "",
-    only: Annotated[str | None, typer.Option(help="network to train, of a method with several")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="network or stage to train, of a method with several")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help='sizes and switches as JSON, such as {"pod": false}')
+    ] = None,
 ) -> None:
     """Train one method; its best weights so far are in the checkpoint in --runs."""
     path = checkpoint_of(runs, name, weights)
@@ -133,7 +138,8 @@ def train(
                 file.write(line + "\n")
 
     plan = Plan(seconds=60 * minutes, lr=lr, validate_every=validate_every)
-    recipe = recipe_of(name, weights, data, start, batch=batch, size=size, only=only)
+    sizes = None if config is None else json.loads(config)
+    recipe = recipe_of(name, weights, data, start, batch=batch, size=size, only=only, config=sizes)
     fit(recipe, plan, path, device=torch.device(device), seed=seed, resume=True, on_step=on_step)
 
 
