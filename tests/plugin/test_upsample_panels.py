@@ -253,4 +253,5 @@ def test_the_report_names_every_figure() -> None:
         }
     )
     assert [line.split()[0] for line in lines] == ["Block", "In", "The"]
+    assert lines[-1].endswith("calibrated on rows posed as sections")
     assert report({}) == []

@@ -14,6 +14,9 @@ from napari_emsynth.plugin.widgets.fold import Fold
 from napari_emsynth.plugin.widgets.labels_panel import LabelsPanel
 from napari_emsynth.plugin.widgets.upsample_form import UpsampleForm
 
+# Where the 90 % interval was measured: as a record says it, and in plain words.
+CALIBRATED = {"in plane": "on rows posed as sections", "weights": "as its weights were, on other volumes"}
+
 
 class UpsampleZ(DamageDock):
     """Make sections thinner: choose the factor, say what a section is, look, run, take labels along.
@@ -141,5 +144,6 @@ def report(record: dict[str, Any]) -> list[str]:
         )
     calibration = record.get("calibration")
     if calibration is not None:
-        lines.append(f"The 90 % interval is calibrated on {calibration['measured_on']}")
+        measured = calibration["measured_on"]
+        lines.append(f"The 90 % interval is calibrated {CALIBRATED.get(measured, f'on {measured}')}")
     return lines
