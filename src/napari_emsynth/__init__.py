@@ -239,7 +239,8 @@ def upsample(
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         damaged: sections that are repaired first, as indices or as text such as "12,40-42"; None takes those without
             any information of their own (blank, black, repeated), () none.
-        selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation.
+        selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation; find out how
+            far a network is to be followed, and how wide its intervals are, on this volume.
         device: as in :func:`interpolate`, like all that follow.
         precision: "auto", "fp32", "bf16" or "fp16".
         tile: tile edge in px.

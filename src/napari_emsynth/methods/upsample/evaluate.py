@@ -105,8 +105,9 @@ def _calibrated(hidden: Hidden, request: Request) -> tuple[Job, str | None]:
     job = hidden.job(request)
     if not request.spec.has_uncertainty:
         return job, None
-    factor, measured_on = calibration(job, check(job.request, hidden.lattice))
-    return replace(job, calibration=factor), measured_on
+    found = check(job.request, hidden.lattice)
+    factor, measured_on = calibration(job, found)
+    return replace(job, calibration=factor, departure=found.departure), measured_on
 
 
 def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[str, float]]:

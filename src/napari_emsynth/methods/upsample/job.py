@@ -1,7 +1,8 @@
 """One upsampling job: draws any box of the upsampled volume, and of its uncertainty.
 
-A method answers with experts; their answers are fused; under slab sampling the whole is moved to where block means
-equal the acquired sections (every method, linear too); then it is rounded.
+A method answers with experts; their answers are fused, and taken as far as the volume itself shows that they are better
+than linear interpolation; under slab sampling the whole is moved to where block means equal the acquired sections
+(every method, linear too); then it is rounded.
 
 Laws: a job can be pickled; under point sampling what was acquired is copied; under slab sampling block means equal what
 was acquired, bit for bit for integers and whole factors; voxels that are unknown (not finite) in the nearest acquired
@@ -21,6 +22,7 @@ from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import back_projected, rounded_with_means, shares, steps
 from napari_emsynth.methods.upsample.fuse import fused, trust_of
 from napari_emsynth.methods.upsample.lattice import Lattice
+from napari_emsynth.methods.upsample.linear import Linear
 from napari_emsynth.methods.upsample.repair import mended_data
 from napari_emsynth.methods.upsample.upsampler import Ask, Expert, Upsampler
 from napari_emsynth.normalisation import Normalisation
@@ -57,6 +59,7 @@ class Job:
         lattice: where the output's sections lie.
         norm: of the input.
         calibration: from the scale of an error to the half width of its 90 % interval.
+        departure: share of the way from linear interpolation to the method's answer that is gone, 0 to 1.
         in_plane: rows are posed as sections: the method's ``in_plane`` answers, not the method itself.
     """
 
@@ -64,13 +67,14 @@ class Job:
     lattice: Lattice
     norm: Normalisation
     calibration: float = LAPLACE
+    departure: float = 1.0
     in_plane: bool = False
 
     @classmethod
     def of(cls, request: Request, lattice: Lattice, *, in_plane: bool = False) -> Job:
         """Measure the input and return the job; its calibration is what the method's weights were found to need."""
         factor = float(getattr(request.built(), "factor", LAPLACE))
-        return cls(request, lattice, statistics(request.volume), factor, in_plane)
+        return cls(request, lattice, statistics(request.volume), factor, in_plane=in_plane)
 
     @property
     def halo(self) -> float:
@@ -199,6 +203,9 @@ class Job:
         answer = method.in_plane if self.in_plane else method
         experts = [_cut(expert, *inner) for expert in _asked(answer, block.values, ask, runtime)]
         mean, scale = fused(experts, trust_of(method, lattice.factor, lattice.sampling))
+        if self.departure < 1:
+            (linear,) = (_cut(expert, *inner) for expert in Linear()(block.values, ask, runtime))
+            mean = linear.mean + np.float32(self.departure) * (mean - linear.mean)
         unknown = None
         if block.unknown is not None:
             nearest = [lattice.nearest(section) - block.start[0] for section in run]

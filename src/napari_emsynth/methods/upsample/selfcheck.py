@@ -7,6 +7,13 @@ and, under slab sampling, than linear interpolation that was back-projected.
 
 The errors also calibrate: the factor by which the predicted scales cover 90 % of them is the one used for the interval.
 The in-plane test is preferred where voxels are longer than wide; then the distances are the true ones.
+
+And they decide how far a method is followed. With ``t`` what was hidden in plane, ``m`` the method's answer and ``l``
+linear interpolation, both back-projected, the share of the way from ``l`` to ``m`` that is gone is the best there ::
+
+    departure = <t - l, m - l> / <m - l, m - l>,   kept within 0 and 1                          (1)
+
+A network that is at home with a volume is followed all the way, and one that is not is never far below linear.
 """
 
 from __future__ import annotations
@@ -20,7 +27,7 @@ import numpy as np
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.hidden import Hidden, hide, hide_in_plane
 from napari_emsynth.methods.upsample.job import Job
-from napari_emsynth.methods.upsample.lattice import ELONGATED, Lattice
+from napari_emsynth.methods.upsample.lattice import ELONGATED, HIGHEST, LOWEST, SAME, Lattice, Sampling
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.params import Params
 from napari_emsynth.trust.selfcheck import covering_factor
@@ -42,6 +49,7 @@ class Scores:
         back_projected: of linear interpolation, back-projected; None under point sampling.
         n: hidden sections; in plane, rows.
         factor: from the method's scale to the half width that covers 90 % of the errors; None without a scale.
+        departure: of (1), gone in ``psnr`` and ``factor``.
     """
 
     psnr: float
@@ -49,6 +57,7 @@ class Scores:
     back_projected: float | None
     n: int
     factor: float | None
+    departure: float = 1.0
 
     @property
     def floor(self) -> tuple[str, float]:
@@ -80,6 +89,11 @@ class SelfCheck:
     along: Scores | None
     in_plane: Scores | None
 
+    @property
+    def departure(self) -> float:
+        """How far the method is followed; all the way where nothing could be hidden in plane."""
+        return 1.0 if self.in_plane is None else self.in_plane.departure
+
     def to_json(self) -> dict[str, Any] | None:
         """Return the scores along z, with those in plane under their name; None when nothing could be hidden."""
         if self.along is None:
@@ -93,43 +107,74 @@ def check(request: Request, lattice: Lattice) -> SelfCheck:
     Raises:
         Cancelled: after ``request.runtime.cancel``.
     """
-    hidden = hide(request.volume, _factor(lattice), lattice.sampling, edge=EDGE, depth=DEPTH)
-    return SelfCheck(
-        along=None if hidden is None else scored(request, hidden), in_plane=check_in_plane(request, lattice)
+    in_plane = check_in_plane(request, lattice)
+    found = SelfCheck(along=None, in_plane=in_plane)
+    hidden = hide(
+        request.volume, _factor(lattice.factor, lattice.sampling), lattice.sampling, edge=EDGE, depth=DEPTH
     )
+    return found if hidden is None else replace(found, along=scored(request, hidden, found.departure))
 
 
 def check_in_plane(request: Request, lattice: Lattice) -> Scores | None:
-    """Do the same with rows posed as sections; None of methods that cannot, and of volumes with few rows."""
+    """Do the same with rows posed as sections; None of methods that cannot, and of volumes with few rows.
+
+    Rows are as far apart as sections are, where that is known: what is easy at one distance is hard at another.
+    """
     if not hasattr(request.built(), "in_plane"):
         return None
-    hidden = hide_in_plane(request.volume, _factor(lattice), lattice.sampling, edge=EDGE)
+    sampling, longer = lattice.sampling, elongation(request)
+    factor = longer if longer is not None and LOWEST <= longer <= HIGHEST else lattice.factor
+    hidden = hide_in_plane(request.volume, _factor(factor, sampling), sampling, edge=EDGE)
     return None if hidden is None else scored(request, hidden)
 
 
-def _factor(lattice: Lattice) -> float:
+def elongation(request: Request) -> float | None:
+    """Return how much longer than wide the voxels of a request are; None when nobody knows."""
+    voxel_nm = request.volume.grid.voxel_nm
+    return None if voxel_nm is None else 2 * voxel_nm[0] / (voxel_nm[1] + voxel_nm[2])
+
+
+def _factor(factor: float, sampling: Sampling) -> float:
     # Under point sampling a fractional factor is checked at the next whole one, which is no easier.
-    return math.ceil(lattice.factor) if lattice.sampling == "point" else lattice.factor
+    return min(HIGHEST, math.ceil(factor - SAME)) if sampling == "point" else factor
 
 
-def scored(request: Request, hidden: Hidden) -> Scores:
-    """Upsample what was made coarser by the request's method and by the floors, and score them."""
+def scored(request: Request, hidden: Hidden, departure: float | None = None) -> Scores:
+    """Upsample what was made coarser by the request's method and by the floors, and score them.
+
+    Args:
+        request: whose method is asked.
+        hidden: what was made coarser.
+        departure: how far the method is followed; None finds out, (1).
+    """
     here = hidden.sections
     truth = hidden.truth[here]
 
     def near(answer: Array) -> float:
         return min(psnr(answer[here], truth, hidden.peak), PERFECT)
 
-    job = replace(hidden.job(request), calibration=1.0)
+    job = replace(hidden.job(request), calibration=1.0, departure=1.0 if departure is None else departure)
     values, scale = hidden.drawn(job)
     floor = linear_job(hidden, request)
+    linear = hidden.drawn(floor)[0]
+    if departure is None:
+        departure = followed(values[here], linear[here], truth)
+        values = linear + departure * (values.astype(np.float32) - linear)
     return Scores(
         psnr=near(values),
         linear=near(hidden.guessed(floor)),
-        back_projected=near(hidden.drawn(floor)[0]) if hidden.lattice.sampling == "slab" else None,
+        back_projected=near(linear) if hidden.lattice.sampling == "slab" else None,
         n=len(here),
         factor=covering(values[here], truth, scale[here]) if request.spec.has_uncertainty else None,
+        departure=departure,
     )
+
+
+def followed(answer: Array, linear: Array, truth: Array) -> float:
+    """Return (1) of three arrays of one shape; 1 where answer and linear are the same."""
+    wanted, gone = (a.astype(np.float64) - linear for a in (truth, answer))
+    square = (gone**2).sum()
+    return float(np.clip((wanted * gone).sum() / square, 0, 1)) if square > 0 else 1.0  # (1)
 
 
 def linear_job(hidden: Hidden, request: Request) -> Job:
@@ -154,10 +199,9 @@ def calibration(job: Job, found: SelfCheck | None) -> tuple[float, str]:
     """
     if found is None:
         return job.calibration, "weights"
-    voxel_nm = job.request.volume.grid.voxel_nm
-    longer = voxel_nm is not None and voxel_nm[0] >= ELONGATED * (voxel_nm[1] + voxel_nm[2]) / 2
+    longer = elongation(job.request)
     named = [("in plane", found.in_plane), ("hidden sections", found.along)]
-    for name, scores in named if longer else reversed(named):
+    for name, scores in named if longer is not None and longer >= ELONGATED else reversed(named):
         if scores is not None and scores.factor is not None:
             return scores.factor, name
     return job.calibration, "weights"

@@ -34,6 +34,9 @@ from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
 from napari_emsynth.volume import Array, Volume
 
+# A method that is followed less than this share of the way gets a notice.
+FOLLOWED = 0.5
+
 
 def upsample(
     volume: Volume | Array,
@@ -62,7 +65,8 @@ def upsample(
         damaged: sections that are repaired by ``interpolate/emsynth`` first, as indices or as text such as "12,40-42";
             None takes those without any information of their own (blank, black, repeated), () none.
         runtime: device, precision, tile, seed, progress, cancel.
-        selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation.
+        selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation; find out how
+            far a network is to be followed, and how wide its intervals are, on this volume.
 
     Returns:
         volume, synthetic mask (uint8), provenance, and of methods that know it the uncertainty (float32, half width of
@@ -110,6 +114,7 @@ class Checked:
     selfcheck: dict[str, Any] | None = None
     residual: dict[str, float] | None = None
     calibration: dict[str, Any] | None = None
+    departure: float | None = None
 
 
 def _drawn(job: Job, shape: Shape, *, is_lazy: bool) -> tuple[Any, Any]:
@@ -144,7 +149,11 @@ def _checked(job: Job, notices: list[str], *, wanted: bool) -> tuple[Job, Checke
     if wanted:
         request.runtime.progress(0, 1, "self-check")
         found = check(request, job.lattice)
-        notices += _verdicts(request.spec, found, request.volume.shape[0])
+        notices += [
+            *_verdicts(request.spec, found, request.volume.shape[0]),
+            *_departures(request.spec, found),
+        ]
+        job = replace(job, departure=found.departure)
         residual = _residual(job)
     factor, measured_on = calibration(job, found)
     told = {"factor": round(factor, 4), "measured_on": measured_on}
@@ -152,6 +161,7 @@ def _checked(job: Job, notices: list[str], *, wanted: bool) -> tuple[Job, Checke
         selfcheck=None if found is None else found.to_json(),
         residual=residual,
         calibration=told if request.spec.has_uncertainty else None,
+        departure=None if found is None or found.in_plane is None else round(found.departure, 4),
     )
 
 
@@ -170,6 +180,18 @@ def _verdicts(spec: MethodSpec, found: SelfCheck, count: int) -> list[str]:
     scores = f"{along.psnr:.1f} dB, {name} {floor:.1f} dB"
     said = f"{spec.title} does not beat linear interpolation on hidden sections of this volume ({scores})"
     return [f"{said}; linear is offered instead"]
+
+
+def _departures(spec: MethodSpec, found: SelfCheck) -> list[str]:
+    """Say so when the method is followed less than half the way."""
+    if found.departure >= FOLLOWED:
+        return []
+    said = (
+        f"in plane, where the truth is known, {spec.title} hardly beats linear interpolation at this distance"
+    )
+    return [
+        f"{said}: the result goes {found.departure:.0%} of the way from linear to its answer; fine-tune it"
+    ]
 
 
 def _residual(job: Job) -> dict[str, float] | None:
@@ -223,6 +245,7 @@ def _provenance(
         selfcheck=checked.selfcheck,
         residual=checked.residual,
         calibration=checked.calibration,
+        departure=checked.departure,
         **records(request.volume, damage),
     )
 
