@@ -124,6 +124,9 @@ def test_results_lie_upon_their_source(sampling: str, ndim: int) -> None:
 
 def test_the_form_offers_what_the_method_can(opened: Any) -> None:
     form = opened.form
+    assert opened.sizeHint().width() <= 320, "the dock fits a laptop"
+    assert opened.scroll.widget().minimumSizeHint().width() <= 320
+    assert not form.more.is_open
     assert form.promise() == ""
     other = replace(LINEAR, factor=7.5, sampling="slab", lazy=True, with_mask=False, selfcheck=False, tile=64)
     form.set_value(other)
@@ -218,43 +221,38 @@ def test_preview_in_the_dock(viewer: Any, session: Session, opened: Any, finish:
     again.deleteLater()
 
 
-@pytest.mark.parametrize("case", ["none", "flat", "rgb", "single", "labels"])
-def test_bad_layers_are_one_line(
-    raw_viewer: Any, finish: Any, told: list[str], case: str, more_methods: None
-) -> None:
-    {
-        "none": lambda: None,
-        "flat": lambda: raw_viewer.add_image(np.zeros((8, 8), np.uint8)),
-        "rgb": lambda: raw_viewer.add_image(np.zeros((4, 8, 8, 3), np.uint8), rgb=True),
-        "single": lambda: raw_viewer.add_image(np.zeros((1, 8, 8), np.uint8), name="one"),
-        "labels": lambda: raw_viewer.add_labels(np.zeros((4, 8, 8), np.uint8)),
-    }[case]()
-    count = len(raw_viewer.layers)
+def test_bad_layers_are_one_line(raw_viewer: Any, finish: Any, told: list[str], more_methods: None) -> None:
     dock = UpsampleZ(raw_viewer)
-    for act in (dock.run, dock.preview, dock.copy_code):
-        act()
-    finish(dock.session)
-    assert len(told) == 3
-    assert all("\n" not in line for line in told)
-    if case == "single":
-        assert told[0] == "layer 'one' has 1 section(s) along z; the limit is 2 sections"
-    assert not dock.notices.isHidden()
-    assert len(raw_viewer.layers) == count
+    acts = (dock.run, dock.preview, dock.copy_code)
+    for add in (
+        lambda: None,
+        lambda: raw_viewer.add_image(np.zeros((8, 8), np.uint8)),
+        lambda: raw_viewer.add_image(np.zeros((4, 8, 8, 3), np.uint8), rgb=True),
+        lambda: raw_viewer.add_labels(np.zeros((4, 8, 8), np.uint8)),
+        lambda: raw_viewer.add_image(np.zeros((1, 8, 8), np.uint8), name="one"),
+    ):
+        raw_viewer.layers.clear()
+        add()
+        count = len(raw_viewer.layers)
+        told.clear()
+        for act in acts:
+            act()
+        finish(dock.session)
+        assert len(told) == 3
+        assert all("\n" not in line for line in told)
+        assert not dock.notices.isHidden()
+        assert len(raw_viewer.layers) == count
+    assert told[0] == "layer 'one' has 1 section(s) along z; the limit is 2 sections"
     dock.leave()
     dock.session.close()
     dock.deleteLater()
 
 
-def test_a_factor_beyond_the_method_is_one_line(
-    viewer: Any, session: Session, opened: Any, finish: Any, told: list[str]
-) -> None:
+def test_linear_instead(viewer: Any, session: Session, opened: Any, finish: Any, told: list[str]) -> None:
     opened.task.run(viewer.layers["stack"], settings=replace(LINEAR, method="twice", factor=3))
     finish(session)
     assert told == ["upsample/twice upsamples by 2, not by 3; linear does any factor"]
     assert names(viewer) == ["stack"]
-
-
-def test_linear_instead(viewer: Any, session: Session, opened: Any, finish: Any, told: list[str]) -> None:
     opened.task.set_settings(replace(LINEAR, method="poor"))
     opened.run()
     finish(session)
@@ -331,12 +329,6 @@ def test_the_menus_open_both_docks(raw_viewer: Any, finish: Any) -> None:
         finish(dock.session)
         dock.leave()
     dock.session.close()
-
-
-def test_the_dock_fits_a_laptop(opened: Any) -> None:
-    assert opened.sizeHint().width() <= 320
-    assert opened.scroll.widget().minimumSizeHint().width() <= 320
-    assert not opened.form.more.is_open
 
 
 @pytest.mark.parametrize("changes", [{"factor": 3, "sampling": "slab"}, {"tile": 32, "seed": 3}])
