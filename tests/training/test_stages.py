@@ -144,6 +144,19 @@ def test_a_longer_budget_never_goes_back(tmp_path):
     assert all(s["done"] < 1 for s in seen)
 
 
+def test_the_moving_average_starts_anew_with_a_stage(tmp_path):
+    path = tmp_path / "a.ckpt.safetensors"
+    train(Recipe(), path, 400, stop=270)
+    saved = checkpoint.load(path)
+    # After 2 of its steps the third part's average is its own, whatever was averaged before.
+    torch.manual_seed(0)
+    start = Parts().state_dict()["third.weight"]
+    now, average = (part["third.weight"] for part in (saved.network, saved.average))
+    assert not torch.equal(now, start)
+    assert (average - now).norm() < 0.6 * (start - now).norm()
+    assert saved.learner["where"].tolist()[:2] == [2, 2]
+
+
 def test_scores_rise_with_the_stages_and_the_last_is_its_own(tmp_path):
     recipe = Recipe()
     _, trained = train(recipe, tmp_path / "a.ckpt.safetensors", 12, stop=2)

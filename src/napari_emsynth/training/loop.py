@@ -21,6 +21,7 @@ from napari_emsynth.spec import CancelToken, no_note
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.plan import Plan
 from napari_emsynth.training.recipe import Divergence, Recipe
+from napari_emsynth.training.stages import Stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ class Trainer:
 
     def _update_average(self) -> None:
         # A short horizon at first: the start must not linger in the average.
-        decay = 1 - 1 / min(self.plan.average, 1 + self.counters.step / 4)
+        taken = self.learner.taken if isinstance(self.learner, Stages) else self.counters.step
+        decay = 1 - 1 / min(self.plan.average, 1 + taken / 4)
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 if value.is_floating_point():

@@ -131,6 +131,7 @@ class Stages:
         at: index of the stage that is on.
         spent: of the budget so far, seconds or steps as the plan counts.
         entered: what was spent when the stage that is on began.
+        taken: steps of the stage that is on: moving averages must not go back to before it.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Stages:
     ) -> None:
         assert all(share > 0 for _, share in stages), stages
         self.plan, self.device = plan, device
-        self.at, self.spent, self.entered = 0, 0.0, 0.0
+        self.at, self.spent, self.entered, self.taken = 0, 0.0, 0.0, 0
         self.network = channels_last(recipe.network().to(device))
         total = sum(share for _, share in stages)
         self.running = [self._prepared(stage, share / total) for stage, share in stages]
@@ -169,7 +170,7 @@ class Stages:
         """
         started = time.monotonic()
         while self.done >= 1 and self.at < len(self.running) - 1:
-            self.at, self.entered = self.at + 1, self.spent
+            self.at, self.entered, self.taken = self.at + 1, self.spent, 0
         running = self.running[self.at]
         self.network.requires_grad_(False)
         for parameter in running.parameters:
@@ -178,6 +179,7 @@ class Stages:
             running.stage.begin(self.network)
             running.begun = True
         terms = self._stepped(running, rng)
+        self.taken += 1
         self.spent += 1.0 if self.plan.seconds is None else time.monotonic() - started
         return {**terms, "stage": float(self.at)}
 
@@ -203,7 +205,7 @@ class Stages:
 
     def state(self) -> dict[str, Tensor]:
         """Where it is, which stages have begun, their discriminators and all optimisers' moments."""
-        where = torch.tensor([self.at, self.spent, self.entered], dtype=torch.float64)
+        where = torch.tensor([self.at, self.taken, self.spent, self.entered], dtype=torch.float64)
         begun = torch.tensor([float(running.begun) for running in self.running])
         found = {"where": where, "begun": begun}
         for running in self.running:
@@ -216,8 +218,8 @@ class Stages:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put them back."""
-        at, self.spent, self.entered = state["where"].tolist()
-        self.at = int(at)
+        at, taken, self.spent, self.entered = state["where"].tolist()
+        self.at, self.taken = int(at), int(taken)
         for running, begun in zip(self.running, state["begun"].tolist(), strict=True):
             name, running.begun = running.stage.name, bool(begun)
             checkpoint.restore_optimiser(running.optimiser, state, f"opt-{name}")
