@@ -48,7 +48,7 @@ class Damage:
         for section, why in self.why.items():
             by_reason.setdefault(why, []).append(section)
         return [
-            f"repaired before upsampling ({why}): section {spans(sections)}"
+            f"{'section' if len(sections) == 1 else 'sections'} {spans(sections)} ({why}) repaired before the rest"
             for why, sections in by_reason.items()
         ]
 
