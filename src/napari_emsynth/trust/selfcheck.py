@@ -30,6 +30,8 @@ from napari_emsynth.volume import Array, Float
 SHARE = 0.9
 # Blur of the third floor: on noisy sections it wins PSNR.
 BLUR_PX = 1.0
+# A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
+PERFECT = 99.0
 
 
 def floors(below: Float, above: Float, t: float) -> dict[str, Float]:
@@ -40,6 +42,11 @@ def floors(below: Float, above: Float, t: float) -> dict[str, Float]:
         "linear": linear,
         "blurred_linear": np.asarray(gaussian_filter(linear, BLUR_PX), dtype=np.float32),
     }
+
+
+def told_psnr(answer: Array, truth: Array, peak: float) -> float:
+    """Return the PSNR of an answer in dB as reports tell it, 99 dB at most; arguments as of :func:`psnr`."""
+    return min(psnr(answer, truth, peak), PERFECT)
 
 
 def intensity_range(section: Array) -> float:
@@ -188,7 +195,7 @@ def check(samples: Sequence[Sample]) -> SelfCheck:
         answers = {"psnr": mixed(s.guesses, fit.mix), **floors(s.below, s.above, s.t)}
         for name, answer in answers.items():
             # A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
-            scores.setdefault(name, []).append(min(psnr(answer, s.truth, s.peak), 99.0))
+            scores.setdefault(name, []).append(told_psnr(answer, s.truth, s.peak))
     means = {name: float(np.mean(values)) for name, values in scores.items()}
     mix = fit_mix(samples) if len(samples) > 1 else (1.0,)
     # The factor comes from errors that the fit of the mix did not make smaller.

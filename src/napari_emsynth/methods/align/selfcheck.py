@@ -25,8 +25,8 @@ from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.jitter import Jittered, distort, jitter
 from napari_emsynth.methods.align.straighten import Straight, straighten
 from napari_emsynth.methods.request import Request
-from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.registration import folds, stack_cpc, stack_residual
+from napari_emsynth.trust.selfcheck import told_psnr
 from napari_emsynth.volume import Array, Float, Volume
 
 # A check looks at the middle of the volume: a few seconds for a network on two cores.
@@ -37,8 +37,6 @@ FIELD_DEPTH = 10
 DISTORTION = Distortion(shift_px=1.0, rotation_deg=0.1, warp_px=0.5, wavelength_px=48.0)
 # Sections smaller than this hold no structure to be compared.
 SMALLEST_EDGE = 16
-# A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
-PERFECT = 99.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +134,8 @@ def _voxels_checked(request: Request, known: Jittered) -> SelfCheck:
     return SelfCheck(
         cpc_before=stack_cpc(truth),
         cpc_after=stack_cpc(straight),
-        psnr_jittered=min(psnr(known.inner(known.volume.data), truth, known.peak), PERFECT),
-        psnr_aligned=min(psnr(mended, truth, known.peak), PERFECT),
+        psnr_jittered=told_psnr(known.inner(known.volume.data), truth, known.peak),
+        psnr_aligned=told_psnr(mended, truth, known.peak),
         n=len(truth),
     )
 
@@ -153,8 +151,8 @@ def _fields_checked(request: Request, constraints: Constraints, known: Jittered)
     return FieldCheck(
         cpc_before=stack_cpc(truth),
         cpc_after=stack_cpc(known.inner(shown(straight))),
-        psnr_jittered=min(psnr(known.inner(known.volume.data), truth, known.peak), PERFECT),
-        psnr_aligned=min(psnr(known.inner(shown(mended)), truth, known.peak), PERFECT),
+        psnr_jittered=told_psnr(known.inner(known.volume.data), truth, known.peak),
+        psnr_aligned=told_psnr(known.inner(shown(mended)), truth, known.peak),
         epe_jittered=stack_residual(np.zeros_like(u_k), known.known, known.margin),
         epe_aligned=stack_residual(u_k, known.known, known.margin, alone=u_0),  # (1), (2)
         folds=float(np.mean([folds(u) for u in u_k])),

@@ -106,14 +106,23 @@ class Lattice:
         return range(first, min(self.sections.stop, last))
 
 
+def elongation(grid: Grid) -> float | None:
+    """Return how much longer than wide voxels are: their height over the mean of width and depth; None if unknown."""
+    if grid.voxel_nm is None:
+        return None
+    z, y, x = grid.voxel_nm
+    return z / ((y + x) / 2)
+
+
 def isotropic_factor(grid: Grid) -> float:
-    """Return the factor that makes voxels cubes, as near as may be: their height over the mean of width and depth.
+    """Return the factor that makes voxels cubes, as near as may be, see :func:`elongation`.
 
     Raises:
         InputError: an unknown voxel size, voxels that are cubes already, a factor outside 2 to 12.
     """
     vz, vy, vx = grid.needs_voxel_nm("an isotropic result")
-    factor, size = vz / ((vy + vx) / 2), f"{vz:g} x {vy:g} x {vx:g} nm"
+    factor, size = elongation(grid), f"{vz:g} x {vy:g} x {vx:g} nm"
+    assert factor is not None
     if factor < ELONGATED:
         raise InputError(f"voxels of {size} are already isotropic: nothing to upsample")
     if abs(factor - round(factor)) <= WHOLE * factor:

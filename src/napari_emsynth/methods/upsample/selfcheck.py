@@ -27,16 +27,21 @@ import numpy as np
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.hidden import Hidden, hide, hide_in_plane
 from napari_emsynth.methods.upsample.job import Job
-from napari_emsynth.methods.upsample.lattice import ELONGATED, HIGHEST, LOWEST, SAME, Lattice, Sampling
-from napari_emsynth.metrics.image import psnr
+from napari_emsynth.methods.upsample.lattice import (
+    ELONGATED,
+    HIGHEST,
+    LOWEST,
+    SAME,
+    Lattice,
+    Sampling,
+    elongation,
+)
 from napari_emsynth.params import Params
-from napari_emsynth.trust.selfcheck import covering_factor
+from napari_emsynth.trust.selfcheck import covering_factor, told_psnr
 from napari_emsynth.volume import Array
 
 # A check looks at the middle of the volume: a few seconds for a network on two cores.
 EDGE, DEPTH = 256, 24
-# A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
-PERFECT = 99.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,16 +127,10 @@ def check_in_plane(request: Request, lattice: Lattice) -> Scores | None:
     """
     if not hasattr(request.built(), "in_plane"):
         return None
-    sampling, longer = lattice.sampling, elongation(request)
+    sampling, longer = lattice.sampling, elongation(request.volume.grid)
     factor = longer if longer is not None and LOWEST <= longer <= HIGHEST else lattice.factor
     hidden = hide_in_plane(request.volume, _factor(factor, sampling), sampling, edge=EDGE)
     return None if hidden is None else scored(request, hidden)
-
-
-def elongation(request: Request) -> float | None:
-    """Return how much longer than wide the voxels of a request are; None when nobody knows."""
-    voxel_nm = request.volume.grid.voxel_nm
-    return None if voxel_nm is None else 2 * voxel_nm[0] / (voxel_nm[1] + voxel_nm[2])
 
 
 def _factor(factor: float, sampling: Sampling) -> float:
@@ -151,19 +150,19 @@ def scored(request: Request, hidden: Hidden, departure: float | None = None) -> 
     truth = hidden.truth[here]
 
     def near(answer: Array) -> float:
-        return min(psnr(answer[here], truth, hidden.peak), PERFECT)
+        return told_psnr(answer[here], truth, hidden.peak)
 
     job = replace(hidden.job(request), calibration=1.0, departure=1.0 if departure is None else departure)
     values, scale = hidden.drawn(job)
     floor = linear_job(hidden, request)
-    linear = hidden.drawn(floor)[0]
+    linear, slab = hidden.drawn(floor)[0], hidden.lattice.sampling == "slab"
     if departure is None:
         departure = followed(values[here], linear[here], truth)
         values = linear + departure * (values.astype(np.float32) - linear)
     return Scores(
         psnr=near(values),
-        linear=near(hidden.guessed(floor)),
-        back_projected=near(linear) if hidden.lattice.sampling == "slab" else None,
+        linear=near(hidden.guessed(floor) if slab else linear),
+        back_projected=near(linear) if slab else None,
         n=len(here),
         factor=covering(values[here], truth, scale[here]) if request.spec.has_uncertainty else None,
         departure=departure,
@@ -199,7 +198,7 @@ def calibration(job: Job, found: SelfCheck | None) -> tuple[float, str]:
     """
     if found is None:
         return job.calibration, "weights"
-    longer = elongation(job.request)
+    longer = elongation(job.request.volume.grid)
     named = [("in plane", found.in_plane), ("hidden sections", found.along)]
     for name, scores in named if longer is not None and longer >= ELONGATED else reversed(named):
         if scores is not None and scores.factor is not None:
