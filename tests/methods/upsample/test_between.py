@@ -7,6 +7,7 @@ import torch
 from napari_emsynth.methods.upsample.acquisition import degraded
 from napari_emsynth.methods.upsample.between import Between, between
 from napari_emsynth.methods.upsample.reslice import stretched
+from napari_emsynth.methods.upsample.upsampler import Ask
 from napari_emsynth.models.reslice_unet import Config, ResliceUNet, facts_of
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
@@ -33,7 +34,7 @@ def network(moved=0.02):
 def test_an_untrained_network_answers_the_stretched_volume(fine, factor, sampling):
     thick = degraded(fine, factor, sampling)
     inner = range(12, 30)
-    mean, scale = between(ResliceUNet(TINY).eval(), thick, inner, factor, sampling, 0, CPU)
+    mean, scale = between(ResliceUNet(TINY).eval(), thick, Ask(inner, factor, sampling), CPU)
     assert mean.shape == scale.shape == (18, 40, 48)
     assert (scale > 0).all()
     np.testing.assert_allclose(
@@ -44,9 +45,9 @@ def test_an_untrained_network_answers_the_stretched_volume(fine, factor, samplin
 @pytest.mark.parametrize(("factor", "sampling"), [(4, "point"), (4, "slab")])
 def test_a_run_of_sections_is_that_part_of_the_whole(fine, factor, sampling):
     net, thick = network(), degraded(fine, factor, sampling)
-    whole, whole_scale = between(net, thick, range(44), factor, sampling, 0, CPU)
+    whole, whole_scale = between(net, thick, Ask(range(44), factor, sampling), CPU)
     # As a job would read it: cut somewhere, told where the cut is.
-    part, part_scale = between(net, thick[1:], range(23, 26), factor, sampling, 1, CPU)
+    part, part_scale = between(net, thick[1:], Ask(range(23, 26), factor, sampling, origin=1), CPU)
     np.testing.assert_allclose(part, whole[23:26], atol=1e-5)
     np.testing.assert_allclose(part_scale, whole_scale[23:26], atol=1e-5)
 
@@ -73,6 +74,6 @@ def test_it_is_shown_two_sections_on_each_side_and_where_it_stands():
 def test_turning_the_volume_turns_the_answer_of_a_network_that_has_no_direction(fine):
     net = ResliceUNet(TINY).eval()
     thick = degraded(fine, 3, "point")
-    one, _ = between(net, thick, range(1, 9), 3, "point", 0, CPU)
-    other, _ = between(net, thick.swapaxes(1, 2), range(1, 9), 3, "point", 0, CPU)
+    one, _ = between(net, thick, Ask(range(1, 9), 3, "point"), CPU)
+    other, _ = between(net, thick.swapaxes(1, 2), Ask(range(1, 9), 3, "point"), CPU)
     np.testing.assert_allclose(one, other.swapaxes(1, 2), atol=1e-5)

@@ -15,6 +15,7 @@ from napari_emsynth.methods.upsample.reslice import (
     reslice,
     stretched,
 )
+from napari_emsynth.methods.upsample.upsampler import Ask
 from napari_emsynth.models.reslice_unet import Config, ResliceUNet, facts_of
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
@@ -71,7 +72,7 @@ def test_ends_are_mirrored_at_centres_or_faces():
 def test_an_untrained_network_answers_the_stretched_volume(fine, sides):
     thick = degraded(fine, 4, "slab")
     mean, scale = reslice(
-        ResliceUNet(Config(widths=(8, 8))).eval(), thick, range(48), 4, "slab", 0, CPU, sides=sides
+        ResliceUNet(Config(widths=(8, 8))).eval(), thick, Ask(range(48), 4, "slab"), CPU, sides=sides
     )
     assert mean.shape == scale.shape == fine.shape
     inner = slice(8, -8)
@@ -80,17 +81,17 @@ def test_an_untrained_network_answers_the_stretched_volume(fine, sides):
 
 def test_transposing_the_volume_transposes_the_answer(fine):
     net, thick = network(), degraded(fine, 4, "slab")
-    one, _ = reslice(net, thick, range(16, 32), 4, "slab", 0, CPU)
-    other, _ = reslice(net, thick.swapaxes(1, 2), range(16, 32), 4, "slab", 0, CPU)
+    one, _ = reslice(net, thick, Ask(range(16, 32), 4, "slab"), CPU)
+    other, _ = reslice(net, thick.swapaxes(1, 2), Ask(range(16, 32), 4, "slab"), CPU)
     np.testing.assert_allclose(one, other.swapaxes(1, 2), atol=1e-4)
 
 
 def test_a_run_of_sections_is_that_part_of_the_whole():
     deep = Phantom(shape=(96, 40, 48)).volume().read(slice(None)).astype(np.float32) / 40 - 3
     net, thick = network(), degraded(deep, 4, "point")
-    whole, whole_scale = reslice(net, thick, range(93), 4, "point", 0, CPU)
+    whole, whole_scale = reslice(net, thick, Ask(range(93), 4, "point"), CPU)
     # As a job would read it: sections 11 to 13 and 7 more on each side.
-    part, part_scale = reslice(net, thick[4:21], range(44, 49), 4, "point", 4, CPU)
+    part, part_scale = reslice(net, thick[4:21], Ask(range(44, 49), 4, "point", origin=4), CPU)
     np.testing.assert_allclose(part, whole[44:49], atol=5e-3)
     np.testing.assert_allclose(part_scale, whole_scale[44:49], atol=5e-3)
 

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_emsynth.methods.upsample.lattice import Sampling, position
 from napari_emsynth.methods.upsample.reslice import mirrored, stretched
+from napari_emsynth.methods.upsample.upsampler import Ask
 from napari_emsynth.models.reslice_unet import ResliceUNet, facts_of
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.run import run
@@ -57,38 +57,26 @@ def planes_of(below: Tensor, wanted: Tensor, above: Tensor) -> Tensor:
     return torch.cat((below, wanted, above), dim=1).contiguous(memory_format=torch.channels_last)
 
 
-def between(
-    network: ResliceUNet,
-    block: Float,
-    sections: range,
-    factor: float,
-    sampling: Sampling,
-    origin: int,
-    runtime: Runtime,
-) -> tuple[Float, Float]:
+def between(network: ResliceUNet, block: Float, ask: Ask, runtime: Runtime) -> tuple[Float, Float]:
     """Draw fine sections of a block.
 
     Args:
         network: of the sections, in eval mode.
         block: [z, y, x] acquired, normalised.
-        sections: fine sections wanted.
-        factor: fine sections a section.
-        sampling: how the block was acquired.
-        origin: acquired section that is the block's first.
+        ask: which sections.
         runtime: how to compute.
 
     Returns:
         mean and Laplace scale [n, y, x]. Acquired sections are as surely known as anything.
     """
-    more = SEEN + 2
+    sections, factor, sampling, more = ask.sections, ask.factor, ask.sampling, SEEN + 2
     thick = mirrored(block, more, sampling)
-    first = origin - more
     # Whole slabs around, so that slab means of the start are right.
     around = math.ceil(factor)
     rows = range(sections.start - around, sections.stop + around)
-    start = stretched(thick, factor, sampling, rows, first)[around : around + len(sections)]
+    start = stretched(thick, factor, sampling, rows, ask.origin - more)[around : around + len(sections)]
     mean, scale = np.empty_like(start), np.empty_like(start)
-    places = [position(j, factor, sampling) - first for j in sections]
+    places = [p + more for p in ask.positions]
     facts = facts_of(factor, sampling == "slab", sides=True)
     for below, group in groupby(range(len(places)), key=lambda i: math.floor(places[i])):
         wanted = list(group)

@@ -55,10 +55,9 @@ def asked(
         runtime: how to compute.
         names: of the experts; None for those that are trusted, see :data:`TRUST`.
     """
-    what = (block, ask.sections, ask.factor, ask.sampling, ask.origin, runtime)
     ways: dict[str, Callable[[], tuple[Float, Float]]] = {
-        "reslice": lambda: reslice(networks.reslices, *what),
-        "along z": lambda: between(networks.sections, *what),
+        "reslice": lambda: reslice(networks.reslices, block, ask, runtime),
+        "along z": lambda: between(networks.sections, block, ask, runtime),
     }
     wanted = names or [name for name, trust in TRUST[ask.sampling].items() if trust > 0]
     return tuple(Expert(name, *way()) for name, way in ways.items() if name in wanted)
@@ -66,8 +65,7 @@ def asked(
 
 def asked_alone(networks: Experts, block: Float, ask: Ask, runtime: Runtime) -> tuple[Expert, ...]:
     """Ask for sections of a block [z, planes, x] whose planes are no neighbours: only single reslices help there."""
-    what = (block, ask.sections, ask.factor, ask.sampling, ask.origin, runtime)
-    return (Expert("reslice", *reslice(networks.reslices, *what, sides=False)),)
+    return (Expert("reslice", *reslice(networks.reslices, block, ask, runtime, sides=False)),)
 
 
 class Accurate(recipe.Recipe):

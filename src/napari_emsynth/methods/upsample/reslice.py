@@ -25,6 +25,7 @@ from napari_emsynth.methods.upsample.acquisition import (
     steps,
 )
 from napari_emsynth.methods.upsample.lattice import Sampling, position
+from napari_emsynth.methods.upsample.upsampler import Ask
 from napari_emsynth.models.reslice_unet import ResliceUNet, facts_of
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.run import run
@@ -139,35 +140,25 @@ class Reslices(nn.Module):
 
 
 def reslice(
-    network: ResliceUNet,
-    block: Float,
-    sections: range,
-    factor: float,
-    sampling: Sampling,
-    origin: int,
-    runtime: Runtime,
-    *,
-    sides: bool = True,
+    network: ResliceUNet, block: Float, ask: Ask, runtime: Runtime, *, sides: bool = True
 ) -> tuple[Float, Float]:
     """Draw fine sections of a block.
 
     Args:
         network: of the planes, in eval mode.
         block: [z, y, x] acquired, normalised.
-        sections: fine sections wanted.
-        factor: fine sections a section.
-        sampling: how the block was acquired.
-        origin: acquired section that is the block's first.
+        ask: which sections.
         runtime: how to compute.
         sides: False for a block whose y axis is coarser than its x axis: planes are then seen alone.
 
     Returns:
         mean and Laplace scale [n, y, x].
     """
+    sections, factor, sampling = ask.sections, ask.factor, ask.sampling
     around, step = reach(factor), network.config.multiple
     rows = range((sections.start - around) // step * step, -(-(sections.stop + around) // step) * step)
     more = math.ceil((len(rows) - len(sections)) / factor) + 2
-    start = stretched(mirrored(block, more, sampling), factor, sampling, rows, origin - more)
+    start = stretched(mirrored(block, more, sampling), factor, sampling, rows, ask.origin - more)
     places = places_of(factor, sampling, rows)
     source = np.stack((start, np.broadcast_to(places[:, None, None], start.shape)))
     answer = run(
