@@ -21,7 +21,6 @@ from napari_emsynth.spec import CancelToken, no_note
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.plan import Plan
 from napari_emsynth.training.recipe import Divergence, Recipe
-from napari_emsynth.training.stages import Stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,7 @@ class Trainer:
 
     def _update_average(self) -> None:
         # A short horizon at first: the start must not linger in the average.
-        taken = self.learner.taken if isinstance(self.learner, Stages) else self.counters.step
+        taken = getattr(self.learner, "taken", self.counters.step)
         decay = 1 - 1 / min(self.plan.average, 1 + taken / 4)
         with torch.no_grad():
             for name, value in self.network.state_dict().items():

@@ -26,7 +26,10 @@ class Divergence(ArithmeticError):  # noqa: N818 - what happened, not somebody's
 
 
 class Learner(Protocol):
-    """Takes optimiser steps; remembers what it needs between them."""
+    """Takes optimiser steps; remembers what it needs between them.
+
+    One that begins something new on the way may say ``taken``, the steps since: moving averages go back no further.
+    """
 
     network: nn.Module
 
