@@ -1,7 +1,8 @@
 """Planes of a task's result, as a preview; free of Qt and napari, for a worker thread.
 
 Law: what a preview shows is what a run gives there, but for displacements, see
-:mod:`napari_emsynth.plugin.align_preview`.
+:mod:`napari_emsynth.plugin.align_preview`, and for upsampling by a network that the self-check of the run finds worth
+following part of the way only: a preview follows it all the way.
 """
 
 from __future__ import annotations
