@@ -54,8 +54,8 @@ SEGMENTED = "fib25_eval"
 # Sections whose cells are told apart: all that there are would take an hour for a network on two cores.
 SEGMENTED_SECTIONS = 64
 FLOORS = ("nearest", "bicubic, bare")
-# Sections on both sides that are made coarser too, for those who look at neighbours.
-AROUND = 2
+# Sections on both sides that are made coarser too, for those who look at neighbours, adjacent ones or further ones.
+AROUND = 10
 TILE = 128
 PEAK = 255.0
 QUALITY = {

@@ -14,8 +14,8 @@ from napari_emsynth.plugin.window import Window, around
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
-# Sections in which damage is looked for: fewer could not tell it.
-AMONG = 17
+# Sections in which damage is looked for: all that may be seen, and no fewer than it takes to tell.
+AMONG = 25
 
 
 def superres_drawer(volume: Volume, settings: SuperresSettings, window: Window, runtime: Runtime) -> Any:

@@ -146,7 +146,7 @@ class Sharpener:
     """A super-resolver that brightens what it sees by a tenth of a deviation and mixes in the neighbours."""
 
     factor: int | None = None
-    context, halo, multiple = 2, REACH, 1
+    context, spacing, halo, multiple = 2, 1, REACH, 1
     confidence = 2.0
 
     def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.superres.neighbours import check_damaged, misleading, seen
+from napari_emsynth.methods.superres.neighbours import check_damaged, misleading, seen, spacing
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.volume import Volume
@@ -31,6 +32,44 @@ def test_for_a_damaged_neighbour_the_nearest_intact_one_rather_the_further_off()
 def test_a_damaged_section_is_drawn_from_itself_all_the_same():
     assert seen(5, 10, 2, {5}) == [3, 4, 5, 6, 7]
     assert seen(0, 10, 2, {0, 1}) == [0, 0, 0, 2, 2]
+
+
+def test_neighbours_may_lie_further_apart():
+    assert seen(10, 30, 2, apart=3) == [4, 7, 10, 13, 16]
+    assert seen(1, 30, 2, apart=3) == [0, 0, 1, 4, 7]
+    assert seen(10, 30, 2, {13, 16}, apart=3) == [4, 7, 10, 14, 15]
+
+
+def drifting(step, count=24, noise=0.0):
+    """Sections whose structures, 12 px wide, move on by ``step`` px from one to the next."""
+    rng = np.random.default_rng(0)
+    wide = ndimage.gaussian_filter(rng.normal(size=(64, 64 + 12 * count)), 6)
+    wide /= wide.std()
+    data = np.stack([wide[:, round(step * z) : round(step * z) + 64] for z in range(count)])
+    return (data + noise * rng.normal(size=data.shape)).astype(np.float32)
+
+
+def test_sections_that_are_alike_are_passed_over():
+    far, near, apart = (spacing(Volume.of(drifting(step)), 2, 5) for step in (0.25, 1.0, 4.0))
+    assert (far, apart) == (5, 1)
+    assert apart < near < far
+    assert spacing(Volume.of(drifting(0.5)), 2, 3) == 3
+    assert spacing(Volume.of(drifting(0.5)), 0, 5) == 1
+
+
+def test_a_few_sections_are_all_looked_at():
+    assert spacing(Volume.of(drifting(0.5)[:5]), 2, 5) == 1
+    assert spacing(Volume.of(drifting(0.5)[:9]), 2, 5) == 2
+    assert spacing(Volume.of(drifting(0.5)[:1]), 2, 5) == 1
+
+
+def test_neither_a_damaged_section_nor_unknown_voxels_change_how_far_apart():
+    data = drifting(1.0)
+    known = spacing(Volume.of(data), 2, 5)
+    data[9] = 0
+    data[:, 20:30] = np.nan
+    assert spacing(Volume.of(data), 2, 5) == known
+    assert spacing(Volume.of(np.full((24, 32, 32), 7, np.uint8)), 2, 5) == 1
 
 
 def test_a_blank_section_misleads():

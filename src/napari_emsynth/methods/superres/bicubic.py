@@ -22,7 +22,7 @@ class Bicubic:
     """Equation (1)."""
 
     factor: int | None = None
-    context = 0
+    context, spacing = 0, 1
     halo, multiple = REACH, 1
     confidence = 0.0
 

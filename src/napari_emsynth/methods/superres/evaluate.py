@@ -60,8 +60,7 @@ def evaluate(
     request = Request.of(
         "superres", volume, spec.id, weights=chosen, params=None, voxel_nm=None, runtime=runtime
     )
-    context = request.built().context
-    hidden = hide(request.volume, factor, edge=EDGE // factor, depth=limit + 2 * context, least=LEAST)
+    hidden = hide(request, factor, edge=EDGE // factor, count=limit, least=LEAST)
     if hidden is None:
         raise InputError(
             f"sections of {request.volume.shape[1]} x {request.volume.shape[2]} px are too small to be made {factor} "

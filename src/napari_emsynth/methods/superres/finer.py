@@ -65,13 +65,24 @@ def computed(
     Returns:
         [c, f y, f x].
     """
+    y, x = block.shape[1:]
     folded = run(
         Folded(network, factor),
-        block,
+        completed(block, multiple),
         halo=halo,
         runtime=runtime,
         tile=TILE // factor,
         multiple=multiple,
         faces="inside",
     )
-    return unfolded(folded, factor)
+    return unfolded(folded[:, :y, :x], factor)
+
+
+def completed(block: Float, multiple: int) -> Float:
+    """Extend sections [n, y, x] to multiples of ``multiple`` px, mirrored about their lower right edges.
+
+    A pixel is the mean over its area, so it is the edge that mirrors. Mirrored about the centres of the outermost
+    pixels, as the engine would, the last rows of an answer are up to 0.9 dB worse.
+    """
+    short = [(0, -n % multiple) for n in block.shape[1:]]
+    return np.pad(block, ((0, 0), *short), mode="symmetric") if any(n for _, n in short) else block

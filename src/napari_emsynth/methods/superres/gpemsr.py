@@ -25,6 +25,7 @@ from napari_emsynth.methods.superres.gpemsr_recipe import X8, X16
 from napari_emsynth.methods.superres.superresolver import Finer
 from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.spec import MethodSpec, Runtime
+from napari_emsynth.training.reductions import Simulation
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
@@ -37,6 +38,7 @@ class GPEMSRMethod:
         config = network.config
         self.factor: int | None = config.factor
         self.context, self.halo, self.multiple = config.sections // 2, config.halo, config.multiple
+        self.spacing = Simulation().spacing[1]
 
     def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
         """Return (2) and the mask, tile by tile."""

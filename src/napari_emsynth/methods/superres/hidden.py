@@ -53,19 +53,21 @@ class Hidden:
         return job.drawn((slice(section, section + 1), slice(0, y), slice(0, x)), request.runtime)
 
 
-def hide(volume: Volume, factor: int, *, edge: int, depth: int, least: int) -> Hidden | None:
+def hide(request: Request, factor: int, *, edge: int, count: int, least: int) -> Hidden | None:
     """Make the pixels of a volume's middle coarser.
 
     Args:
-        volume: [z, y, x].
+        request: the volume, and the method that has to see sections around those that it makes finer.
         factor: by which.
         edge: largest size of the coarse middle along y and x, px.
-        depth: most sections to read.
+        count: most sections that will be made finer.
         least: smallest size of the coarse middle, px.
 
     Returns:
         None when the volume is too small.
     """
+    volume, method = request.volume, request.built()
+    depth = count + 2 * method.context * method.spacing
     sizes = [min(edge, n // factor) for n in volume.shape[1:]]
     if min(sizes) < least:
         return None

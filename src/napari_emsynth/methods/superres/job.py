@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_emsynth.methods.blocks import Box, Padded, read_padded, statistics
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.superres.neighbours import seen
+from napari_emsynth.methods.superres.neighbours import seen, spacing
 from napari_emsynth.methods.superres.reduction import REACH, consistent, reduced, repeated, rounded
 from napari_emsynth.methods.superres.superresolver import Finer, Superresolver
 from napari_emsynth.normalisation import Normalisation
@@ -53,17 +53,21 @@ class Job:
         factor: by which pixels become smaller.
         norm: of the input.
         damaged: sections that are not seen as neighbours.
+        apart: sections from one neighbour that is seen to the next.
     """
 
     request: Request
     factor: int
     norm: Normalisation
     damaged: frozenset[int] = frozenset()
+    apart: int = 1
 
     @classmethod
     def of(cls, request: Request, factor: int, damaged: Collection[int] = ()) -> Job:
         """Measure the input and return the job."""
-        return cls(request, factor, statistics(request.volume), frozenset(damaged))
+        method: Superresolver = request.built()
+        apart = spacing(request.volume, method.context, method.spacing)
+        return cls(request, factor, statistics(request.volume), frozenset(damaged), apart)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -128,14 +132,14 @@ class Job:
         """Return the sections that section ``z`` is drawn from, and the window that back-projection looks at."""
         _, *shape = self.request.volume.shape
         around = _widened(window, REACH, shape, method.multiple)
-        n = method.context
+        n = method.context * self.apart
         here = (slice(max(0, z - n), min(self.request.volume.shape[0], z + n + 1)), *around)
         return read_padded(self.request.volume, here, (0, method.halo, method.halo), self.norm), around
 
     def _finer(self, block: Padded, around: Window, z: int, runtime: Runtime) -> Finer:
         """Return what the method makes of section ``z`` in a window."""
         method: Superresolver = self.request.built()
-        chosen = seen(z, self.request.volume.shape[0], method.context, self.damaged)
+        chosen = seen(z, self.request.volume.shape[0], method.context, self.damaged, self.apart)
         sections = block.values[[s - block.start[0] for s in chosen]]
         _, *inner = block.inside((slice(z, z + 1), *around))
         fine = tuple(slice(self.factor * s.start, self.factor * s.stop) for s in inner)

@@ -44,7 +44,7 @@ class SelfCheck:
         return scores | {"beats_floors": self.beats_floors, "n": self.n}
 
 
-def check(request: Request, factor: int, context: int) -> SelfCheck | None:
+def check(request: Request, factor: int) -> SelfCheck | None:
     """Repeat the job on the middle of the volume, made coarser by the same factor.
 
     Returns:
@@ -53,7 +53,7 @@ def check(request: Request, factor: int, context: int) -> SelfCheck | None:
     Raises:
         Cancelled: after ``request.runtime.cancel``.
     """
-    hidden = hide(request.volume, factor, edge=EDGE, depth=COUNT + 2 * context, least=LEAST_EDGE)
+    hidden = hide(request, factor, edge=EDGE, count=COUNT, least=LEAST_EDGE)
     if hidden is None:
         return None
     floor = floor_of(request)

@@ -20,6 +20,7 @@ from napari_emsynth.methods.superres.single_stage_recipe import X8, X16
 from napari_emsynth.methods.superres.superresolver import Finer
 from napari_emsynth.models.single_stage import Config, SingleStage
 from napari_emsynth.spec import MethodSpec, Runtime
+from napari_emsynth.training.reductions import Simulation
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
@@ -31,6 +32,7 @@ class SingleStageMethod:
         self.network, self.confidence = Together(network.eval()), confidence
         self.factor: int | None = network.config.factor
         self.context, self.halo, self.multiple = network.config.sections // 2, network.config.halo, 1
+        self.spacing = Simulation().spacing[1]
 
     def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
         """Return (1), tile by tile."""

@@ -1,9 +1,10 @@
 """What a method of lateral super-resolution is asked, and what it answers.
 
 Conventions: blocks are [2 n + 1, y, x] float32, neighbouring low-resolution sections, normalised (zero mean, unit
-deviation of the whole low-resolution volume), ``n`` the method's context; beyond the volume's ends, and for damaged
-neighbours, the caller repeats the nearest intact section. Answers are in the same units; edges are kept, so that
-low-resolution pixel ``i`` stands for fine pixels ``f i`` to ``f i + f - 1``.
+deviation of the whole low-resolution volume), ``n`` the method's context; the caller may leave out sections between
+them, as far as ``spacing`` allows, and beyond the volume's ends, and for damaged neighbours, it repeats the nearest
+intact section. Answers are in the same units; edges are kept, so that low-resolution pixel ``i`` stands for fine pixels
+``f i`` to ``f i + f - 1``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Superresolver(Protocol):
     Attributes:
         factor: f, by which pixels become smaller; None when it can do any.
         context: n, sections it looks at on each side.
+        spacing: most sections from one of them to the next; 1 where it knows adjacent ones only.
         halo: low-resolution px it looks at on each side in plane.
         multiple: blocks start at multiples of this, in low-resolution px from the section's corner, and so is the halo:
             a network with strides sees every part of a section in the same phase.
@@ -44,6 +46,7 @@ class Superresolver(Protocol):
 
     factor: int | None
     context: int
+    spacing: int
     halo: int
     multiple: int
     confidence: float

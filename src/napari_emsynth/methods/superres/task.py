@@ -160,7 +160,7 @@ def _checked(job: Job, notices: list[str]) -> SelfCheck | None:
     """Run the self-check and say what must be said of it."""
     request = job.request
     request.runtime.progress(0, 1, "self-check")
-    found = check(request, job.factor, request.built().context)
+    found = check(request, job.factor)
     if found is None:
         _, y, x = request.volume.shape
         notices.append(
@@ -185,6 +185,10 @@ def _notices(job: Job) -> list[str]:
             f"{title} looks at {2 * context + 1} sections, the volume has {count}: the outer ones stand for those "
             "that are missing"
         )
+    if job.apart > 1:
+        lines.append(
+            f"adjacent sections are alike: {title} looks at {2 * context + 1} that are {job.apart} sections apart"
+        )
     if context and job.damaged:
         lines.append(
             f"section(s) {spans(job.damaged)} are damaged: they are not looked at when their neighbours are drawn"
@@ -208,6 +212,7 @@ def _provenance(
         notices=list(dict.fromkeys(notices)),
         factor=job.factor,
         damaged=sorted(job.damaged),
+        apart=job.apart,
         residual=off,
         selfcheck=None if checked is None else checked.to_json(),
     )
