@@ -5,13 +5,14 @@ Usage:
     python scripts/train_weights.py finish interpolate/emsynth accurate --data FOLDER
 
 ``train`` resumes by itself after a kill (checkpoints in --runs). ``finish`` writes the best weights and their card,
-with figures measured on the eval volumes, into the package.
+with figures measured on the eval volumes, into the package; ``measure`` measures the card of bundled weights anew.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -199,13 +200,30 @@ def finish(
     )
     target = store.HERE / f"{id_}.safetensors", store.HERE / "cards" / f"{id_}.toml"
     card = store.write(*target, saved.best, card, half=True)
+    tell(card, data, limit)
+
+
+@app.command()
+def measure(name: Name, weights: Weights, data: Data, limit: int = 8) -> None:
+    """Measure the card of bundled weights anew; the weights stay."""
+    tensors, card = store.load(name, weights)
+    recipe = recipe_of(name, weights, data)
+    network = recipe.network()
+    network.load_state_dict(tensors)
+    tell(replace(card, **recipe.facts(network.eval(), torch.device("cpu"))), data, limit)
+
+
+def tell(card: Card, data: Path, limit: int) -> None:
+    """Write the card of bundled weights with their figures on the eval volumes."""
+    target = store.HERE / "cards" / f"{card.id}.toml"
+    target.write_text(card.to_toml(), encoding="utf-8")  # figures are of the card's own factors
     figures: dict[str, dict[str, float]] = {}
-    method = get_by_name(name)
+    method = get_by_name(card.method)
     for file, asked, edge in EVAL[method.task]:
         if asked.get("sampling", "point") in (method.samplings or ("point",)):
-            figures |= rows(name, weights, data / f"{file}.tif", asked, edge, limit)
-    target[1].write_text(Card(**(vars(card) | {"figures": figures})).to_toml(), encoding="utf-8")
-    print(target[1].read_text(encoding="utf-8"))
+            figures |= rows(card.method, card.name, data / f"{file}.tif", asked, edge, limit)
+    target.write_text(replace(card, figures=figures).to_toml(), encoding="utf-8")
+    print(target.read_text(encoding="utf-8"))
 
 
 def rows(

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, zoom
 
 from napari_emsynth.testing.phantoms import Phantom
-from napari_emsynth.trust.oversampled import correlation_length, oversampled
+from napari_emsynth.trust.oversampled import correlation_length, oversampled, smoothness
 from napari_emsynth.volume import Volume
 
 RNG = np.random.default_rng(0)
@@ -45,3 +45,16 @@ def test_only_plainly_fine_pixels_are_named():
     unknown = fine.data.astype(np.float32)
     unknown[:, :20] = np.nan
     assert oversampled(Volume.of(unknown)) == pytest.approx(oversampled(fine), rel=0.3)
+
+
+def test_smoothness_is_the_correlation_of_adjacent_pixels():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(5, 96, 96))
+    assert abs(smoothness(Volume.of(noise))) < 0.05
+    wide = gaussian_filter(noise, (0, 4, 4))
+    # Of a Gaussian of deviation s: exp(-1 / 4 s^2).
+    assert smoothness(Volume.of(wide)) == pytest.approx(np.exp(-1 / 64), abs=0.01)
+    assert smoothness(Volume.of(wide * 40 - 7)) == pytest.approx(smoothness(Volume.of(wide)))
+    wide[:, :20] = np.nan
+    assert smoothness(Volume.of(wide)) == pytest.approx(np.exp(-1 / 64), abs=0.02)
+    assert np.isnan(smoothness(Volume.of(np.zeros((2, 20, 20)))))

@@ -234,7 +234,7 @@ def _drafts(
     def facts() -> dict[str, Any]:
         # Measuring them takes as long as a validation; of weights that were loaded they are known.
         if card is not None:
-            return {"config": card.config, "factor": card.factor, "voxel_nm": card.voxel_nm}
+            return {name: getattr(card, name) for name in ("config", "factor", "factors", "voxel_nm")}
         return recipe.facts(recipe.network().eval(), resolve("cpu"))
 
     def check(state: dict[str, Tensor], scores: dict[str, float]) -> None:

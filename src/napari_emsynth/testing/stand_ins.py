@@ -16,6 +16,7 @@ from skimage.registration import phase_cross_correlation
 
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
 from napari_emsynth.methods.align.params import SolvedParams
+from napari_emsynth.methods.superres.confidence import Confidence
 from napari_emsynth.methods.superres.reduction import REACH, enlarged
 from napari_emsynth.methods.superres.superresolver import Finer
 from napari_emsynth.methods.upsample.upsampler import Ask, Expert
@@ -147,7 +148,7 @@ class Sharpener:
 
     factor: int | None = None
     context, spacing, halo, multiple = 2, 1, REACH, 1
-    confidence = 2.0
+    confidence = Confidence(((0.0, 2.0),))
 
     def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
         """Enlarge the middle section, with a pattern of zero mean from those around it."""

@@ -1,4 +1,4 @@
-"""Whether a volume's pixels are finer than what it shows: then finer ones would have nothing to add.
+"""How smooth sections are, and whether pixels are finer than what they show: then finer ones would add nothing.
 
 The power spectrum of a section, transformed back, is its autocorrelation ``c(d)``. Camera noise lives at lag 0 alone;
 structure is measured from lag 1 on::
@@ -52,6 +52,36 @@ def correlation_length(image: Array) -> float:
     return d - 1 + float((c[d - 1] - c[1] / 2) / (c[d - 1] - c[d]))  # (1)
 
 
+def smoothness(volume: Volume) -> float:
+    """Return how well adjacent pixels of sections correlate, ``c(1) / c(0)``: 1 at most, 0 for white noise.
+
+    Args:
+        volume: [z, y, x]; a few sections and their middle are read.
+
+    Returns:
+        The median over sections; NaN without structure.
+    """
+    y, x = (slice(max(0, (n - EDGE) // 2), (n + EDGE) // 2) for n in volume.shape[1:])
+    found = [_adjacent(volume.section(z, y, x)) for z in _some(volume.shape[0])]
+    known = [c for c in found if math.isfinite(c)]
+    return float(np.median(known)) if known else math.nan
+
+
+def _adjacent(image: Array) -> float:
+    """Return the correlation of adjacent pixels [y, x], the mean of both axes; NaN without structure."""
+    known = np.isfinite(image)
+    mean = float(image[known].mean()) if known.any() else 0.0
+    values = np.where(known, image, mean).astype(np.float64) - mean
+    power = float(np.mean(values**2))
+    lagged = (np.mean(values[1:] * values[:-1]), np.mean(values[:, 1:] * values[:, :-1]))
+    return float(np.mean(lagged)) / power if power > 0 else math.nan
+
+
+def _some(count: int) -> list[int]:
+    """Return a few sections of a stack, away from its ends."""
+    return [int(z) for z in np.unique(np.linspace(0, count - 1, SECTIONS + 2).round().astype(int)[1:-1])]
+
+
 def _autocorrelation(image: Float64, lags: int) -> Float64:
     """Return the autocorrelation at lags [0, lags) px, summed over lags along y and along x."""
     size = [2 * n for n in image.shape]
@@ -68,8 +98,7 @@ def oversampled(volume: Volume) -> float | None:
     if min(volume.shape[1:]) < LEAST_EDGE:
         return None
     y, x = (slice(max(0, (n - EDGE) // 2), (n + EDGE) // 2) for n in volume.shape[1:])
-    chosen = np.unique(np.linspace(0, volume.shape[0] - 1, SECTIONS + 2).round().astype(int)[1:-1])
-    lengths = [correlation_length(volume.section(int(z), y, x)) for z in chosen]
+    lengths = [correlation_length(volume.section(z, y, x)) for z in _some(volume.shape[0])]
     known = [length for length in lengths if math.isfinite(length)]
     if not known:
         return None

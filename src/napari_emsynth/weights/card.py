@@ -32,6 +32,7 @@ class Card:
         device: it was trained on.
         config: of the architecture, as JSON values.
         factor: from predicted scale to the half width of the 90 % interval, measured on held-out sections.
+        factors: pairs of a volume's smoothness and that factor, where it depends on it; rising in smoothness.
         voxel_nm: smallest and largest pixel size in nm it was trained for (simulated ones included).
         figures: measured on eval data, beside the floors: table name -> figure name -> value.
     """
@@ -48,6 +49,7 @@ class Card:
     device: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     factor: float = 1.0
+    factors: tuple[tuple[float, float], ...] = ()
     voxel_nm: tuple[float, float] = (0.0, float("inf"))
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -81,6 +83,8 @@ class Card:
                 raise InputError(f"the card lacks {needed!r}")
         if "voxel_nm" in values:
             values["voxel_nm"] = tuple(values["voxel_nm"])
+        if "factors" in values:
+            values["factors"] = tuple(tuple(pair) for pair in values["factors"])
         return cls(**values)
 
 

@@ -7,17 +7,20 @@ import pytest
 import torch
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.methods.superres.confidence import Confidence
 from napari_emsynth.methods.superres.gpemsr import SPEC, GPEMSRMethod
 from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.spec import Runtime
 from napari_emsynth.weights import store
 from napari_emsynth.weights.card import Card
 
+
 TINY = Config(
     references=1, width=4, blocks=1, rebuild=1, deep=6, fine=(4,), groups=2, code_widths=(4, 4, 4, 6, 6), code_blocks=1,
     codes=9, dimension=5, code_groups=0, reach=1, unit=True, critic=(4,), index_width=4, index_blocks=1, flow_levels=2,
     flow_widths=(4,), flow_kernel=3, mask_width=4,
 )  # fmt: skip
+PLAIN = Confidence(((0.0, 2.0),))
 CPU = Runtime(device="cpu")
 
 
@@ -35,7 +38,7 @@ def block(y=72, x=40):
 @pytest.mark.parametrize("factor", [8, 16])
 def test_the_answer_is_the_networks(factor):
     net = network(replace(TINY, factor=factor))
-    method = GPEMSRMethod(net, 2.0)
+    method = GPEMSRMethod(net, PLAIN)
     assert (method.factor, method.context, method.multiple) == (factor, 2, 4)
     answer = method(block(24, 16), factor, CPU)
     with torch.no_grad():
@@ -47,7 +50,7 @@ def test_the_answer_is_the_networks(factor):
 
 
 def test_tiled_equals_whole():
-    method = GPEMSRMethod(network(), 2.0)
+    method = GPEMSRMethod(network(), PLAIN)
     whole = method(block(), 8, CPU)
     tiled = method(block(), 8, Runtime(device="cpu", tile=24))
     np.testing.assert_allclose(tiled.mask, whole.mask, atol=1e-5)
@@ -57,7 +60,7 @@ def test_tiled_equals_whole():
 
 
 def test_sizes_that_are_no_multiple_are_answered_whole():
-    method = GPEMSRMethod(network(), 2.0)
+    method = GPEMSRMethod(network(), PLAIN)
     odd = method(block(21, 19), 8, CPU)
     assert odd.mean.shape == odd.scale.shape == odd.mask.shape == (168, 152)
     assert np.isfinite(odd.mean).all()
@@ -69,10 +72,10 @@ def test_weights_of_ones_own_are_found_with_their_configuration(tmp_path):
     card = Card(id="mine", method=SPEC.name, name="mine", config=asdict(config), factor=2.5)
     store.write(path, path.with_suffix(".toml"), network(config).state_dict(), card)
     method = SPEC.build(SPEC.params(), Runtime(), str(path))
-    assert (method.factor, method.confidence, method.halo) == (8, 2.5, config.halo)
+    assert (method.factor, method.confidence, method.halo) == (8, Confidence(((0.0, 2.5),)), config.halo)
     np.testing.assert_allclose(
         method(block(16, 16), 8, CPU).mean,
-        GPEMSRMethod(network(config), 1.0)(block(16, 16), 8, CPU).mean,
+        GPEMSRMethod(network(config), PLAIN)(block(16, 16), 8, CPU).mean,
         atol=1e-6,
     )
 

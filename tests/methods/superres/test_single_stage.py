@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.methods.superres.confidence import Confidence
 from napari_emsynth.methods.superres.finer import computed, unfolded
 from napari_emsynth.methods.superres.single_stage import SPEC, SingleStageMethod
 from napari_emsynth.models.single_stage import Config, SingleStage
@@ -20,6 +21,7 @@ class Test(SuperresContract):
     id = "single-stage"
 
 
+PLAIN = Confidence(((0.0, 2.0),))
 TINY = Config(factor=8, width=6, blocks=1, fine=(4,))
 
 
@@ -41,7 +43,7 @@ def test_unfolding_is_the_inverse_of_folding():
 
 
 def test_tiled_equals_whole():
-    method = SingleStageMethod(network(), 2.0)
+    method = SingleStageMethod(network(), PLAIN)
     whole = method(block(), 8, Runtime(device="cpu"))
     tiled = method(block(), 8, Runtime(device="cpu", tile=16))
     assert whole.mean.shape == whole.scale.shape == (320, 224)
@@ -71,11 +73,11 @@ def test_weights_of_ones_own_are_found_with_their_factor(tmp_path):
     card = Card(id="mine", method=SPEC.name, name="mine", config={**vars(TINY)}, factor=2.5)
     store.write(path, path.with_suffix(".toml"), network().state_dict(), card)
     method = SPEC.build(SPEC.params(), Runtime(), str(path))
-    assert (method.factor, method.context, method.confidence) == (8, 2, 2.5)
+    assert (method.factor, method.context, method.confidence) == (8, 2, Confidence(((0.0, 2.5),)))
     assert method.halo == TINY.halo
     np.testing.assert_allclose(
         method(block(), 8, Runtime(device="cpu")).mean,
-        SingleStageMethod(network(), 1.0)(block(), 8, Runtime(device="cpu")).mean,
+        SingleStageMethod(network(), PLAIN)(block(), 8, Runtime(device="cpu")).mean,
         atol=1e-6,
     )
 

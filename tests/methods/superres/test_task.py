@@ -130,6 +130,8 @@ def test_the_self_check_makes_the_volume_coarser_first(stand_in):
     # The stand-in's offset is taken off by consistency: it is as good as bicubic.
     worse = superresolve(lazy, 8, method=SHARPENER.id).provenance
     assert worse["selfcheck"]["psnr"] == pytest.approx(check["psnr"], abs=0.3)
+    assert 0 < worse["selfcheck"]["coverage90"] < 1
+    assert "coverage90" not in check
     assert "too small to be made 8 times coarser" in notices(superresolve(STACK, 8, method="bicubic"))
 
 

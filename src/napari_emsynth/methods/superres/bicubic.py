@@ -24,7 +24,7 @@ class Bicubic:
     factor: int | None = None
     context, spacing = 0, 1
     halo, multiple = REACH, 1
-    confidence = 0.0
+    confidence = None
 
     def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
         """Enlarge the middle section of a block."""

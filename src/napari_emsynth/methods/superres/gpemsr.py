@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_emsynth.methods.superres.confidence import Confidence
 from napari_emsynth.methods.superres.finer import Together, computed
 from napari_emsynth.methods.superres.gpemsr_recipe import X8, X16
 from napari_emsynth.methods.superres.superresolver import Finer
@@ -33,7 +34,7 @@ from napari_emsynth.weights import store
 class GPEMSRMethod:
     """The built method: the network and what its card says."""
 
-    def __init__(self, network: GPEMSR, confidence: float) -> None:
+    def __init__(self, network: GPEMSR, confidence: Confidence) -> None:
         self.network, self.confidence = Together(network.eval()), confidence
         config = network.config
         self.factor: int | None = config.factor
@@ -57,7 +58,7 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> GPEMSRMethod:  
     network, card = store.restored(
         SPEC.name, weights or X8.objective, lambda config: GPEMSR(Config.from_json(config))
     )
-    return GPEMSRMethod(network, card.factor)
+    return GPEMSRMethod(network, Confidence.of(card))
 
 
 SPEC = MethodSpec(

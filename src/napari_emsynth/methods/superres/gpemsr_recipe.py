@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.methods.superres.confidence import measured
 from napari_emsynth.methods.superres.gpemsr_codebook import CodebookStage
 from napari_emsynth.methods.superres.gpemsr_flow import FlowStage
 from napari_emsynth.methods.superres.gpemsr_indexer import IndexerStage
 from napari_emsynth.methods.superres.gpemsr_reconstruction import ReconstructionStage
-from napari_emsynth.methods.superres.held_out import answered, covered, held_out_cases
+from napari_emsynth.methods.superres.held_out import answered
 from napari_emsynth.methods.superres.single_stage import SPEC as PLAIN
 from napari_emsynth.methods.superres.single_stage_recipe import FINE_NM
 from napari_emsynth.models.gpemsr import GPEMSR, Config, founded
@@ -139,10 +140,13 @@ class Recipe(StagedRecipe):
         return network
 
     def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
-        """Return what the card needs: the configuration, and by what scales are multiplied to cover 90 %."""
-        cases = held_out_cases(self.data.held_out, self.factor, self.config.sections)
-        factor = covered(cases, lambda case: answered(network, case, device)[:2])
-        return super().facts(network, device) | {"factor": factor}
+        """Return what the card needs: the configuration, and how wide intervals must be."""
+        return super().facts(network, device) | measured(
+            self.data.held_out,
+            self.factor,
+            self.config.sections,
+            lambda case: answered(network, case, device)[:2],
+        )
 
 
 class X8(Recipe):

@@ -54,6 +54,7 @@ class Job:
         norm: of the input.
         damaged: sections that are not seen as neighbours.
         apart: sections from one neighbour that is seen to the next.
+        confidence: from the scale of an error to the half width of its 90 % interval.
     """
 
     request: Request
@@ -61,13 +62,21 @@ class Job:
     norm: Normalisation
     damaged: frozenset[int] = frozenset()
     apart: int = 1
+    confidence: float = 0.0
 
     @classmethod
     def of(cls, request: Request, factor: int, damaged: Collection[int] = ()) -> Job:
         """Measure the input and return the job."""
         method: Superresolver = request.built()
-        apart = spacing(request.volume, method.context, method.spacing)
-        return cls(request, factor, statistics(request.volume), frozenset(damaged), apart)
+        volume = request.volume
+        return cls(
+            request,
+            factor,
+            statistics(volume),
+            frozenset(damaged),
+            apart=spacing(volume, method.context, method.spacing),
+            confidence=0.0 if method.confidence is None else method.confidence.on(volume),
+        )
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -116,7 +125,7 @@ class Job:
         mean = consistent(finer.mean, known, f)
         residual = (reduced(finer.mean, f) - known) * std
         zero = np.zeros_like(mean)
-        half = zero if finer.scale is None else finer.scale * (std * np.float32(method.confidence))
+        half = zero if finer.scale is None else finer.scale * (std * np.float32(self.confidence))
         prior = zero if finer.mask is None else finer.mask
         values = self._grey(mean, acquired)
         if (unknown := ~np.isfinite(acquired)).any():

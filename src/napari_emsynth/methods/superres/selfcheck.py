@@ -17,6 +17,7 @@ from napari_emsynth.methods.superres.hidden import hide
 from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.limits import LEAST_EDGE
 from napari_emsynth.methods.superres.reduction import reduced, repeated
+from napari_emsynth.metrics.image import coverage
 from napari_emsynth.params import Params
 from napari_emsynth.trust.selfcheck import told_psnr
 
@@ -26,12 +27,21 @@ EDGE, COUNT = 48, 3
 
 @dataclass(frozen=True, kw_only=True)
 class SelfCheck:
-    """PSNR in dB on ``n`` sections made coarser, of the method, of bicubic, and of pixels as they are."""
+    """How the method fares on ``n`` sections made coarser.
+
+    Args:
+        psnr: of the method, dB.
+        bicubic: of bicubic enlargement.
+        nearest: of pixels as they are.
+        n: sections.
+        coverage90: share of pixels inside the stated 90 % interval; None when the method states none.
+    """
 
     psnr: float
     bicubic: float
     nearest: float
     n: int
+    coverage90: float | None = None
 
     @property
     def beats_floors(self) -> bool:
@@ -41,7 +51,8 @@ class SelfCheck:
     def to_json(self) -> dict[str, Any]:
         """Return figures rounded for reading, and the verdict."""
         scores = {name: round(getattr(self, name), 4) for name in ("psnr", "bicubic", "nearest")}
-        return scores | {"beats_floors": self.beats_floors, "n": self.n}
+        covered = {} if self.coverage90 is None else {"coverage90": round(self.coverage90, 3)}
+        return scores | {"beats_floors": self.beats_floors, "n": self.n} | covered
 
 
 def check(request: Request, factor: int) -> SelfCheck | None:
@@ -58,16 +69,23 @@ def check(request: Request, factor: int) -> SelfCheck | None:
         return None
     floor = floor_of(request)
     scores: dict[str, list[float]] = {"psnr": [], "bicubic": [], "nearest": []}
+    covered = []
     for section in hidden.middle(COUNT):
         truth = hidden.truth[section]
+        ours = hidden.drawn(request, section)
         answers = {
-            "psnr": hidden.drawn(request, section).values[0],
+            "psnr": ours.values[0],
             "bicubic": hidden.drawn(floor, section).values[0],
             "nearest": repeated(hidden.coarse.section(section), factor),
         }
         for name, answer in answers.items():
             scores[name].append(told_psnr(answer, truth, hidden.peak))
-    return SelfCheck(**{name: float(np.mean(s)) for name, s in scores.items()}, n=len(scores["psnr"]))
+        covered.append(coverage(truth.astype(np.float32), ours.values[0].astype(np.float32), ours.half[0]))
+    return SelfCheck(
+        **{name: float(np.mean(s)) for name, s in scores.items()},
+        n=len(covered),
+        coverage90=float(np.mean(covered)) if request.spec.has_uncertainty else None,
+    )
 
 
 def floor_of(request: Request) -> Request:

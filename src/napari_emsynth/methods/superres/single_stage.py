@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_emsynth.methods.superres.confidence import Confidence
 from napari_emsynth.methods.superres.finer import Together, computed
 from napari_emsynth.methods.superres.single_stage_recipe import X8, X16
 from napari_emsynth.methods.superres.superresolver import Finer
@@ -28,7 +29,7 @@ from napari_emsynth.weights import store
 class SingleStageMethod:
     """The built method: the network and what its card says."""
 
-    def __init__(self, network: SingleStage, confidence: float) -> None:
+    def __init__(self, network: SingleStage, confidence: Confidence) -> None:
         self.network, self.confidence = Together(network.eval()), confidence
         self.factor: int | None = network.config.factor
         self.context, self.halo, self.multiple = network.config.sections // 2, network.config.halo, 1
@@ -49,7 +50,7 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> SingleStageMeth
     network, card = store.restored(
         SPEC.name, weights or X8.objective, lambda config: SingleStage(Config.from_json(config))
     )
-    return SingleStageMethod(network, card.factor)
+    return SingleStageMethod(network, Confidence.of(card))
 
 
 SPEC = MethodSpec(

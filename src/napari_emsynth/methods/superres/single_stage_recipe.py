@@ -17,7 +17,8 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.superres.held_out import answered, covered, held_out_cases, held_out_scores
+from napari_emsynth.methods.superres.confidence import measured
+from napari_emsynth.methods.superres.held_out import answered, held_out_cases, held_out_scores
 from napari_emsynth.models.single_stage import Config, SingleStage
 from napari_emsynth.training import recipe
 from napari_emsynth.training.data import TrainingData
@@ -94,10 +95,13 @@ class Recipe(recipe.Recipe):
         return held_out_scores(cases, self.factor, lambda case: answered(network, case, device)[0])
 
     def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
-        """Return what the card needs: the configuration, and by what scales are multiplied to cover 90 %."""
-        cases = held_out_cases(self.data.held_out, self.factor, self.config.sections)
-        factor = covered(cases, lambda case: answered(network, case, device))
-        return super().facts(network, device) | {"factor": factor}
+        """Return what the card needs: the configuration, and how wide intervals must be."""
+        return super().facts(network, device) | measured(
+            self.data.held_out,
+            self.factor,
+            self.config.sections,
+            lambda case: answered(network, case, device),
+        )
 
 
 class X8(Recipe):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from napari_emsynth.methods.superres.confidence import Confidence
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Float
 
@@ -41,7 +42,7 @@ class Superresolver(Protocol):
         halo: low-resolution px it looks at on each side in plane.
         multiple: blocks start at multiples of this, in low-resolution px from the section's corner, and so is the halo:
             a network with strides sees every part of a section in the same phase.
-        confidence: from ``scale`` to the half width of the 90 % interval.
+        confidence: from ``scale`` to the half width of the 90 % interval; None when the method does not know itself.
     """
 
     factor: int | None
@@ -49,7 +50,7 @@ class Superresolver(Protocol):
     spacing: int
     halo: int
     multiple: int
-    confidence: float
+    confidence: Confidence | None
 
     def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
         """Make the middle section of a block [2 n + 1, y, x] finer."""
