@@ -14,7 +14,6 @@ from napari_emsynth.spec import Runtime
 from napari_emsynth.weights import store
 from napari_emsynth.weights.card import Card
 
-
 TINY = Config(
     references=1, width=4, blocks=1, rebuild=1, deep=6, fine=(4,), groups=2, code_widths=(4, 4, 4, 6, 6), code_blocks=1,
     codes=9, dimension=5, code_groups=0, reach=1, unit=True, critic=(4,), index_width=4, index_blocks=1, flow_levels=2,
