@@ -1,5 +1,7 @@
 """The stages of GPEMSR: each learns its own part, in one run or alone, and starts from the other factor's codebook."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -241,6 +243,16 @@ def test_the_slim_network_starts_as_the_bundled_single_stage_one(kind):
     low = torch.randn(1, 5, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(network(low).mean, plain.eval()(low)[0], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [X8, X16])
+def test_the_papers_sizes_are_asked_for_by_name(kind):
+    paper = kind(DATA, None, {"sizes": "paper", "pod": False})
+    assert paper.config == replace(Config.paper(kind.factor), pod=False)
+    assert [stage.name for stage, _ in paper.stages] == ["codebook", "indexer", "reconstruction"]
+    assert kind(DATA).config == Config.slim(kind.factor)
+    with pytest.raises(InputError, match="sizes 'large' are not among slim, paper"):
+        kind(DATA, None, {"sizes": "large"})
 
 
 def test_stages_are_named_and_nonsense_is_refused():

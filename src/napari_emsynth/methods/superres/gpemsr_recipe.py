@@ -37,6 +37,7 @@ SHARES = {"codebook": 0.30, "indexer": 0.10, "flow": 0.04, "reconstruction": 0.5
 CODEBOOK_BATCH, CODEBOOK_SIZE = 4, 128
 # Low-resolution px of the other crops, and how many fine px there are in a step.
 LOW_SIZE, FINE_PIXELS = 24, 150_000
+SIZES = {"slim": Config.slim, "paper": Config.paper}
 # What is simulated for stages I and II: the codebook has to serve sections of any contrast, and of both factors' units.
 SINGLE = Simulation(contrast=0.7)
 
@@ -47,14 +48,15 @@ class Recipe(StagedRecipe):
     Args:
         data: blocks to learn from and to be scored on.
         start: weights to start from, of this network or, for the codebook, of that for another factor; or None.
-        config: sizes of the network as JSON; what is left out is as in the slim configuration.
+        config: sizes of the network as JSON; what is left out is as in the slim configuration, or with
+            ``{"sizes": "paper"}`` as in the paper's.
         simulation: what is simulated for stage III; None for the defaults.
         batch: samples a step of stages II and III; None for 150 000 fine px a step.
         size: edge of their fine crops in px; None for 24 low-resolution px, or 20 from a factor of 16.
         only: the stages to go through, with commas between; None for all, but the codebook's where ``start`` is given.
 
     Raises:
-        InputError: a configuration of another factor, a stage there is not.
+        InputError: a configuration of another factor, sizes or a stage there are not.
     """
 
     method = "superres/gpemsr"
@@ -72,8 +74,11 @@ class Recipe(StagedRecipe):
         only: str | None = None,
     ) -> None:
         self.data, self.start = data, start
-        slim = asdict(Config.slim(self.factor))
-        self.config = Config.from_json(slim | (config or {}))
+        chosen = dict(config or {})
+        sizes = chosen.pop("sizes", "slim")
+        if sizes not in SIZES:
+            raise InputError(f"sizes {sizes!r} are not among {', '.join(SIZES)}")
+        self.config = Config.from_json(asdict(SIZES[sizes](self.factor)) | chosen)
         if self.config.factor != self.factor:
             raise InputError(
                 f"objective {self.objective} trains networks of factor {self.factor}, "
