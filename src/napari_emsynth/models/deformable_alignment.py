@@ -11,7 +11,8 @@
 three levels whose offsets see a pyramid flow; the authors' released configuration has 8 groups. The last deformable
 convolution is that of Wang, Chan, Yu, Dong and Loy 2019, "EDVR", whose scheme it is. Ours: the flow is also added to
 the offsets (Chan, Zhou, Xu and Loy 2022), which deviate from it by no more than :data:`DEVIATION` px, and heads that
-start at zero, so that at first neighbours are pulled along the flow and no further.
+start at zero, so that at first neighbours are pulled along the flow and no further, and that learn at :data:`PACE`: at
+full pace modulations fell to nothing within minutes and stayed there, and with them all that the neighbours say.
 
 Features are [b, c, y, x]; flows [b, 2, y, x] (dy, dx) px of low resolution, pull: ``neighbour(p + u) ~ middle(p)``.
 """
@@ -29,6 +30,8 @@ from napari_emsynth.nn.warp import warp
 LEVELS = 3
 # Furthest that a tap may wander from the flow, px of its level.
 DEVIATION = 8.0
+# What the heads' answers are multiplied by.
+PACE = 0.05
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -49,7 +52,8 @@ class Guided(nn.Module):
 
     def forward(self, x: Tensor, guide: Tensor, flow: Tensor | None = None) -> Tensor:
         """x, guide [b, c, y, x], flow [b, 2, y, x] px or None -> [b, c, y, x]."""
-        wander, weigh = self.head(guide).split((self.groups * TAPS * 2, self.groups * TAPS), dim=1)
+        steer = PACE * self.head(guide)
+        wander, weigh = steer.split((self.groups * TAPS * 2, self.groups * TAPS), dim=1)
         offsets = DEVIATION * torch.tanh(wander / DEVIATION)
         if flow is not None:
             offsets = offsets + flow.repeat(1, self.groups * TAPS, 1, 1)
