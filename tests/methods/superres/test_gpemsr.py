@@ -8,7 +8,8 @@ import torch
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.superres.confidence import Confidence
-from napari_emsynth.methods.superres.gpemsr import SPEC, GPEMSRMethod
+from napari_emsynth.methods.superres.gpemsr import SPEC
+from napari_emsynth.methods.superres.gpemsr import method as build_method
 from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.spec import Runtime
 from napari_emsynth.weights import store
@@ -37,7 +38,7 @@ def block(y=72, x=40):
 @pytest.mark.parametrize("factor", [8, 16])
 def test_the_answer_is_the_networks(factor):
     net = network(replace(TINY, factor=factor))
-    method = GPEMSRMethod(net, PLAIN)
+    method = build_method(net, PLAIN)
     assert (method.factor, method.context, method.multiple) == (factor, 2, 4)
     answer = method(block(24, 16), factor, CPU)
     with torch.no_grad():
@@ -49,7 +50,7 @@ def test_the_answer_is_the_networks(factor):
 
 
 def test_tiled_equals_whole():
-    method = GPEMSRMethod(network(), PLAIN)
+    method = build_method(network(), PLAIN)
     whole = method(block(), 8, CPU)
     tiled = method(block(), 8, Runtime(device="cpu", tile=24))
     np.testing.assert_allclose(tiled.mask, whole.mask, atol=1e-5)
@@ -59,7 +60,7 @@ def test_tiled_equals_whole():
 
 
 def test_sizes_that_are_no_multiple_are_answered_whole():
-    method = GPEMSRMethod(network(), PLAIN)
+    method = build_method(network(), PLAIN)
     odd = method(block(21, 19), 8, CPU)
     assert odd.mean.shape == odd.scale.shape == odd.mask.shape == (168, 152)
     assert np.isfinite(odd.mean).all()
@@ -74,7 +75,7 @@ def test_weights_of_ones_own_are_found_with_their_configuration(tmp_path):
     assert (method.factor, method.confidence, method.halo) == (8, Confidence(((0.0, 2.5),)), config.halo)
     np.testing.assert_allclose(
         method(block(16, 16), 8, CPU).mean,
-        GPEMSRMethod(network(config), PLAIN)(block(16, 16), 8, CPU).mean,
+        build_method(network(config), PLAIN)(block(16, 16), 8, CPU).mean,
         atol=1e-6,
     )
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.superres.confidence import Confidence
 from napari_emsynth.methods.superres.finer import computed, unfolded
-from napari_emsynth.methods.superres.single_stage import SPEC, SingleStageMethod
+from napari_emsynth.methods.superres.single_stage import SPEC
+from napari_emsynth.methods.superres.single_stage import method as build_method
 from napari_emsynth.models.single_stage import Config, SingleStage
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.superres_contract import SuperresContract
@@ -43,7 +44,7 @@ def test_unfolding_is_the_inverse_of_folding():
 
 
 def test_tiled_equals_whole():
-    method = SingleStageMethod(network(), PLAIN)
+    method = build_method(network(), PLAIN)
     whole = method(block(), 8, Runtime(device="cpu"))
     tiled = method(block(), 8, Runtime(device="cpu", tile=16))
     assert whole.mean.shape == whole.scale.shape == (320, 224)
@@ -77,7 +78,7 @@ def test_weights_of_ones_own_are_found_with_their_factor(tmp_path):
     assert method.halo == TINY.halo
     np.testing.assert_allclose(
         method(block(), 8, Runtime(device="cpu")).mean,
-        SingleStageMethod(network(), PLAIN)(block(), 8, Runtime(device="cpu")).mean,
+        build_method(network(), PLAIN)(block(), 8, Runtime(device="cpu")).mean,
         atol=1e-6,
     )
 

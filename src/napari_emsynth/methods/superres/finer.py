@@ -10,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_emsynth.methods.superres.confidence import Confidence
+from napari_emsynth.methods.superres.superresolver import Finer
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.run import run
+from napari_emsynth.training.reductions import Simulation
 from napari_emsynth.volume import Float
 
 # Fine cores of this edge: the widest maps of a tile take about 1 GB.
@@ -28,6 +31,43 @@ class Together(nn.Module):
     def forward(self, sections: Tensor) -> Tensor:
         """[b, n, y, x] -> [b, answers, f y, f x]."""
         return torch.cat(tuple(self.network(sections)), dim=1)
+
+
+class FromNetwork:
+    """A method that is a network, run tile by tile: all that :class:`Superresolver` asks for.
+
+    Args:
+        network: [b, n, y, x] -> mean, log of the error's scale and, of those with a prior, its mask, each
+            [b, 1, f y, f x].
+        confidence: from scale to half width.
+        factor: f.
+        sections: n.
+        halo: low-resolution px on each side that an answer depends on.
+        multiple: of which the network's inputs must be, low-resolution px.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        confidence: Confidence,
+        *,
+        factor: int,
+        sections: int,
+        halo: int,
+        multiple: int = 1,
+    ) -> None:
+        self.network, self.confidence = Together(network.eval()), confidence
+        self.factor: int | None = factor
+        self.context, self.halo, self.multiple = sections // 2, halo, multiple
+        # Neighbours lay as far apart where it learned.
+        self.spacing = Simulation().spacing[1]
+
+    def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
+        """Make the middle section of a block [n, y, x] finer."""
+        mean, log_scale, *mask = computed(
+            self.network, block, factor, halo=self.halo, runtime=runtime, multiple=self.multiple
+        )
+        return Finer(mean, np.exp(log_scale), *mask)
 
 
 class Folded(nn.Module):

@@ -18,38 +18,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from napari_emsynth.methods.superres.confidence import Confidence
-from napari_emsynth.methods.superres.finer import Together, computed
+from napari_emsynth.methods.superres.finer import FromNetwork
 from napari_emsynth.methods.superres.gpemsr_recipe import X8, X16
-from napari_emsynth.methods.superres.superresolver import Finer
 from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.spec import MethodSpec, Runtime
-from napari_emsynth.training.reductions import Simulation
-from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
 
-class GPEMSRMethod:
-    """The built method: the network and what its card says."""
-
-    def __init__(self, network: GPEMSR, confidence: Confidence) -> None:
-        self.network, self.confidence = Together(network.eval()), confidence
-        config = network.config
-        self.factor: int | None = config.factor
-        self.context, self.halo, self.multiple = config.sections // 2, config.halo, config.multiple
-        self.spacing = Simulation().spacing[1]
-
-    def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
-        """Return (2) and the mask, tile by tile."""
-        mean, log_scale, mask = computed(
-            self.network, block, factor, halo=self.halo, runtime=runtime, multiple=self.multiple
-        )
-        return Finer(mean, np.exp(log_scale), mask)
+def method(network: GPEMSR, confidence: Confidence) -> FromNetwork:
+    """Return the network as a method."""
+    c = network.config
+    return FromNetwork(
+        network, confidence, factor=c.factor, sections=c.sections, halo=c.halo, multiple=c.multiple
+    )
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> GPEMSRMethod:  # noqa: ARG001 - the common signature
+def build(params: Any, runtime: Runtime, weights: str | None) -> FromNetwork:  # noqa: ARG001 - the common signature
     """Load weights and return the method.
 
     Raises:
@@ -58,7 +43,7 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> GPEMSRMethod:  
     network, card = store.restored(
         SPEC.name, weights or X8.objective, lambda config: GPEMSR(Config.from_json(config))
     )
-    return GPEMSRMethod(network, Confidence.of(card))
+    return method(network, Confidence.of(card))
 
 
 SPEC = MethodSpec(

@@ -13,35 +13,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from napari_emsynth.methods.superres.confidence import Confidence
-from napari_emsynth.methods.superres.finer import Together, computed
+from napari_emsynth.methods.superres.finer import FromNetwork
 from napari_emsynth.methods.superres.single_stage_recipe import X8, X16
-from napari_emsynth.methods.superres.superresolver import Finer
 from napari_emsynth.models.single_stage import Config, SingleStage
 from napari_emsynth.spec import MethodSpec, Runtime
-from napari_emsynth.training.reductions import Simulation
-from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
 
-class SingleStageMethod:
-    """The built method: the network and what its card says."""
-
-    def __init__(self, network: SingleStage, confidence: Confidence) -> None:
-        self.network, self.confidence = Together(network.eval()), confidence
-        self.factor: int | None = network.config.factor
-        self.context, self.halo, self.multiple = network.config.sections // 2, network.config.halo, 1
-        self.spacing = Simulation().spacing[1]
-
-    def __call__(self, block: Float, factor: int, runtime: Runtime) -> Finer:
-        """Return (1), tile by tile."""
-        mean, log_scale = computed(self.network, block, factor, halo=self.halo, runtime=runtime)
-        return Finer(mean, np.exp(log_scale))
+def method(network: SingleStage, confidence: Confidence) -> FromNetwork:
+    """Return the network as a method."""
+    c = network.config
+    return FromNetwork(network, confidence, factor=c.factor, sections=c.sections, halo=c.halo)
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> SingleStageMethod:  # noqa: ARG001 - the common signature
+def build(params: Any, runtime: Runtime, weights: str | None) -> FromNetwork:  # noqa: ARG001 - the common signature
     """Load weights and return the method.
 
     Raises:
@@ -50,7 +36,7 @@ def build(params: Any, runtime: Runtime, weights: str | None) -> SingleStageMeth
     network, card = store.restored(
         SPEC.name, weights or X8.objective, lambda config: SingleStage(Config.from_json(config))
     )
-    return SingleStageMethod(network, Confidence.of(card))
+    return method(network, Confidence.of(card))
 
 
 SPEC = MethodSpec(
