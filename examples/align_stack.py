@@ -1,4 +1,4 @@
-"""A stack whose sections jump against each other, redrawn so that they continue each other. The jumps are known."""
+"""A stack whose sections jump against each other, pulled straight. The jumps are known."""
 
 import numpy as np
 from scipy.ndimage import shift
@@ -27,5 +27,5 @@ print(
     f"self-check: a known jitter, {check['psnr_jittered']:.1f} dB before, {check['psnr_aligned']:.1f} dB after"
 )
 for notice in result.provenance["notices"]:
-    print("note:", notice)  # every voxel was redrawn: for looking at, not for measuring
+    print("note:", notice)
 es.write(result, "aligned.ome.zarr", overwrite=True)
