@@ -7,7 +7,7 @@ import torch
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.models import single_stage
-from napari_emsynth.models.gpemsr import GPEMSR, Config, founded
+from napari_emsynth.models.gpemsr import GPEMSR, Config, direct_path, founded
 from napari_emsynth.models.single_stage import SingleStage
 from napari_emsynth.nn.lateral import enlarged
 
@@ -143,6 +143,13 @@ def test_a_direct_network_starts_as_a_single_stage_one(factor):
     torch.nn.init.normal_(plain.head.weight, std=0.1)
     net = network(replace(TINY, factor=factor, direct=True))
     assert founded(net, plain.state_dict())
+    torch.nn.init.normal_(net.widen.bias)
+    back = direct_path(net.state_dict())
+    assert torch.equal(back["stem.bias"], plain.state_dict()["stem.bias"] + net.widen.bias)
+    torch.nn.init.zeros_(net.widen.bias)
+    back = direct_path(net.state_dict())
+    assert back.keys() == plain.state_dict().keys()
+    assert all(torch.equal(back[k], v) for k, v in plain.state_dict().items())
     mean, log_scale = plain(sections())
     answer = net(sections())
     torch.testing.assert_close(answer.mean, mean)

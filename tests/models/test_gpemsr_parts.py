@@ -153,6 +153,17 @@ class TestDeformableAlignment:
         torch.testing.assert_close(layer(x, guide, flow)[inner], plain[inner])
         torch.testing.assert_close(layer(x, guide), F.conv2d(x, layer.convolve.weight, padding=1))
 
+    def test_modulations_cannot_shut(self):
+        layer = Guided(4, 2)
+        torch.nn.init.constant_(layer.head.bias, -1e6)
+        x = torch.ones(1, 4, 9, 9)
+        with torch.no_grad():
+            layer.head.bias[: 2 * 9 * 2] = 0
+            shut = layer(x, torch.zeros_like(x))
+            torch.testing.assert_close(
+                shut, 2 * torch.sigmoid(torch.tensor(-1.0)) * F.conv2d(x, layer.convolve.weight, padding=1)
+            )
+
     def test_sizes_and_gradients(self):
         torch.manual_seed(0)
         align = DeformableAlignment(4, 2)

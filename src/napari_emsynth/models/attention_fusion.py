@@ -2,14 +2,15 @@
 
 ::
 
-    aligned [c, n, y, x] --3-D conv--> e;   w_i = softmax_i <e_i, e_middle> / sqrt(c)          (1)
+    aligned [c, n, y, x] --3-D conv--> e;   w_i = softmax_i sqrt(c) cos(e_i, e_middle)         (1)
     v_i = n w_i aligned_i                                                                      (2)
     v --3-D conv over all sections--> f
     v --3-D conv over all sections--> a --pool, conv, double, (+ a)--> gain, addend
     answer = 2 sigmoid(gain) f + addend                                                        (3)
 
 From the paper: spatial attention and 3-D convolutions. The scheme is that of Wang, Chan, Yu, Dong and Loy 2019,
-"EDVR"; ours are the softmax of (1), so that sections share what there is, and heads of (3) that start at zero.
+"EDVR"; ours are the softmax of (1), so that sections share what there is, its cosines, because products soon pick one
+section alone, and heads of (3) that start at zero.
 
 Law: weights are not negative and sum to 1 over the sections at every pixel.
 """
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_emsynth.models.deformable_alignment import doubled
-from napari_emsynth.nn.rectified import SLOPE, conv, rectified
+from napari_emsynth.nn.rectified import SLOPE, conv, levelled, rectified
 
 
 def across(width: int, sections: int, edge: int) -> nn.Conv3d:
@@ -61,7 +62,7 @@ class AttentionFusion(nn.Module):
 
     def weights(self, aligned: Tensor) -> Tensor:
         """Return (1): [b, c, n, y, x] -> [b, n, y, x]."""
-        e = self.embed(aligned)
+        e = levelled(self.embed(aligned), maps=1)
         middle = e[:, :, self.sections // 2 : self.sections // 2 + 1]
         return torch.softmax((e * middle).sum(dim=1) / aligned.shape[1] ** 0.5, dim=1)
 

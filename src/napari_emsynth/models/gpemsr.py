@@ -19,7 +19,8 @@ From the paper: five sections, the three stages and the order of the parts. From
 maps, five residual blocks without normalisation before, ten after, eight groups. Ours: sizes of what they do not
 give, the error estimate, heads that start at zero, and :meth:`Config.slim`, in which only the middle section gets a
 reference, the fused section has more feature maps than a single one, and the reconstruction also sees the sections as
-they are, as :mod:`~napari_emsynth.models.single_stage` does: at first it sees nothing else.
+they are, as :mod:`~napari_emsynth.models.single_stage` does: at first it sees nothing else, and what is added to them
+is of even strength.
 
 Conventions: sections come in the normalised units of the low-resolution volume, and everything is in them. Laws:
 training starts at bicubic enlargement; edges are kept: low-resolution pixel ``i`` stands for fine pixels ``f i`` to
@@ -44,7 +45,7 @@ from napari_emsynth.models.prior_fusion import Mask, PriorFusion, distance, resi
 from napari_emsynth.models.pyramid_flow import PyramidFlow
 from napari_emsynth.models.reconstruction import Reconstruction, doublings
 from napari_emsynth.nn.lateral import enlarged
-from napari_emsynth.nn.rectified import SLOPE, Residual, conv
+from napari_emsynth.nn.rectified import SLOPE, Residual, conv, levelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,15 +298,20 @@ class GPEMSR(nn.Module):
         mask = torch.zeros_like(base)
         if self.config.mpf:
             x, trusted = self._with_prior(sections, x)
+            x = self._level(x)
             mask = resized(trusted, base)
         if self.config.pod:
-            x = self._aligned(sections, x)
+            x = self._level(self._aligned(sections, x))
         fused = self.fusion(x.transpose(1, 2))  # [b, c, y, x]
-        deep = self.widen(fused)
+        deep = self.widen(self._level(fused))
         if self.config.direct:
             deep = deep + self.direct(sections)
         residual, log_scale = self.reconstruction(deep).chunk(2, dim=1)
         return Answer(base + residual, log_scale - 1.0, mask)
+
+    def _level(self, x: Tensor) -> Tensor:
+        """Features of a direct network have even strength after every part."""
+        return levelled(x, maps=-3) if self.config.direct else x
 
     def _features(self, sections: Tensor) -> Tensor:
         """[b, 1, y, x] -> [b, c, y, x]."""
@@ -362,3 +368,19 @@ def founded(network: GPEMSR, plain: dict[str, Tensor]) -> bool:
     for part, tensors in parts:
         part.load_state_dict(tensors)
     return True
+
+
+def direct_path(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the single-stage network that a direct network is when its other parts are silent: the way back.
+
+    Args:
+        tensors: of a direct network.
+
+    Returns:
+        those of a :class:`~napari_emsynth.models.single_stage.SingleStage`.
+    """
+    stem = {"weight": tensors["direct.weight"], "bias": tensors["direct.bias"] + tensors["widen.bias"]}
+    rest = {
+        k.removeprefix("reconstruction."): v for k, v in tensors.items() if k.startswith("reconstruction.")
+    }
+    return {f"stem.{k}": v for k, v in stem.items()} | rest

@@ -55,3 +55,16 @@ class Residual(nn.Module):
         for layer in rest:
             y = layer(rectified(y))
         return torch.as_tensor(y.add_(x))
+
+
+def levelled(x: Tensor, maps: int) -> Tensor:
+    """Return features whose root mean square over maps is 1 everywhere.
+
+    What is added to a network that does well already is noise at first, which learning would rather silence than
+    better: of even strength it cannot.
+
+    Args:
+        x: features.
+        maps: their axis.
+    """
+    return x * torch.rsqrt(x.square().mean(dim=maps, keepdim=True) + 1e-6)

@@ -10,7 +10,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.methods.superres.gpemsr_codebook import CODE_WEIGHT, contest
 from napari_emsynth.methods.superres.gpemsr_flow import reduced_stack
 from napari_emsynth.methods.superres.gpemsr_indexer import codes
-from napari_emsynth.methods.superres.gpemsr_recipe import SHARES, X8, X16
+from napari_emsynth.methods.superres.gpemsr_recipe import SHARES, WHOLE, X8, X16
 from napari_emsynth.methods.superres.gpemsr_reconstruction import contextual_weight
 from napari_emsynth.methods.superres.single_stage import SPEC as PLAIN
 from napari_emsynth.models.gpemsr import Config
@@ -34,6 +34,8 @@ TINY = {
     "mask_width": 4, "unit": True,
 }  # fmt: skip
 CPU = torch.device("cpu")
+# Of a network that takes nothing over.
+STAGES = list(WHOLE)
 
 
 def recipe(kind=X8, config=None, start=None, **options):
@@ -66,7 +68,7 @@ def taught(made, steps, lr=3e-3):
 def test_one_run_goes_through_all_stages_and_is_resumed(tmp_path):
     path = tmp_path / "run.ckpt.safetensors"
     made = recipe()
-    assert [stage.name for stage, _ in made.stages] == list(SHARES)
+    assert [stage.name for stage, _ in made.stages] == STAGES
     seen = []
     plan = Plan(steps=16, lr=1e-3, validate_every=1e6)
 
@@ -198,7 +200,7 @@ def test_earlier_stages_score_below_later_ones():
     [
         ({"mpf": False}, ["flow", "reconstruction"]),
         ({"pod": False}, ["codebook", "indexer", "reconstruction"]),
-        ({"attention": False}, list(SHARES)),
+        ({"attention": False}, STAGES),
     ],
 )
 def test_what_is_left_out_is_not_trained(off, stages):
@@ -241,6 +243,7 @@ def test_the_slim_network_starts_as_the_bundled_single_stage_one(kind):
     network = kind(DATA, only="reconstruction", batch=1, size=64).network().eval()
     plain, _ = store.restored(PLAIN.name, kind.objective, lambda config: SingleStage(Plain.from_json(config)))
     low = torch.randn(1, 5, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert [stage.name for stage, _ in kind(DATA).stages] == list(SHARES)
     with torch.inference_mode():
         torch.testing.assert_close(network(low).mean, plain.eval()(low)[0], atol=1e-4, rtol=1e-4)
 
@@ -253,6 +256,21 @@ def test_the_papers_sizes_are_asked_for_by_name(kind):
     assert kind(DATA).config == Config.slim(kind.factor)
     with pytest.raises(InputError, match="sizes 'large' are not among slim, paper"):
         kind(DATA, None, {"sizes": "large"})
+
+
+def test_the_fusion_is_learned_alone_before_it_is_learned_together():
+    made = X8(DATA, None, only="fusion,reconstruction", batch=1, size=32)
+    network = made.network()
+    alone, together = (
+        {
+            name.partition(".")[0]
+            for name, p in network.named_parameters()
+            if any(p is q for q in stage.parameters(network))
+        }
+        for stage, _ in made.stages
+    )
+    assert together - alone == {"direct", "reconstruction"}
+    assert alone == {"stem", "blocks", "mask", "mpf", "pod", "fusion", "widen"}
 
 
 def test_stages_are_named_and_nonsense_is_refused():

@@ -1,4 +1,4 @@
-"""How GPEMSR is trained, one recipe a factor: the codebook, the indexer, the flow, then the reconstruction.
+"""How GPEMSR is trained, one recipe a factor: the codebook, the indexer, the flow, the fusion, the reconstruction.
 
 One run goes through all stages, each with its share of the budget; or through those that are named. Stage I knows
 nothing of the low-resolution sections but their units, so a run can start from the weights of the other factor: then it
@@ -21,18 +21,20 @@ from napari_emsynth.methods.superres.confidence import measured
 from napari_emsynth.methods.superres.gpemsr_codebook import CodebookStage
 from napari_emsynth.methods.superres.gpemsr_flow import FlowStage
 from napari_emsynth.methods.superres.gpemsr_indexer import IndexerStage
-from napari_emsynth.methods.superres.gpemsr_reconstruction import ReconstructionStage
+from napari_emsynth.methods.superres.gpemsr_reconstruction import FusionStage, ReconstructionStage
 from napari_emsynth.methods.superres.held_out import answered
 from napari_emsynth.methods.superres.single_stage import SPEC as PLAIN
 from napari_emsynth.methods.superres.single_stage_recipe import FINE_NM
 from napari_emsynth.models.gpemsr import GPEMSR, Config, founded
+from napari_emsynth.models.single_stage import Config as Plain
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.reductions import Simulation
 from napari_emsynth.training.stages import Stage, StagedRecipe
 from napari_emsynth.weights import store
 
-# Shares of the budget, in order.
-SHARES = {"codebook": 0.30, "indexer": 0.10, "flow": 0.04, "reconstruction": 0.56}
+# Shares of the budget, in order; without a fusion the reconstruction has both.
+SHARES = {"codebook": 0.30, "indexer": 0.10, "flow": 0.04, "fusion": 0.28, "reconstruction": 0.28}
+WHOLE = {"codebook": 0.30, "indexer": 0.10, "flow": 0.04, "reconstruction": 0.56}
 # Crops of the codebook's stage: so many of this edge in px; a code looks no further.
 CODEBOOK_BATCH, CODEBOOK_SIZE = 4, 128
 # Low-resolution px of the other crops, and how many fine px there are in a step.
@@ -88,12 +90,15 @@ class Recipe(StagedRecipe):
         self.size = size or self.factor * (LOW_SIZE if self.factor < 16 else 20)
         self.count = batch or max(1, round(FINE_PIXELS / self.size**2))
         self.simulation = simulation or Simulation()
-        self.stages = [(self._stage(name), SHARES[name]) for name in self._names(only)]
+        takes_over = self._takes_over()
+        shares = SHARES if takes_over else WHOLE
+        self.stages = [(self._stage(name), shares[name]) for name in self._names(only, takes_over)]
 
-    def _names(self, only: str | None) -> list[str]:
+    def _names(self, only: str | None, takes_over: bool) -> list[str]:
         """Return the stages to go through, in order."""
         absent = [] if self.config.mpf else ["codebook", "indexer"]
         absent += [] if self.config.pod else ["flow"]
+        absent += [] if takes_over else ["fusion"]
         known = [name for name in SHARES if name not in absent]
         if only is None:
             return [name for name in known if self.start is None or name != "codebook"]
@@ -102,6 +107,23 @@ class Recipe(StagedRecipe):
             if name not in known:
                 raise InputError(f"{name!r} is no stage of this network; known: {', '.join(known)}")
         return [name for name in known if name in chosen]
+
+    def _goes_on(self) -> bool:
+        """Whether the starting weights are of this very network."""
+        if self.start is None:
+            return False
+        with torch.device("meta"):
+            own = GPEMSR(self.config).state_dict()
+        return {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in self.start.items()}
+
+    def _takes_over(self) -> bool:
+        """Whether there is a trained network that the fusion is added to."""
+        c = self.config
+        if not c.direct or self.objective not in PLAIN.weights:
+            return c.direct and self._goes_on()
+        plain = Plain(factor=c.factor, sections=c.sections, width=c.deep, blocks=c.rebuild, fine=c.fine)
+        known = Plain.from_json(store.read_card(PLAIN.name, self.objective).config)
+        return plain == known or self._goes_on()
 
     def _stage(self, name: str) -> Stage:
         """Build a stage."""
@@ -113,7 +135,7 @@ class Recipe(StagedRecipe):
             return CodebookStage(
                 self.data, self.config, simulation=SINGLE, batch=CODEBOOK_BATCH, size=min(edge, self.size)
             )
-        kind = IndexerStage if name == "indexer" else ReconstructionStage
+        kind = {"indexer": IndexerStage, "fusion": FusionStage}.get(name, ReconstructionStage)
         simulation = SINGLE if name == "indexer" else self.simulation
         return kind(self.data, self.config, simulation=simulation, batch=self.count, size=self.size)
 
@@ -135,8 +157,7 @@ class Recipe(StagedRecipe):
             founded(network, store.load(PLAIN.name, self.objective)[0])
         if self.start is None:
             return network
-        own = {name: value.shape for name, value in network.state_dict().items()}
-        if not self.config.mpf or own == {name: value.shape for name, value in self.start.items()}:
+        if not self.config.mpf or self._goes_on():
             store.fill(network, self.start, "to start from", self.method)
             return network
         prefix = "vqgan."

@@ -10,6 +10,9 @@ teaching ``b`` alone. From the paper: the first and the third term, and ``w``, 0
 The squared error, which is what PSNR counts, and the error estimate are ours, as they are the single-stage network's;
 and so are the features, which the paper has from a network trained on photographs. Stages I and II and the flow are
 held still.
+
+Ours, too, is the stage before: a network that starts where a single-stage one ended has nothing to gain at first from
+parts that know nothing yet, and learns to shut them out. So they learn alone, what was taken over held still.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def contextual_weight(factor: int) -> float:
 
 
 class ReconstructionStage(Stage):
-    """Trains all that other stages do not.
+    """Trains all that earlier stages did not finish.
 
     Args:
         data: blocks to learn from and to be scored on.
@@ -50,6 +53,7 @@ class ReconstructionStage(Stage):
     """
 
     name = "reconstruction"
+    still: tuple[str, ...] = OTHERS
     # About the rate of the released configuration, 4e-4, where the plan's is 1e-3.
     pace = 0.5
 
@@ -67,8 +71,8 @@ class ReconstructionStage(Stage):
         )
 
     def parameters(self, network: nn.Module) -> list[nn.Parameter]:
-        """All but what stages I and II and the flow are made of."""
-        return [p for name, p in network.named_parameters() if name.partition(".")[0] not in OTHERS]
+        """All but what is held still."""
+        return [p for name, p in network.named_parameters() if name.partition(".")[0] not in self.still]
 
     def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, dict[str, float]]:
         """Return (1) with its terms, and how far the answer is from what was acquired."""
@@ -106,3 +110,10 @@ class ReconstructionStage(Stage):
         """Scores on held-out sections, see :func:`~napari_emsynth.methods.superres.held_out.held_out_scores`."""
         cases = held_out_cases(self.data.held_out, self.config.factor, self.config.sections)
         return held_out_scores(cases, self.config.factor, lambda case: answered(network, case, device)[0])
+
+
+class FusionStage(ReconstructionStage):
+    """Trains what the prior and the neighbours go through; the rest of a direct network is held still."""
+
+    name = "fusion"
+    still = (*OTHERS, "direct", "reconstruction")

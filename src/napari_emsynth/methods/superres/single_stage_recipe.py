@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.superres.confidence import measured
 from napari_emsynth.methods.superres.held_out import answered, held_out_cases, held_out_scores
+from napari_emsynth.models.gpemsr import direct_path
 from napari_emsynth.models.single_stage import Config, SingleStage
 from napari_emsynth.training import recipe
 from napari_emsynth.training.data import TrainingData
@@ -33,7 +34,7 @@ class Recipe(recipe.Recipe):
 
     Args:
         data: blocks to learn from and to be scored on.
-        start: weights to start from, or None.
+        start: weights to start from, of this network or of a GPEMSR whose direct path is one; or None.
         config: sizes of the network as JSON, None for the defaults.
         simulation: what is simulated; None for the defaults.
         batch: samples a step.
@@ -56,7 +57,8 @@ class Recipe(recipe.Recipe):
         batch: int = 6,
         size: int | None = None,
     ) -> None:
-        self.data, self.start, self.count = data, start, batch
+        self.data, self.count = data, batch
+        self.start = direct_path(start) if start is not None and "direct.weight" in start else start
         self.config = Config.from_json({"factor": self.factor} | (config or {}))
         if self.config.factor != self.factor:
             raise InputError(
