@@ -179,9 +179,13 @@ def finish(
     runs: Path = Path(".train"),
     device: str = "cpu",
     limit: int = 8,
+    before: Annotated[
+        list[Path], typer.Option(help="checkpoint of a run that this one went on from: its time counts too")
+    ] = [],  # noqa: B006 - as typer wants it
 ) -> None:
     """Write the best weights so far into the package, half precision, with figures on the eval volumes."""
     saved = checkpoint.load(checkpoint_of(runs, name, weights))
+    runs_of_all = [saved.counters, *(checkpoint.load(path).counters for path in before)]
     recipe = recipe_of(name, weights, data)
     network = recipe.network()
     network.load_state_dict({k: v.half().float() for k, v in saved.best.items()})
@@ -193,8 +197,8 @@ def finish(
         objective=weights,
         data=recipe.data.name,
         licence=LICENCE,
-        steps=saved.counters.step,
-        seconds=round(saved.counters.seconds),
+        steps=sum(counters.step for counters in runs_of_all),
+        seconds=round(sum(counters.seconds for counters in runs_of_all)),
         device=device,
         **recipe.facts(network.eval(), torch.device("cpu")),
     )

@@ -18,7 +18,7 @@ INDEX: dict[Task, tuple[str, ...]] = {
     "interpolate": ("emsynth", "jain2017", "optical-flow", "linear"),
     "align": ("emsynth", "ssemnet", "li2017", "jain2017", "optical-flow"),
     "upsample": ("emsynth", "jain2017", "linear"),
-    "superres": ("single-stage", "bicubic"),
+    "superres": ("single-stage", "gpemsr", "bicubic"),
 }
 """Ids by task, the default first; the module is the id with underscores."""
 

@@ -12,8 +12,16 @@ from napari_emsynth.methods.superres.gpemsr import SPEC
 from napari_emsynth.methods.superres.gpemsr import method as build_method
 from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.spec import Runtime
+from napari_emsynth.testing.phantoms import Phantom
+from napari_emsynth.testing.superres_contract import SuperresContract
 from napari_emsynth.weights import store
 from napari_emsynth.weights.card import Card
+
+
+class Test(SuperresContract):
+    task = "superres"
+    id = "gpemsr"
+
 
 TINY = Config(
     references=1, width=4, blocks=1, rebuild=1, deep=6, fine=(4,), groups=2, code_widths=(4, 4, 4, 6, 6), code_blocks=1,
@@ -88,3 +96,31 @@ def test_it_says_what_it_does_to_what_was_acquired():
     assert tuple(SPEC.recipes) == ("x8", "x16")
     with pytest.raises(InputError, match="nothing"):
         SPEC.build(SPEC.params(), Runtime(), "nothing")
+
+
+@pytest.mark.parametrize(
+    ("weights", "parts"),
+    # At x8 what the codebook draws is worse than what the other parts do, and learning leaves it alone.
+    [("x8", ["alignment"]), ("x16", ["alignment", "prior", "attention"])],
+)
+def test_parts_of_the_bundled_network_have_a_say(weights, parts, monkeypatch):
+    """A part that went dead in training would leave the answer as it is."""
+    net, _ = store.restored(SPEC.name, weights, lambda config: GPEMSR(Config.from_json(config)))
+    net.eval()
+    tissue = Phantom(shape=(5, 24, 24), dtype="float32").volume().data
+    sections = torch.from_numpy((tissue - tissue.mean()) / tissue.std())[None]
+
+    def drawn():
+        with torch.no_grad():
+            return net(sections).mean
+
+    plain = drawn()
+    silenced = {
+        "prior": (net, "_mask", lambda low, reference: low.new_zeros(1, 1, 2, 2)),
+        "alignment": (net, "_aligned", lambda sections, x: x),
+        "attention": (net.fusion, "weights", lambda aligned: aligned.new_full((1, 5, 24, 24), 0.2)),
+    }
+    for part in parts:
+        with monkeypatch.context() as patch:
+            patch.setattr(*silenced[part])
+            assert float((drawn() - plain).square().mean().sqrt()) > 0.01, part

@@ -54,6 +54,7 @@ SPEC = MethodSpec(
     "error estimate and a mask of where the codebook speaks. It invents detail that looks right.",
     paper="Shou et al. 2024, Learning large-factor EM image super-resolution with generative priors",
     build=build,
+    weights=("x8", "x16"),
     keeps_acquired=False,
     has_uncertainty=True,
     has_prior=True,

@@ -11,11 +11,11 @@ from napari_emsynth.plugin.superres_session import SuperresTask
 from napari_emsynth.plugin.superres_views import PRIOR, RESIDUAL
 from napari_emsynth.plugin.widgets.notices import remark
 
-WORDS = {RESIDUAL: "Where the method was off the data", PRIOR: "Where the prior speaks"}
+WORDS = {RESIDUAL: "Where the method was off the data", PRIOR: "Where a prior was let in"}
 TIPS = {
     RESIDUAL: "On the acquired pixels: blue where the method drew them too dark, red too bright, before the result was "
     "moved to where their means are right",
-    PRIOR: "Magenta where a learned prior, rather than these sections, had a say",
+    PRIOR: "Magenta where a learned prior was let in: where what it draws resembles the acquired section",
 }
 
 
