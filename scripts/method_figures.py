@@ -39,7 +39,7 @@ MISSING = 2  # sections each side of the one shown, for interpolation: a 20 nm g
 JITTER_PX = 1.5
 FACTOR = 4  # of upsampling
 LABELS = "labels"  # the figure of what goes along with it
-WIDE, AROUND = 240, 2  # px and neighbours on each side, for super-resolution
+WIDE = 240  # px, for super-resolution
 
 Panel = tuple[str, Any]
 
@@ -126,20 +126,22 @@ def superres(spec: MethodSpec, volume: Any) -> list[list[Panel]]:
     """The middle section made coarser, by every factor, and finer again; bicubic beside, and the truth."""
     rows = []
     for factor in spec.factors:
-        hidden = hide(Volume.of(volume), factor, edge=WIDE // factor, depth=2 * AROUND + 1, least=1)
+        asked = {
+            name: Request.of(
+                "superres", Volume.of(volume), name, weights=weights_for(get("superres", name), None, factor),
+                params=None, voxel_nm=None, runtime=Runtime(device="cpu"),
+            )
+            for name in ("bicubic", spec.id)
+        }  # fmt: skip
+        hidden = hide(asked[spec.id], factor, edge=WIDE // factor, count=1, least=1)
         assert hidden is not None
-        truth = hidden.truth[AROUND]
+        section = hidden.middle(1).start
+        truth = hidden.truth[section]
         row: list[Panel] = [
-            (f"means of {factor} x {factor} px", repeated(hidden.coarse.section(AROUND), factor))
+            (f"means of {factor} x {factor} px", repeated(hidden.coarse.section(section), factor))
         ]
-        for name in dict.fromkeys(("bicubic", spec.id)):
-            method = get("superres", name)
-            weights = weights_for(method, None, factor)
-            asked = Request.of(
-                "superres", hidden.coarse, name, weights=weights, params=None, voxel_nm=None,
-                runtime=Runtime(device="cpu"),
-            )  # fmt: skip
-            image = hidden.drawn(asked, AROUND).values[0]
+        for name, request in asked.items():
+            image = hidden.drawn(request, section).values[0]
             row.append((f"{name}, x{factor}: {psnr(image, truth):.1f} dB", image))
         rows.append([*row, ("truth", truth)])
     return rows
