@@ -141,7 +141,7 @@ def superres(spec: MethodSpec, volume: Any) -> list[list[Panel]]:
             (f"means of {factor} x {factor} px", repeated(hidden.coarse.section(section), factor))
         ]
         for name, request in asked.items():
-            image = hidden.drawn(request, section).values[0]
+            image = hidden.drawn(hidden.job(request), section).values[0]
             row.append((f"{name}, x{factor}: {psnr(image, truth):.1f} dB", image))
         rows.append([*row, ("truth", truth)])
     return rows

@@ -214,13 +214,15 @@ def measure(name: Name, weights: Weights, data: Data, limit: int = 8) -> None:
     recipe = recipe_of(name, weights, data)
     network = recipe.network()
     network.load_state_dict(tensors)
-    tell(replace(card, **recipe.facts(network.eval(), torch.device("cpu"))), data, limit)
+    card = replace(card, **recipe.facts(network.eval(), torch.device("cpu")))
+    # Figures are measured by what the card in its place says.
+    (store.HERE / "cards" / f"{card.id}.toml").write_text(card.to_toml(), encoding="utf-8")
+    tell(card, data, limit)
 
 
 def tell(card: Card, data: Path, limit: int) -> None:
-    """Write the card of bundled weights with their figures on the eval volumes."""
+    """Add figures on the eval volumes to the card of bundled weights."""
     target = store.HERE / "cards" / f"{card.id}.toml"
-    target.write_text(card.to_toml(), encoding="utf-8")  # figures are of the card's own factors
     figures: dict[str, dict[str, float]] = {}
     method = get_by_name(card.method)
     for file, asked, edge in EVAL[method.task]:

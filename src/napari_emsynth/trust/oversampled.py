@@ -13,6 +13,7 @@ people segment at it is 5 px and more (FIB-SEM at 10 nm: 8 px; reduced 4 times: 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +37,8 @@ def correlation_length(image: Array) -> float:
     Returns:
         px; infinite when the image is too small or too smooth to tell, NaN when it has no structure beyond noise.
     """
-    known = np.isfinite(image)
-    mean = float(image[known].mean()) if known.any() else 0.0
     window = np.outer(np.hanning(image.shape[0] + 2)[1:-1], np.hanning(image.shape[1] + 2)[1:-1])
-    values = np.where(known, image, mean).astype(np.float64) - mean
-    lags = min(image.shape) // 2
+    values, lags = _centred(image), min(image.shape) // 2
     # Windowing takes from long lags more than from short ones: what it takes is divided out.
     c = _autocorrelation(values * window, lags) / _autocorrelation(window, lags)
     if lags < 3 or not c[1] > 0:
@@ -61,25 +59,30 @@ def smoothness(volume: Volume) -> float:
     Returns:
         The median over sections; NaN without structure.
     """
-    y, x = (slice(max(0, (n - EDGE) // 2), (n + EDGE) // 2) for n in volume.shape[1:])
-    found = [_adjacent(volume.section(z, y, x)) for z in _some(volume.shape[0])]
-    known = [c for c in found if math.isfinite(c)]
+    known = [c for c in map(_adjacent, _middles(volume)) if math.isfinite(c)]
     return float(np.median(known)) if known else math.nan
 
 
 def _adjacent(image: Array) -> float:
     """Return the correlation of adjacent pixels [y, x], the mean of both axes; NaN without structure."""
-    known = np.isfinite(image)
-    mean = float(image[known].mean()) if known.any() else 0.0
-    values = np.where(known, image, mean).astype(np.float64) - mean
+    values = _centred(image)
     power = float(np.mean(values**2))
     lagged = (np.mean(values[1:] * values[:-1]), np.mean(values[:, 1:] * values[:, :-1]))
     return float(np.mean(lagged)) / power if power > 0 else math.nan
 
 
-def _some(count: int) -> list[int]:
-    """Return a few sections of a stack, away from its ends."""
-    return [int(z) for z in np.unique(np.linspace(0, count - 1, SECTIONS + 2).round().astype(int)[1:-1])]
+def _centred(image: Array) -> Float64:
+    """Return an image less its mean; 0 where it is not finite."""
+    known = np.isfinite(image)
+    mean = float(image[known].mean()) if known.any() else 0.0
+    return np.where(known, image, mean).astype(np.float64) - mean
+
+
+def _middles(volume: Volume) -> Iterator[Array]:
+    """Read the middle of a few sections, away from the ends of the stack."""
+    y, x = (slice(max(0, (n - EDGE) // 2), (n + EDGE) // 2) for n in volume.shape[1:])
+    for z in np.unique(np.linspace(0, volume.shape[0] - 1, SECTIONS + 2).round().astype(int)[1:-1]):
+        yield volume.section(int(z), y, x)
 
 
 def _autocorrelation(image: Float64, lags: int) -> Float64:
@@ -97,9 +100,7 @@ def oversampled(volume: Volume) -> float | None:
     """
     if min(volume.shape[1:]) < LEAST_EDGE:
         return None
-    y, x = (slice(max(0, (n - EDGE) // 2), (n + EDGE) // 2) for n in volume.shape[1:])
-    lengths = [correlation_length(volume.section(z, y, x)) for z in _some(volume.shape[0])]
-    known = [length for length in lengths if math.isfinite(length)]
+    known = [length for length in map(correlation_length, _middles(volume)) if math.isfinite(length)]
     if not known:
         return None
     length = float(np.median(known))

@@ -194,7 +194,6 @@ def check(samples: Sequence[Sample]) -> SelfCheck:
     for s, fit in zip(samples, fits, strict=True):
         answers = {"psnr": mixed(s.guesses, fit.mix), **floors(s.below, s.above, s.t)}
         for name, answer in answers.items():
-            # A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
             scores.setdefault(name, []).append(told_psnr(answer, s.truth, s.peak))
     means = {name: float(np.mean(values)) for name, values in scores.items()}
     mix = fit_mix(samples) if len(samples) > 1 else (1.0,)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from napari_emsynth.methods.superres.finer import Folded, completed, computed, unfolded
@@ -32,6 +33,12 @@ def test_folding_changes_no_value():
     np.testing.assert_array_equal(unfolded(folded, 4), fine[0])
 
 
+def test_unfolding_is_the_inverse_of_folding():
+    fine = torch.randn(1, 2, 24, 40)
+    folded = F.pixel_unshuffle(fine, 8)[0].numpy()
+    np.testing.assert_array_equal(unfolded(folded, 8), fine[0].numpy())
+
+
 def test_sections_are_mirrored_about_their_edges():
     block = sections(5, 8)
     whole = completed(block, 4)
@@ -49,3 +56,15 @@ def test_the_last_pixel_of_an_odd_section_is_seen_twice_and_nothing_else_is(tile
     assert answer.shape == (1, 28, 24)
     np.testing.assert_allclose(answer[0, 24:, :8], block[0, 6, :2].mean(), atol=1e-6)
     np.testing.assert_allclose(answer[0, :8, :8], block[0, :2, :2].mean(), atol=1e-6)
+
+
+def test_a_network_with_strides_is_given_what_it_needs():
+    seen = []
+
+    def network(low):
+        seen.append(low.shape[-2:])
+        return F.interpolate(low[:, :1], scale_factor=4)
+
+    drawn = computed(network, sections(10, 14), 4, halo=2, runtime=CPU, multiple=4)
+    assert all(n % 4 == 0 for size in seen for n in size)
+    np.testing.assert_array_equal(drawn[0, ::4, ::4], sections(10, 14)[0])

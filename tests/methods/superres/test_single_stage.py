@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.superres.confidence import Confidence
-from napari_emsynth.methods.superres.finer import computed, unfolded
 from napari_emsynth.methods.superres.single_stage import SPEC
 from napari_emsynth.methods.superres.single_stage import method as build_method
 from napari_emsynth.models.single_stage import Config, SingleStage
@@ -37,12 +35,6 @@ def block(y=40, x=28):
     return np.random.default_rng(0).normal(size=(5, y, x)).astype(np.float32)
 
 
-def test_unfolding_is_the_inverse_of_folding():
-    fine = torch.randn(1, 2, 24, 40)
-    folded = F.pixel_unshuffle(fine, 8)[0].numpy()
-    np.testing.assert_array_equal(unfolded(folded, 8), fine[0].numpy())
-
-
 def test_tiled_equals_whole():
     method = build_method(network(), PLAIN)
     whole = method(block(), 8, Runtime(device="cpu"))
@@ -55,18 +47,6 @@ def test_tiled_equals_whole():
         mean, log_scale = network()(torch.from_numpy(block())[None])
     np.testing.assert_allclose(whole.mean, mean[0, 0].numpy(), atol=1e-5)
     np.testing.assert_allclose(whole.scale, np.exp(log_scale[0, 0].numpy()), rtol=1e-5)
-
-
-def test_a_network_with_strides_is_given_what_it_needs():
-    seen = []
-
-    def network(sections):
-        seen.append(sections.shape[-2:])
-        return F.interpolate(sections[:, :1], scale_factor=4)
-
-    drawn = computed(network, block(10, 14), 4, halo=2, runtime=Runtime(device="cpu"), multiple=4)
-    assert all(n % 4 == 0 for size in seen for n in size)
-    np.testing.assert_array_equal(drawn[0, ::4, ::4], block(10, 14)[0])
 
 
 def test_weights_of_ones_own_are_found_with_their_factor(tmp_path):

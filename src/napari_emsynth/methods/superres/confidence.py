@@ -1,9 +1,9 @@
 """How wide the 90 % interval has to be, which depends on how rough the sections are.
 
 A network tells the scale of its errors in deviations of the acquired volume. The rougher that is, the more of the fine
-section lies below its pixels, and errors outgrow the scale: on fly medulla at 10 nm, reduced 8 times, intervals hold
-what they promise, on the same sections at 20 nm they would have to be 1.9 times as wide. So the factor from scale to
-half width is measured on held-out sections at several magnifications, and that of a volume is looked up::
+section lies below its pixels, and errors outgrow the scale: what suffices for fly medulla at 10 nm, reduced 8 times,
+has to be half as wide again for the same sections at 20 nm. So the factor from scale to half width is measured on
+held-out sections at several magnifications, and that of a volume is looked up::
 
     k = interp(c; (c_1, k_1), (c_2, k_2), ...),   c: correlation of adjacent pixels              (1)
 """

@@ -87,14 +87,15 @@ def _scores(
 ) -> tuple[dict[str, dict[str, float]], float | None]:
     """Score every section, and what needs no model; and the share of pixels inside the stated interval."""
     table, shares = Table(), []
+    job, floor = hidden.job(request), hidden.job(floor_of(request))
     for done, section in enumerate(sections):
         request.runtime.cancel.check()
         request.runtime.progress(done, len(sections), f"section {hidden.first + section}")
         truth = hidden.truth[section].astype(np.float32)
-        ours = hidden.drawn(request, section)
+        ours = hidden.drawn(job, section)
         answers = {request.method: ours.values[0]}
         if request.method != "bicubic":
-            answers["bicubic"] = hidden.drawn(floor_of(request), section).values[0]
+            answers["bicubic"] = hidden.drawn(floor, section).values[0]
         answers["nearest"] = repeated(hidden.coarse.section(section), hidden.factor)
         for name, answer in answers.items():
             table.add(name, score(answer.astype(np.float32), truth, hidden.peak))

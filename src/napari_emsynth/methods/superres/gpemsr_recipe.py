@@ -10,6 +10,7 @@ add.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -34,7 +35,8 @@ from napari_emsynth.weights import store
 
 # Shares of the budget, in order; without a fusion the reconstruction has both.
 SHARES = {"codebook": 0.30, "indexer": 0.10, "flow": 0.04, "fusion": 0.28, "reconstruction": 0.28}
-WHOLE = {"codebook": 0.30, "indexer": 0.10, "flow": 0.04, "reconstruction": 0.56}
+WHOLE = {name: share for name, share in SHARES.items() if name != "fusion"}
+WHOLE["reconstruction"] += SHARES["fusion"]
 # Crops of the codebook's stage: so many of this edge in px; a code looks no further.
 CODEBOOK_BATCH, CODEBOOK_SIZE = 4, 128
 # Low-resolution px of the other crops, and how many fine px there are in a step.
@@ -90,16 +92,14 @@ class Recipe(StagedRecipe):
         self.size = size or self.factor * (LOW_SIZE if self.factor < 16 else 20)
         self.count = batch or max(1, round(FINE_PIXELS / self.size**2))
         self.simulation = simulation or Simulation()
-        takes_over = self._takes_over()
-        shares = SHARES if takes_over else WHOLE
-        self.stages = [(self._stage(name), shares[name]) for name in self._names(only, takes_over)]
+        shares = SHARES if self._takes_over() else WHOLE
+        self.stages = [(self._stage(name), shares[name]) for name in self._names(only, shares)]
 
-    def _names(self, only: str | None, takes_over: bool) -> list[str]:
+    def _names(self, only: str | None, possible: Iterable[str]) -> list[str]:
         """Return the stages to go through, in order."""
         absent = [] if self.config.mpf else ["codebook", "indexer"]
         absent += [] if self.config.pod else ["flow"]
-        absent += [] if takes_over else ["fusion"]
-        known = [name for name in SHARES if name not in absent]
+        known = [name for name in possible if name not in absent]
         if only is None:
             return [name for name in known if self.start is None or name != "codebook"]
         chosen = [name.strip() for name in only.split(",")]
@@ -108,6 +108,7 @@ class Recipe(StagedRecipe):
                 raise InputError(f"{name!r} is no stage of this network; known: {', '.join(known)}")
         return [name for name in known if name in chosen]
 
+    @property
     def _goes_on(self) -> bool:
         """Whether the starting weights are of this very network."""
         if self.start is None:
@@ -118,12 +119,15 @@ class Recipe(StagedRecipe):
 
     def _takes_over(self) -> bool:
         """Whether there is a trained network that the fusion is added to."""
+        return self.config.direct and (self._goes_on or self._fits_plain())
+
+    def _fits_plain(self) -> bool:
+        """Whether the direct path is of the bundled single-stage network's sizes."""
+        if self.objective not in PLAIN.weights:
+            return False
         c = self.config
-        if not c.direct or self.objective not in PLAIN.weights:
-            return c.direct and self._goes_on()
-        plain = Plain(factor=c.factor, sections=c.sections, width=c.deep, blocks=c.rebuild, fine=c.fine)
-        known = Plain.from_json(store.read_card(PLAIN.name, self.objective).config)
-        return plain == known or self._goes_on()
+        own = Plain(factor=c.factor, sections=c.sections, width=c.deep, blocks=c.rebuild, fine=c.fine)
+        return own == Plain.from_json(store.read_card(PLAIN.name, self.objective).config)
 
     def _stage(self, name: str) -> Stage:
         """Build a stage."""
@@ -157,7 +161,7 @@ class Recipe(StagedRecipe):
             founded(network, store.load(PLAIN.name, self.objective)[0])
         if self.start is None:
             return network
-        if not self.config.mpf or self._goes_on():
+        if not self.config.mpf or self._goes_on:
             store.fill(network, self.start, "to start from", self.method)
             return network
         prefix = "vqgan."

@@ -46,11 +46,14 @@ class Hidden:
         chosen = middle(len(self.truth), count)
         return range(chosen.start, chosen.stop)
 
-    def drawn(self, request: Request, section: int) -> Drawn:
-        """Return a section as the request's method makes it."""
-        job = Job.of(request.on(self.coarse), self.factor)
+    def job(self, request: Request) -> Job:
+        """Return what draws the finer sections by the request's method."""
+        return Job.of(request.on(self.coarse), self.factor)
+
+    def drawn(self, job: Job, section: int) -> Drawn:
+        """Return a section as a :meth:`job` makes it."""
         _, y, x = self.coarse.shape
-        return job.drawn((slice(section, section + 1), slice(0, y), slice(0, x)), request.runtime)
+        return job.drawn((slice(section, section + 1), slice(0, y), slice(0, x)), job.request.runtime)
 
 
 def hide(request: Request, factor: int, *, edge: int, count: int, least: int) -> Hidden | None:

@@ -67,12 +67,12 @@ def check(request: Request, factor: int) -> SelfCheck | None:
     hidden = hide(request, factor, edge=EDGE, count=COUNT, least=LEAST_EDGE)
     if hidden is None:
         return None
-    floor = floor_of(request)
+    job, floor = hidden.job(request), hidden.job(floor_of(request))
     scores: dict[str, list[float]] = {"psnr": [], "bicubic": [], "nearest": []}
     covered = []
     for section in hidden.middle(COUNT):
         truth = hidden.truth[section]
-        ours = hidden.drawn(request, section)
+        ours = hidden.drawn(job, section)
         answers = {
             "psnr": ours.values[0],
             "bicubic": hidden.drawn(floor, section).values[0],
