@@ -32,9 +32,16 @@ from napari_emsynth.weights.card import Card
 
 # The last sections of the large block are held out: for validation, calibration and the bundled sample.
 HELD_OUT_FROM = 252
+# Of the mouse sections, these: the eval sections are others of the same block, further on.
+MOUSE_HELD_OUT_FROM = 68
 LICENCE = (
     "trained on Drosophila medulla FIB-SEM by FlyEM, Janelia (neuroproof_examples), Creative Commons Attribution; "
     "the volumes were cropped, augmented and learned from"
+)
+MOUSE_LICENCE = (
+    "trained on Drosophila medulla FIB-SEM by FlyEM, Janelia (neuroproof_examples), Creative Commons Attribution, and "
+    "on mouse somatosensory cortex ATUM sections of SNEMI3D (Kasthuri et al. 2015; blocks AC3 and AC4, Zenodo record "
+    "7142003), stated there as CC BY 4.0; the volumes were cropped, augmented and learned from"
 )
 # What the card's figures are measured on, by task: file, what the evaluation is asked (superres: its weights' factor,
 # which is not said here), and the crop along y and x in px: networks in three dimensions take their time.
@@ -75,6 +82,29 @@ def fib25(folder: Path) -> TrainingData:
     )
 
 
+def fib25_and_mouse(folder: Path) -> TrainingData:
+    """The same, with mouse cortex: 30 nm sections of 6 nm pixels, along z only."""
+    fine = fib25(folder)
+    large = tifffile.imread(folder / "mouse_atum_train_large.tif")
+    small = tifffile.imread(folder / "mouse_atum_train_small.tif")
+    thick = f"mouse_atum_train_large[:{MOUSE_HELD_OUT_FROM}], mouse_atum_train_small"
+    return replace(
+        fine,
+        thick=[large[:MOUSE_HELD_OUT_FROM], small],
+        thick_held_out=[large[MOUSE_HELD_OUT_FROM:]],
+        name=f"{fine.name}, {thick}",
+    )
+
+
+# Who learns from what, and what the card says of its licence; fib25 alone where nothing is said.
+WITH_MOUSE = ("interpolate/emsynth",)
+
+
+def data_of(name: str, folder: Path) -> tuple[TrainingData, str]:
+    """Return what a method is trained on, and the licence line of its card."""
+    return (fib25_and_mouse(folder), MOUSE_LICENCE) if name in WITH_MOUSE else (fib25(folder), LICENCE)
+
+
 def checkpoint_of(runs: Path, name: str, weights: str) -> Path:
     """Where a run keeps its checkpoint."""
     return runs / f"{store.bundled_id(name, weights)}.ckpt.safetensors"
@@ -101,7 +131,7 @@ def recipe_of(name: str, weights: str, data: Path, start: str = "", **options: A
     elif start:
         tensors = store.load(name, start)[0]
     chosen = {key: value for key, value in options.items() if value is not None}
-    return spec.recipes[weights](fib25(data), tensors, **chosen)
+    return spec.recipes[weights](data_of(name, data)[0], tensors, **chosen)
 
 
 @app.command()
@@ -196,7 +226,7 @@ def finish(
         name=weights,
         objective=weights,
         data=recipe.data.name,
-        licence=LICENCE,
+        licence=data_of(name, data)[1],
         steps=sum(counters.step for counters in runs_of_all),
         seconds=round(sum(counters.seconds for counters in runs_of_all)),
         device=device,

@@ -89,6 +89,16 @@ def test_weights_of_another_method_are_refused(tmp_path):
         store.load(METHOD, str(path))
 
 
+def test_a_card_of_another_version_of_the_network_is_refused_in_one_line(tmp_path):
+    path, _ = written(tmp_path, config={"no_such_size": 3})
+
+    def network_of(config):
+        return nn.Linear(**config)
+
+    with pytest.raises(InputError, match=r"another architecture of interpolate/emsynth: .*no_such_size"):
+        store.restored(METHOD, str(path), network_of)
+
+
 def test_weights_of_another_architecture_are_refused():
     with pytest.raises(InputError, match="do not fit the architecture"):
         store.fill(nn.Linear(2, 2), TENSORS, "mine", METHOD)

@@ -15,7 +15,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.spec import TASKS, MethodSpec, Task
 
 INDEX: dict[Task, tuple[str, ...]] = {
-    "interpolate": ("emsynth", "jain2017", "optical-flow", "linear"),
+    "interpolate": ("emsynth", "fitted", "jain2017", "optical-flow", "linear"),
     "align": ("emsynth", "ssemnet", "li2017", "jain2017", "optical-flow"),
     "upsample": ("emsynth", "jain2017", "linear"),
     "superres": ("single-stage", "gpemsr", "bicubic"),

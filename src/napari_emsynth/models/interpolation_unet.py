@@ -1,22 +1,26 @@
-"""The interpolation U-Net: a siamese, flow-hinted synthesis network, symmetric under exchange of its two sections.
+"""The interpolation U-Net: what a fitted filter leaves over, from up to four sections, symmetric under their exchange.
 
 ::
 
-    below --unshuffle--> E0 -> E1 -> E2 -> E3            one encoder, both sections (stacked along the batch)
-    above --unshuffle--> E0 -> E1 -> E2 -> E3
-                          |     |     |     |
-      mean <- head <---- D0 <- D1 <- D2 <- D3            decoder of each side: own features warped by the side's
-                                                         displacement, the partner's warped by its own, t and span
-    damaged section * keep, keep --> C0 -> C1 -> C2      context, added to D0..D2 of both sides
+    below, far below, base --unshuffle--> E0 -> E1 -> E2 -> E3     one encoder, both sides (stacked along the batch)
+    above, far above, base --unshuffle--> E0 -> E1 -> E2 -> E3
+                                           |     |     |     |
+                       mean <- head <---- D0 <- D1 <- D2 <- D3     decoder of each side: own features warped by the
+                                                                   side's displacement, the partner's warped by its own,
+                                                                   and what is known of the gap (:class:`Clues`)
+    damaged section * keep, keep --> C0 -> C1 -> C2                context, added to D0..D2 of both sides
 
-Law (symmetry): ``f(below, above, t) == f(above, below, 1 - t)``; both sides run through the same weights and meet in
-symmetric sums only. Law (start): with the zero-initialised heads the mean is linear interpolation. Sections come in
-normalised units (zero mean, unit deviation); displacements are (dy, dx) px, pull convention, bounded by
-``Config.max_displacement``.
+    mean = base + g (w_a a(p + u_a) + w_b b(p + u_b) - base) + (r_a + r_b) / 2
+
+``base`` is the answer of :mod:`napari_emsynth.models.fitted_filter`. Law (symmetry): exchanging both sides gives the
+same answer; they run through the same weights and meet in symmetric sums only. Law (start): with the zero-initialised
+heads the mean is the base. Sections come in normalised units (zero mean, unit deviation); displacements are (dy, dx)
+px, pull convention, bounded by ``Config.max_displacement``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -25,11 +29,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_emsynth.metrics.neighbours import correlation_of, noise_of
 from napari_emsynth.nn.rectified import SLOPE, Residual, conv, rectified
 from napari_emsynth.nn.warp import upsample_flow, warp
+from napari_emsynth.volume import Float
 
 # Levels run at 1/2, 1/4, ... of full resolution; the first factor of two is a pixel unshuffle.
 UNSHUFFLE = 2
+# Sections between the neighbours are divided by this before they enter the network.
+SPAN_SCALE = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +48,11 @@ class Config:
         widths: feature maps at 1/2, 1/4, 1/8 and 1/16 resolution.
         context: feature maps of the damaged section's pyramid at 1/2, 1/4 and 1/8, as a divisor of ``widths``.
         max_displacement: bound of the flow hint in px at full resolution.
-        span_scale: sections between the neighbours are divided by this before they enter the network.
     """
 
     widths: tuple[int, ...] = (32, 48, 80, 96)
     context: int = 2
     max_displacement: float = 32.0
-    span_scale: float = 8.0
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Config:
@@ -60,18 +66,77 @@ class Config:
         return int(UNSHUFFLE * 2 ** (len(self.widths) - 1))
 
 
+class Clues(NamedTuple):
+    """What is known of a gap beside its pixels; every tensor is [b] float.
+
+    Args:
+        t: position of the wanted section in (0, 1), 0 = below, 1 = above.
+        span: sections from below to above.
+        far_below: distance to the section below over that to the far one, in (0, 1); 0 without a far one.
+        far_above: the same above.
+        noise: deviation of the sections' noise, normalised units.
+        correlation: of the two sections, -1 to 1.
+        error: root mean square error of the base where it was fitted, normalised units.
+    """
+
+    t: Tensor
+    span: Tensor
+    far_below: Tensor
+    far_above: Tensor
+    noise: Tensor
+    correlation: Tensor
+    error: Tensor
+
+    def sides(self) -> Tensor:
+        """Return what each side is told, its own distances first: [2b, 7]."""
+        span = self.span / SPAN_SCALE
+        shared = (self.noise, self.correlation, self.error)
+        below = torch.stack((self.t, span, self.far_below, self.far_above, *shared), dim=1)
+        above = torch.stack((1 - self.t, span, self.far_above, self.far_below, *shared), dim=1)
+        return torch.cat((below, above))
+
+
+def clues_of(offsets: Sequence[int], below: Float, above: Float, error: float) -> tuple[float, ...]:
+    """Return t, span, far_below, far_above, noise, correlation and error, as the networks are told.
+
+    Args:
+        offsets: sections that are known, by distance from the wanted one; negative below.
+        below: [y, x] the nearest section below (above, when none is below).
+        above: [y, x] the same above.
+        error: root mean square error of the fitted filter.
+    """
+    down, up = sorted(-o for o in offsets if o < 0), sorted(o for o in offsets if o > 0)
+    t, span = 0.5, 2.0 * (down or up)[0]
+    if down and up:
+        span = float(down[0] + up[0])
+        t = down[0] / span
+    far_below, far_above = (side[0] / side[1] if len(side) > 1 else 0.0 for side in (down, up))
+    return t, span, far_below, far_above, noise_of(below, above), correlation_of(below, above), error
+
+
 class Encoder(nn.Module):
-    """Features of one section at every level."""
+    """Features of one side at every level."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = conv(UNSHUFFLE**2, widths[0])
+        # The far section and the base lie in the same place as the near section: 1x1 is enough, and nine times cheaper.
+        self.beside = nn.Conv2d(2 * UNSHUFFLE**2, widths[0], 1, bias=False)
         self.down = nn.ModuleList(conv(a, b, 2) for a, b in pairwise(widths))
         self.refine = nn.ModuleList(conv(w, w) for w in widths)
 
-    def forward(self, section: Tensor) -> list[Tensor]:
-        """[b, 1, y, x] -> features at 1/2, 1/4, ... : [b, widths[i], y / 2^(i+1), x / 2^(i+1)]."""
-        x = rectified(self.stem(F.pixel_unshuffle(section, UNSHUFFLE)))  # [b, w0, y/2, x/2]
+    def forward(self, section: Tensor, beside: Tensor) -> list[Tensor]:
+        """Encode one side.
+
+        Args:
+            section: [b, 1, y, x] the near section.
+            beside: [b, 2, y, x] the far section (0 without one) and the base.
+
+        Returns:
+            Features at 1/2, 1/4, ... : [b, widths[i], y / 2^(i+1), x / 2^(i+1)].
+        """
+        x = self.stem(F.pixel_unshuffle(section, UNSHUFFLE))  # [b, w0, y/2, x/2]
+        x = rectified(x + self.beside(F.pixel_unshuffle(beside, UNSHUFFLE)))
         features = []
         for level, refine in enumerate(self.refine):
             if level:
@@ -121,7 +186,7 @@ class DecoderLevel(nn.Module):
         self.own = conv(width, width)
         self.partner = conv(width, width, bias=False)
         self.coarser = nn.Conv2d(coarser, width, 1, bias=False) if coarser else None
-        self.when = nn.Linear(2, width, bias=False)
+        self.when = nn.Linear(len(Clues._fields), width, bias=False)
         self.refine = Residual(width, depth)
         self.flow = conv(width, 2)
         nn.init.zeros_(self.flow.weight)
@@ -135,7 +200,7 @@ class DecoderLevel(nn.Module):
         Args:
             own: [2b, w, y, x] warped features of each side; its partner is the other half of the batch.
             coarser: [2b, w', y/2, x/2] state of the level below, None at the coarsest.
-            when: [2b, 2] distance from the own section in spans, and the span.
+            when: [2b, 7] what each side is told, see :meth:`Clues.sides`.
             context: [b, w, y, x] addend from the damaged section, or None.
 
         Returns:
@@ -166,6 +231,30 @@ def add_partner(x: Tensor, y: Tensor) -> None:
     x[b:] += y[:b]
 
 
+def mean_of_sides(x: Tensor) -> Tensor:
+    """Average the two sides stacked along the batch: [2b, ...] -> [b, ...]."""
+    b = x.shape[0] // 2
+    return 0.5 * (x[:b] + x[b:])
+
+
+class Sides(NamedTuple):
+    """The sections around the wanted one, and the fitted filter's answer; each [b, 1, y, x] normalised.
+
+    Args:
+        below: nearest section below.
+        above: nearest section above; equal to ``below`` when only one side is known.
+        far_below: the next one below, 0 without one.
+        far_above: the next one above, 0 without one.
+        base: answer of the fitted filter.
+    """
+
+    below: Tensor
+    above: Tensor
+    far_below: Tensor
+    far_above: Tensor
+    base: Tensor
+
+
 class Answer(NamedTuple):
     """What the network says.
 
@@ -193,54 +282,50 @@ class InterpolationUNet(nn.Module):
             DecoderLevel(w[i], w[i + 1] if i + 1 < len(w) else 0, depth=2 if i else 1) for i in range(len(w))
         )
         k = UNSHUFFLE**2
-        self.head = conv(w[0], 3 * k)  # blend logit, residual, log scale, at full resolution by pixel shuffle
+        # Blend logit, residual, log scale and gate, at full resolution by pixel shuffle.
+        self.head = conv(w[0], 4 * k)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(
         self,
-        below: Tensor,
-        above: Tensor,
-        t: Tensor,
-        span: Tensor,
+        sides: Sides,
+        clues: Clues,
         partial: Tensor | None = None,
         keep: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Synthesise a section.
 
         Args:
-            below: [b, 1, y, x] normalised, y and x multiples of ``config.multiple``.
-            above: [b, 1, y, x] normalised.
-            t: [b] in (0, 1), 0 = below, 1 = above.
-            span: [b] sections from below to above, >= 2.
+            sides: the sections, and the base.
+            clues: what is known beside them.
             partial: [b, 1, y, x] the damaged section, normalised; None when nothing of it is known.
             keep: [b, 1, y, x] 1 where ``partial`` is intact, 0 elsewhere.
 
         Returns:
             mean [b, 1, y, x] and log of the Laplace scale [b, 1, y, x], normalised units.
         """
-        answer = self.explain(below, above, t, span, partial, keep)
+        answer = self.explain(sides, clues, partial, keep)
         return answer.mean, answer.log_scale
 
     def explain(
         self,
-        below: Tensor,
-        above: Tensor,
-        t: Tensor,
-        span: Tensor,
+        sides: Sides,
+        clues: Clues,
         partial: Tensor | None = None,
         keep: Tensor | None = None,
     ) -> Answer:
         """Like :meth:`forward`, with the flow hints of all levels: training looks at them."""
-        sides = torch.cat((below, above))  # [2b, 1, y, x]
-        t_side = torch.cat((t, 1 - t)).to(sides.dtype)  # distance from the own section, in spans
-        when = torch.stack((t_side, torch.cat((span, span)).to(sides.dtype) / self.config.span_scale), dim=1)
-        features = self.encoder(sides)
+        near = torch.cat((sides.below, sides.above))  # [2b, 1, y, x]
+        far = torch.cat((sides.far_below, sides.far_above))
+        beside = torch.cat((far, sides.base.repeat(2, 1, 1, 1)), dim=1)  # [2b, 2, y, x]
+        features = self.encoder(near, beside)
         context: list[Tensor] | None = None
         if partial is not None and keep is not None:
             context = self.context(partial, keep)
-        state, flows = self._decode(features, when, context)
-        return Answer(*self._render(sides, state, flows[-1], t_side), flows)
+        state, flows = self._decode(features, clues.sides().to(near.dtype), context)
+        t_side = torch.cat((clues.t, 1 - clues.t)).to(near.dtype)
+        return Answer(*self._render(near, sides.base, state, flows[-1], t_side), flows)
 
     def _decode(
         self, features: list[Tensor], when: Tensor, context: list[Tensor] | None
@@ -266,14 +351,14 @@ class InterpolationUNet(nn.Module):
         bounded: Tensor = limit * torch.tanh(flow / limit)
         return bounded
 
-    def _render(self, sides: Tensor, state: Tensor, flow: Tensor, t_side: Tensor) -> tuple[Tensor, Tensor]:
-        full = F.pixel_shuffle(self.head(F.leaky_relu(state, SLOPE)), UNSHUFFLE)  # [2b, 3, y, x]
-        logit, residual, log_scale = full.chunk(3, dim=1)
-        warped = warp(sides, upsample_flow(flow, (sides.shape[-2], sides.shape[-1])))
+    def _render(
+        self, near: Tensor, base: Tensor, state: Tensor, flow: Tensor, t_side: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        full = F.pixel_shuffle(self.head(F.leaky_relu(state, SLOPE)), UNSHUFFLE)  # [2b, 4, y, x]
+        logit, residual, log_scale, gate = full.chunk(4, dim=1)
+        warped = warp(near, upsample_flow(flow, (near.shape[-2], near.shape[-1])))
         # With logits of 0 this prior makes the weights those of linear interpolation.
         prior = torch.log((1 - t_side).clamp(1e-3, 1.0)).view(-1, 1, 1, 1)
         weight: Tensor = torch.sigmoid(logit + prior - partner_of(logit + prior))
-        contribution = weight * warped + 0.5 * residual
-        b = sides.shape[0] // 2
-        mean = contribution[:b] + contribution[b:]
-        return mean, 0.5 * (log_scale[:b] + log_scale[b:]) - 1.0
+        moved, rest, scale, g = (mean_of_sides(x) for x in (2 * weight * warped, residual, log_scale, gate))
+        return base + g * (moved - base) + rest, scale - 1.0

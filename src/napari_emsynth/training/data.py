@@ -27,17 +27,26 @@ class TrainingData:
         held_out: to be scored on, along z.
         axes: along which sections may be taken; (0, 1, 2) where voxels are isotropic.
         name: what the blocks are called, for the card.
+        thick: further blocks, of sections thicker than their pixels: along z only. A recipe may leave them.
+        thick_held_out: of these, to be scored on.
     """
 
     blocks: Sequence[Array]
     held_out: Sequence[Array]
     axes: tuple[int, ...] = (0,)
     name: str = ""
+    thick: Sequence[Array] = ()
+    thick_held_out: Sequence[Array] = ()
+
+    def judged(self) -> list[tuple[Array, Array]]:
+        """Return every held-out block with one that is learned from, of the same volume."""
+        pairs = [*zip(self.held_out, self.blocks, strict=False)]
+        return [*pairs, *zip(self.thick_held_out, self.thick, strict=False)]
 
     def fingerprint(self) -> str:
         """A short hash of shapes and a sample of the values: equal data, equal hash."""
         digest = hashlib.sha256()
-        for block in (*self.blocks, *self.held_out):
+        for block in (*self.blocks, *self.held_out, *self.thick, *self.thick_held_out):
             digest.update(repr((block.shape, str(block.dtype), self.axes)).encode())
             digest.update(np.ascontiguousarray(block[::7, ::13, ::13]).tobytes())
         return digest.hexdigest()[:16]

@@ -41,6 +41,7 @@ class Augmentation:
         spoiled: share with stripes, dirt or a blank part on one of the two neighbours.
         partial: share in which part of the wanted section is known.
         one_sided: share in which only one neighbour is known.
+        far_absent: share without far sections, and again as many with one only; of gaps with four.
         centred: share taken half way between the neighbours, at an even span.
         thinned: share that poses as a stack of thicker spacing: its span counts only every n-th section, so that
             the network reads how far things move from the images and not from the count.
@@ -56,6 +57,7 @@ class Augmentation:
     spoiled: float = 0.05
     partial: float = 0.2
     one_sided: float = 0.03
+    far_absent: float = 0.1
     centred: float = 0.6
     thinned: float = 0.5
 
@@ -116,9 +118,9 @@ def log_uniform(rng: Generator, limits: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(*np.log(limits))))
 
 
-def common_divisor(rng: Generator, a: int, b: int) -> int:
-    """Draw one of the common divisors of two positive integers, all alike."""
-    common = np.gcd(a, b)
+def common_divisor(rng: Generator, *numbers: int) -> int:
+    """Draw one of the common divisors of positive integers, all alike."""
+    common = int(np.gcd.reduce(numbers))
     return int(rng.choice([d for d in range(1, common + 1) if common % d == 0]))
 
 

@@ -106,7 +106,10 @@ def restored(method: str, name: str, network_of: Callable[[dict[str, Any]], Netw
         InputError: missing, damaged, of another method or of another architecture.
     """
     tensors, card = load(method, name)
-    network = network_of(card.config)
+    try:
+        network = network_of(card.config)
+    except TypeError as error:
+        raise InputError(f"weights {card.id} are of another architecture of {method}: {error}") from None
     fill(network, tensors, card.id, method)
     return network, card
 

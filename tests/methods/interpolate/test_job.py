@@ -48,8 +48,11 @@ def test_hidden_sections_are_intact_nearest_and_at_the_same_distances():
     work = job(moving(), replaced={5, 6})
     repairs = plan_repairs(work.marks, list(range(12)))
     # 5 and 6 lie between 4 and 7: one below and two above must be intact around the hidden section.
-    assert work._hidden(repairs[0]) == [2, 8]
-    assert work._hidden(repairs[1]) == [3, 9]
+    assert work._hidden(repairs[0]) == [(2, (-1, 2)), (8, (-1, 2))]
+    assert work._hidden(repairs[1]) == [(3, (-2, 1)), (9, (-2, 1))]
+    single = job(moving(), replaced={5}, method="fitted")
+    (repair,) = plan_repairs(single.marks, list(range(12)))
+    assert single._hidden(repair) == [(2, (-2, -1, 1, 2)), (8, (-2, -1, 1, 2))]
 
 
 def test_a_stack_with_no_intact_neighbours_is_not_checked():

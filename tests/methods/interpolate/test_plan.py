@@ -43,12 +43,27 @@ def test_first_and_last_are_one_sided():
     first, last = replaced(0, 9)
     assert (first.below, first.above, first.t, first.span) == (None, 1, 0.5, 2)
     assert (last.below, last.above, last.t, last.span) == (8, None, 0.5, 2)
-    assert first.distances == (None, 1)
-    assert last.distances == (1, None)
+    assert first.known == {1: 1, 2: 2}
+    assert last.known == {-1: 8, -2: 7}
 
 
-def test_distances_of_a_two_sided_repair():
-    assert [r.distances for r in replaced(4, 5, 6)] == [(1, 3), (2, 2), (3, 1)]
+def test_two_sections_serve_on_each_side_where_there_are_two():
+    assert [r.offsets for r in replaced(4, 5, 6)] == [(-2, -1, 3, 4), (-3, -2, 2, 3), (-4, -3, 1, 2)]
+    (repair,) = replaced(1)
+    assert repair.known == {-1: 0, 1: 2, 2: 3}
+
+
+def test_a_far_section_is_the_next_that_is_usable_and_in_reach():
+    (repair,) = replaced(4, usable=lambda z: z not in (2, 6))
+    assert repair.known == {-3: 1, -1: 3, 1: 5, 3: 7}
+    marks = Marks((40, 9, 9), {20}, {}, lambda z: z not in range(22, 34))
+    (repair,) = plan_repairs(marks, list(range(40)))
+    assert repair.known == {-2: 18, -1: 19, 1: 21}
+
+
+def test_far_sections_of_an_insertion_are_counted_in_the_output():
+    (repair,) = plan_repairs(Marks((6, 9, 9), set(), {}), output_order(6, [3]))
+    assert repair.known == {-2: 1, -1: 2, 1: 3, 2: 4}
 
 
 def test_unusable_neighbours_are_passed_over():

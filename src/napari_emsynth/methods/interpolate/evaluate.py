@@ -73,10 +73,10 @@ def evaluate(
     for done, k in enumerate(hidden):
         runtime.cancel.check()
         runtime.progress(done, len(hidden), f"hiding section {k}")
-        sample = job.sample(k, k - gap, k + gap, 0.5, 2 * gap, window)
+        sample = job.sample(k, _posed(job, k, gap, window), window)
         samples.append(sample)
         if flow is not None:
-            moved = flow.sample(k, k - gap, k + gap, 0.5, 2 * gap, window)
+            moved = flow.sample(k, (-gap, gap), window)
             table.add("optical_flow", score(moved.guesses[0], moved.truth, moved.peak))
     fits = cross_fitted(samples)
     for sample, fit in zip(samples, fits, strict=True):
@@ -127,6 +127,13 @@ def _hidden(volume: Volume, gap: int, sections: Sequence[int] | None, limit: int
         raise InputError(f"limit of {limit} sections is below the limit of 1 section")
     wanted = min(limit, count - 2 * gap)
     return [int(k) for k in np.unique(np.linspace(gap, count - 1 - gap, wanted).round())]
+
+
+def _posed(job: Job, k: int, gap: int, window: Window) -> tuple[int, ...]:
+    """Return the offsets of the sections that may be looked at: every ``gap``-th, two on each side where they exist."""
+    near = (-gap, gap)
+    far = [o for o in (-2 * gap, 2 * gap) if job.marks.intact(k + o, window)]
+    return tuple(sorted((*near, *far)))
 
 
 def _job(volume: Volume, method: str, weights: str | None, runtime: Runtime) -> Job:

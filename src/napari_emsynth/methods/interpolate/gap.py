@@ -8,11 +8,44 @@ becomes 1 - t.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
+import numpy as np
+
+from napari_emsynth.models.fitted_filter import Offsets
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Float
+
+
+class Base(Protocol):
+    """A filter fitted for a gap."""
+
+    @property
+    def error(self) -> float:
+        """Root mean square error where the truth is known, normalised units."""
+
+    def mean(self, gap: Gap) -> Float:
+        """Return the filter's answer [y, x], normalised."""
+
+    def scale(self, gap: Gap) -> Float:
+        """Return the expected size [y, x] of its error, normalised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearBase:
+    """What stands in for a fitted filter where none is known: linear interpolation."""
+
+    error: float = 1.0
+
+    def mean(self, gap: Gap) -> Float:
+        """Return linear interpolation [y, x]."""
+        return gap.linear
+
+    def scale(self, gap: Gap) -> Float:
+        """Return one size for all pixels: [y, x]."""
+        return np.full_like(gap.below, self.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +59,11 @@ class Gap:
         span: sections from below to above; 2 when a single one is missing.
         partial: [y, x] the damaged section itself, normalised; None when nothing of it is to be kept.
         keep: [y, x] 1.0 where ``partial`` is intact.
+        far_below: [y, x] the next acquired section below, normalised; None where there is none in reach.
+        far_above: [y, x] the same above.
+        offsets: of the known sections from the wanted one, in order, negative below; empty stands for those of ``t``
+            and ``span``.
+        fit: the filter fitted on the volume for these offsets.
     """
 
     below: Float
@@ -34,6 +72,32 @@ class Gap:
     span: float = 2.0
     partial: Float | None = None
     keep: Float | None = None
+    far_below: Float | None = None
+    far_above: Float | None = None
+    offsets: Offsets = ()
+    fit: Base = field(default_factory=LinearBase)
+
+    def __post_init__(self) -> None:
+        if not self.offsets:
+            below = max(1, round(self.t * self.span))
+            object.__setattr__(self, "offsets", (-below, max(1, round(self.span - below))))
+
+    @cached_property
+    def linear(self) -> Float:
+        """Linear interpolation between the nearest sections: [y, x]."""
+        return np.asarray((1 - self.t) * self.below + self.t * self.above, dtype=np.float32)
+
+    def known(self) -> Float:
+        """Return the known sections in the order of the offsets: [s, y, x]."""
+        downs, ups = sum(o < 0 for o in self.offsets), sum(o > 0 for o in self.offsets)
+        sections = [
+            *([self.far_below] if downs > 1 else []),
+            *([self.below] if downs else []),
+            *([self.above] if ups else []),
+            *([self.far_above] if ups > 1 else []),
+        ]
+        assert all(section is not None for section in sections)
+        return np.stack(sections)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -57,7 +121,8 @@ class Interpolator(Protocol):
     """A built method.
 
     ``halo`` is how many px around a window it looks at; windows are read with that much more on each side. ``factor``
-    turns ``scale`` into the half width of the 90 % interval where no self-check is possible.
+    turns ``scale`` into the half width of the 90 % interval where no self-check is possible. A method that looks at far
+    sections and at the fitted filter says so by an attribute ``fitted = True``; others are not made to wait for them.
     """
 
     halo: int

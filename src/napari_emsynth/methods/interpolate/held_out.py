@@ -1,93 +1,197 @@
 """Judging an interpolation network while it trains: held-out sections, posed as missing.
 
-Conventions: images are [y, x] float32 in the block's normalised units; scores are PSNR in dB on the source's 8-bit
-range, by distance to each neighbour in sections.
+Conventions: images are [y, x] float32, each section normalised by its own robust statistics; scores are PSNR in dB on
+the source's 8-bit range. Law: the fitted filter that serves as base is fitted on what is learned from, never on what is
+held out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio
+from napari_emsynth.models.fitted_filter import (
+    Equations,
+    Offsets,
+    apply,
+    best_ridge,
+    equations,
+    linear_taps,
+    solve,
+    taps_of,
+)
 from napari_emsynth.normalisation import robust_mean_std
+from napari_emsynth.training.data import TrainingData
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Float
 
 GAPS = (1, 2, 3, 4)
-# Cases a block and gap, and the edge of their crops in px.
+# A stack that lacks nothing, posed as coarser; a run that is missing, its middle section scored.
+POSED: dict[str, Offsets] = {f"{g}": (-2 * g, -g, g, 2 * g) for g in GAPS}
+RUNS: dict[str, Offsets] = {f"run_{2 * g - 1}": (-g - 1, -g, g, g + 1) for g in GAPS[1:]}
+# Cases a block and setting, and the edge of their crops in px.
 LIMIT, EDGE = 5, 256
+# Places the base is fitted on, and every how many px.
+PLACES, FIT_STEP = 8, 2
+Window = tuple[slice, slice]
+
 # Worth of sharpness while an adversary trains: dB of PSNR for a factor e in mid-band power.
 NATURALNESS_DB = 4.0
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One section and its neighbours ``gap`` sections away.
+    """One section and what is known around it.
 
     Args:
-        below: [y, x] normalised; sizes are multiples of 16 px.
-        truth: [y, x] normalised.
-        above: [y, x] normalised.
+        offsets: of the known sections.
+        known: [s, y, x] normalised; sizes are multiples of 16 px.
+        truth: [y, x] in the units that are expected between its neighbours.
+        base: [y, x] answer of the fitted filter.
+        error: root mean square error of the base where it was fitted.
         peak: the source's intensity range in normalised units.
-        gap: sections.
     """
 
-    below: Float
+    offsets: Offsets
+    known: Float
     truth: Float
-    above: Float
+    base: Float
+    error: float
     peak: float
-    gap: int
+
+    @property
+    def below(self) -> Float:
+        """The nearest section below."""
+        return self.known[self.offsets.index(max(o for o in self.offsets if o < 0))]
+
+    @property
+    def above(self) -> Float:
+        """The nearest section above."""
+        return self.known[self.offsets.index(min(o for o in self.offsets if o > 0))]
+
+    @property
+    def linear(self) -> Float:
+        """Linear interpolation of the nearest sections."""
+        return apply(linear_taps(self.offsets), self.known)
 
 
-def held_out_cases(blocks: Sequence[Array], gap: int) -> list[HeldOut]:
-    """Return up to :data:`LIMIT` cases a block, crops of at most :data:`EDGE` px at its lower right."""
+def _normalised(block: Array, z: int, window: Window) -> tuple[Float, float, float]:
+    mean, std = robust_mean_std(block[z])
+    section = (block[z][window].astype(np.float32) - np.float32(mean)) / np.float32(std)
+    return np.asarray(section, dtype=np.float32), mean, std
+
+
+def _window(block: Array) -> Window:
+    y, x = (slice(n - min(EDGE, n) // 16 * 16, n) for n in block.shape[1:])
+    return y, x
+
+
+def _spread(block: Array, offsets: Offsets, count: int) -> list[int]:
+    """Return sections that have all of their neighbours, spread over the block."""
+    first, last = -min(offsets), block.shape[0] - 1 - max(offsets)
+    return [] if last < first else [int(k) for k in np.unique(np.linspace(first, last, count).round())]
+
+
+def fitted(block: Array, offsets: Offsets) -> tuple[Float, float]:
+    """Fit the base on a block [z, y, x]: taps [s, k, k], and its root mean square error on places left out."""
+    places, window = [], _window(block)
+    for k in _spread(block, offsets, PLACES):
+        known = np.stack([_normalised(block, k + o, window)[0] for o in offsets])
+        places.append(equations(known, _normalised(block, k, window)[0], FIT_STEP))
+    if not places:
+        return linear_taps(offsets), 1.0
+    ridge, error = best_ridge(places, offsets)
+    return taps_of(solve(reduce(Equations.__add__, places), offsets, ridge)), math.sqrt(error)
+
+
+def held_out_cases(block: Array, learned: Array, offsets: Offsets) -> list[HeldOut]:
+    """Return up to :data:`LIMIT` cases of a held-out block, crops of at most :data:`EDGE` px at its lower right.
+
+    Args:
+        block: [z, y, x] held out.
+        learned: [z, y, x] of the same volume, learned from: the base is fitted there.
+        offsets: of the known sections.
+    """
+    chosen = _spread(block, offsets, LIMIT)
+    if not chosen:
+        return []
+    taps, error = fitted(learned, offsets)
+    window = _window(block)
+    below, above = max(o for o in offsets if o < 0), min(o for o in offsets if o > 0)
+    t = -below / (above - below)
     cases = []
-    for block in blocks:
-        if block.shape[0] <= 2 * gap:
-            continue
-        mean, std = robust_mean_std(block)
-        window = tuple(slice(n - min(EDGE, n) // 16 * 16, n) for n in block.shape[1:])
-        for k in np.unique(np.linspace(gap, block.shape[0] - 1 - gap, LIMIT).round().astype(int)):
-            below, truth, above = (
-                ((block[(j, *window)].astype(np.float32) - mean) / std) for j in (k - gap, k, k + gap)
-            )
-            cases.append(HeldOut(below, truth, above, intensity_range(block[(k, *window)]) / std, gap))
+    for k in chosen:
+        drawn = {o: _normalised(block, k + o, window) for o in offsets}
+        mean = (1 - t) * drawn[below][1] + t * drawn[above][1]
+        std = (1 - t) * drawn[below][2] + t * drawn[above][2]
+        truth = (block[k][window].astype(np.float32) - np.float32(mean)) / np.float32(std)
+        known = np.stack([drawn[o][0] for o in offsets])
+        peak = intensity_range(block[k][window]) / std
+        cases.append(HeldOut(offsets, known, truth, apply(taps, known), error, peak))
     return cases
 
 
-def held_out_scores(blocks: Sequence[Array], answer: Callable[[HeldOut], Float]) -> dict[str, float]:
-    """Score answers beside linear interpolation.
+class Judge:
+    """Scores answers beside linear interpolation and the fitted filter; the cases are prepared once.
 
     Args:
-        blocks: held-out blocks [z, y, x].
-        answer: returns the section [y, x] that was posed as missing.
-
-    Returns:
-        ``psnr_<gap>`` and ``linear_<gap>`` in dB, ``mid_band`` (power between 0.1 and 0.3 cycles/px over the true
-        section's, geometric mean), and ``score``: the mean gain over linear in dB over the gaps; 0 without any case.
+        data: whose held-out blocks are scored.
+        settings: at which offsets sections are known, by name.
     """
-    scores: dict[str, float] = {}
-    gains, bands = [], []
-    for gap in GAPS:
-        ours, floor = [], []
-        for case in held_out_cases(blocks, gap):
-            drawn = answer(case)
-            ours.append(psnr(drawn, case.truth, case.peak))
-            floor.append(psnr(0.5 * (case.below + case.above), case.truth, case.peak))
-            bands.append(mid_band_ratio(drawn, case.truth))
-        if ours:
-            scores[f"psnr_{gap}"] = float(np.mean(ours))
-            scores[f"linear_{gap}"] = float(np.mean(floor))
-            gains.append(scores[f"psnr_{gap}"] - scores[f"linear_{gap}"])
-    known = [b for b in bands if math.isfinite(b) and b > 0]
-    scores["mid_band"] = float(np.exp(np.mean(np.log(known)))) if known else 0.0
-    scores["score"] = float(np.mean(gains)) if gains else 0.0
-    return scores
+
+    def __init__(self, data: TrainingData, settings: Mapping[str, Offsets] = POSED) -> None:
+        self._data, self._settings = data, settings
+        self._cases: dict[str, list[HeldOut]] = {}
+
+    def cases(self, name: str) -> list[HeldOut]:
+        """Return the cases of one setting, of every held-out block."""
+        if name not in self._cases:
+            self._cases[name] = [
+                case
+                for block, learned in self._data.judged()
+                for case in held_out_cases(block, learned, self._settings[name])
+            ]
+        return self._cases[name]
+
+    def all_cases(self) -> list[HeldOut]:
+        """Return the cases of every setting."""
+        return [case for name in self._settings for case in self.cases(name)]
+
+    def scores(self, answer: Callable[[HeldOut], Float]) -> dict[str, float]:
+        """Score ``answer``, which returns the section [y, x] that was posed as missing.
+
+        Returns:
+            ``psnr_<name>``, ``linear_<name>`` and ``fitted_<name>`` in dB, ``mid_band`` (power between 0.1 and 0.3
+            cycles/px over the true section's, geometric mean), and ``score``: the mean gain over linear in dB over the
+            settings; 0 without any case.
+        """
+        scores: dict[str, float] = {}
+        gains, bands = [], []
+        for name in self._settings:
+            cases = self.cases(name)
+            if not cases:
+                continue
+            answers = [answer(case) for case in cases]
+            bands += [mid_band_ratio(drawn, case.truth) for drawn, case in zip(answers, cases, strict=True)]
+            rivals = {
+                "psnr": answers,
+                "linear": [case.linear for case in cases],
+                "fitted": [case.base for case in cases],
+            }
+            for rival, drawn in rivals.items():
+                values = [psnr(d, case.truth, case.peak) for d, case in zip(drawn, cases, strict=True)]
+                scores[f"{rival}_{name}"] = float(np.mean(values))
+            gains.append(scores[f"psnr_{name}"] - scores[f"linear_{name}"])
+        known = [b for b in bands if math.isfinite(b) and b > 0]
+        scores["mid_band"] = float(np.exp(np.mean(np.log(known)))) if known else 0.0
+        scores["score"] = float(np.mean(gains)) if gains else 0.0
+        return scores
 
 
 def naturalness(scores: dict[str, float]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
-from napari_emsynth.methods.interpolate.held_out import HeldOut, held_out_scores, naturalness
+from napari_emsynth.methods.interpolate.held_out import HeldOut, Judge, naturalness
 from napari_emsynth.models.jain2017 import Config, CriticConfig, Discriminator, InterpolationGenerator
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
@@ -70,6 +70,7 @@ class PixelRecipe(Recipe):
         self.data, self.start, self.count = data, start, batch
         self.config = Config.from_json(config or {})
         self.cut = self.config.border[1]
+        self.judge = Judge(data)
         self.samples = SectionTriples(data.blocks, axes=data.axes, size=size, augmentation=LESSONS)
 
     def build(self) -> nn.Module:
@@ -95,7 +96,7 @@ class PixelRecipe(Recipe):
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """PSNR over linear interpolation on held-out sections, at four gaps; ``score`` is the mean gain in dB."""
-        return held_out_scores(self.data.held_out, self._answer(network, device))
+        return self.judge.scores(self._answer(network, device))
 
     def _answer(self, network: nn.Module, device: torch.device) -> Any:
         cut = self.cut
@@ -137,7 +138,7 @@ class AdversarialSections(PixelRecipe, AdversarialRecipe):
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """As for ``pixel``, with the mid-band power; ``score`` weighs both."""
-        return naturalness(held_out_scores(self.data.held_out, self._answer(network, device)))
+        return naturalness(self.judge.scores(self._answer(network, device)))
 
 
 class Jain2017:

@@ -7,17 +7,19 @@ job can be pickled and sent to another process; the built method is made anew th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods import get
-from napari_emsynth.methods.interpolate.gap import Gap, Interpolator, Synthesis
-from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window
+from napari_emsynth.methods.interpolate.fit import Fit, Fitter, near_offsets
+from napari_emsynth.methods.interpolate.gap import Gap, Interpolator, LinearBase, Synthesis
+from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window, middle
 from napari_emsynth.methods.interpolate.seams import harmonise
 from napari_emsynth.methods.request import built, portable
+from napari_emsynth.models.fitted_filter import Offsets
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Runtime
@@ -62,6 +64,9 @@ class Job:
     runtime: Runtime
     _norms: dict[int, Normalisation] = field(default_factory=dict)
     _samples: dict[tuple[int, ...], Sample] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.fitter = Fitter(self.volume, self.marks, self.norm)
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what belongs to this process: callbacks, the cancel token, caches."""
@@ -124,11 +129,7 @@ class Job:
         mix: Sequence[float],
         runtime: Runtime,
     ) -> tuple[Synthesis, Normalisation]:
-        low = repair.below if repair.below is not None else repair.above
-        high = repair.above if repair.above is not None else repair.below
-        assert low is not None
-        assert high is not None
-        gap, norm = self.gap(low, high, repair.t, repair.span, read)
+        gap, norm = self.gap(repair.known, read, lambda: self.fit(repair))
         if missing is None or missing.all() or repair.source is None:
             return _mixed(method(gap, runtime), mix), norm
         keep = 1.0 - missing.astype(np.float32)
@@ -138,49 +139,84 @@ class Job:
         synthesis = _mixed(method(replace(gap, partial=partial, keep=keep), runtime), mix)
         return replace(synthesis, mean=harmonise(synthesis.mean, own, keep)), norm
 
-    def gap(self, low: int, high: int, t: float, span: float, read: Window) -> tuple[Gap, Normalisation]:
-        """Read and normalise two input sections; also return the statistics expected between them."""
-        norms = self.norm(low), self.norm(high)
-        below, above = (
-            n.forward(self.volume.section(z, *read)) for n, z in zip(norms, (low, high), strict=True)
+    def gap(
+        self, known: Mapping[int, int], read: Window, fit: Callable[[], Fit]
+    ) -> tuple[Gap, Normalisation]:
+        """Read and normalise the sections that serve; also return the statistics expected of the wanted one.
+
+        Args:
+            known: input sections by their offset from the wanted one.
+            read: rows and columns.
+            fit: fits their filter; called for methods that use it.
+        """
+        fitted, offsets = self.fitted(), tuple(sorted(known))
+        if not fitted:
+            offsets = near_offsets(offsets)
+        sections = {o: self.norm(known[o]).forward(self.volume.section(known[o], *read)) for o in offsets}
+        below, above = [o for o in offsets if o < 0], [o for o in offsets if o > 0]
+        low, high = (below or above[:1])[-1], (above or below[-1:])[0]
+        # One side alone is both sides, half way.
+        t, span = (-low / (high - low), float(high - low)) if low < 0 < high else (0.5, 2.0 * abs(low))
+        gap = Gap(
+            below=sections[low],
+            above=sections[high],
+            t=t,
+            span=span,
+            far_below=sections[below[0]] if len(below) > 1 else None,
+            far_above=sections[above[-1]] if len(above) > 1 else None,
+            offsets=offsets,
+            fit=fit() if fitted else LinearBase(),
         )
-        return Gap(below=below, above=above, t=t, span=float(span)), Normalisation.between(*norms, t)
+        return gap, Normalisation.between(self.norm(known[low]), self.norm(known[high]), t)
+
+    def fitted(self) -> bool:
+        """True when the method looks at far sections and at the fitted filter."""
+        return bool(getattr(self.built(), "fitted", False))
+
+    def offsets(self, repair: Repair) -> Offsets:
+        """Return the offsets of the sections that serve a repair: those the method looks at."""
+        return repair.offsets if self.fitted() else near_offsets(repair.offsets)
+
+    def fit(self, repair: Repair) -> Fit:
+        """Return the filter of a repair, fitted once."""
+        return self.fitter.fit(repair.offsets, _start(repair), repair.window)
 
     def check(self, repair: Repair) -> SelfCheck | None:
         """Repeat the repair on the nearest intact sections; None when there are none."""
-        samples = [self._sample(k, repair) for k in self._hidden(repair)]
+        samples = [self._sample(k, offsets, repair) for k, offsets in self._hidden(repair)]
         return check(samples) if samples else None
 
-    def _hidden(self, repair: Repair) -> list[int]:
-        """Return input sections, nearest first, that are intact at the same distances."""
-        down, up = repair.distances
-        window = check_window(repair.window)
-        start = repair.source if repair.source is not None else max(0, repair.section)
-        found: list[int] = []
-        for k in _outwards(start, self.volume.shape[0], CHECK_REACH):
-            needed = [k, *([k - down] if down is not None else []), *([k + up] if up is not None else [])]
-            if all(self.marks.intact(z, window) for z in needed):
-                found.append(k)
-            if len(found) == CHECK_COUNT:
-                break
-        return found
+    def _hidden(self, repair: Repair) -> list[tuple[int, Offsets]]:
+        """Return input sections, nearest first, that are intact at the same distances, and those distances.
 
-    def _sample(self, k: int, repair: Repair) -> Sample:
-        down, up = repair.distances
+        Where too few sections have all of their neighbours, those with the nearest ones serve as well.
+        """
         window = check_window(repair.window)
-        key = (k, down or 0, up or 0, *(n for s in window for n in (s.start, s.stop)))
+        found: dict[int, Offsets] = {}
+        for offsets in dict.fromkeys((self.offsets(repair), near_offsets(repair.offsets))):
+            for k in _outwards(_start(repair), self.volume.shape[0], CHECK_REACH):
+                if len(found) == CHECK_COUNT:
+                    break
+                if k not in found and all(
+                    self.marks.intact(z, window) for z in (k, *(k + o for o in offsets))
+                ):
+                    found[k] = offsets
+        return list(found.items())
+
+    def _sample(self, k: int, offsets: Offsets, repair: Repair) -> Sample:
+        window = check_window(repair.window)
+        key = (k, *offsets, *(n for s in window for n in (s.start, s.stop)))
         if key not in self._samples:
-            low = k - down if down is not None else k + (up or 0)
-            high = k + up if up is not None else low
-            self._samples[key] = self.sample(k, low, high, repair.t, repair.span, window)
+            self._samples[key] = self.sample(k, offsets, window)
         return self._samples[key]
 
-    def sample(self, k: int, low: int, high: int, t: float, span: float, window: Window) -> Sample:
-        """Hide section ``k`` and synthesise a window of it from sections ``low`` and ``high``."""
+    def sample(self, k: int, offsets: Offsets, window: Window) -> Sample:
+        """Hide section ``k`` and synthesise a window of it from its neighbours at ``offsets``."""
         method = self.built()
         read = grown(window, method.halo, self.volume.shape[1:])
         inner = inside(window, read)
-        gap, norm = self.gap(low, high, t, span, read)
+        known = {o: k + o for o in offsets}
+        gap, norm = self.gap(known, read, lambda: self.fitter.fit(offsets, k, window, without=k))
         synthesis = method(gap, self.runtime)
         truth = self.volume.section(k, *window)
         return Sample(
@@ -191,9 +227,14 @@ class Job:
             scale=_scale_of(synthesis)[inner],
             below=gap.below[inner],
             above=gap.above[inner],
-            t=t,
+            t=gap.t,
             peak=intensity_range(truth) / norm.std,
         )
+
+
+def _start(repair: Repair) -> int:
+    """Return the input section around which others are looked for."""
+    return repair.source if repair.source is not None else max(0, repair.section)
 
 
 def _mixed(synthesis: Synthesis, mix: Sequence[float]) -> Synthesis:
@@ -255,13 +296,7 @@ def inside(window: Window, read: Window) -> Window:
 
 def check_window(window: Window, edge: int = CHECK_EDGE) -> Window:
     """Return the middle of a window, at most ``edge`` px along each axis."""
-    y, x = (
-        slice(s.start, s.stop)
-        if s.stop - s.start <= edge
-        else slice((s.start + s.stop - edge) // 2, (s.start + s.stop + edge) // 2)
-        for s in window
-    )
-    return y, x
+    return middle(window, edge)
 
 
 def blocks(window: Window, edge: int = BLOCK) -> list[Window]:

@@ -7,7 +7,7 @@ it serves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,8 @@ Window = tuple[slice, slice]
 
 # Damaged regions closer than this are repaired together: they share their surroundings.
 MERGE_PX = 16
+# A far section this much further away than the near one says nothing more.
+FAR_REACH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class Repair:
         above: the same above. At least one of the two is known.
         t: position between them, in (0, 1); 0.5 when one-sided.
         span: sections of the output from below to above; twice the distance when one-sided.
+        known: input sections that serve, by their offset from ``section`` in the output; the nearest usable one on each
+            side, and the next one after it where it is in reach.
     """
 
     section: int
@@ -48,15 +52,12 @@ class Repair:
     above: int | None
     t: float
     span: int
+    known: Mapping[int, int]
 
     @property
-    def distances(self) -> tuple[int | None, int | None]:
-        """Sections to the neighbour below and above, None on an unknown side."""
-        if self.below is None or self.above is None:
-            d = self.span // 2
-            return (d, None) if self.above is None else (None, d)
-        below = round(self.t * self.span)
-        return below, self.span - below
+    def offsets(self) -> tuple[int, ...]:
+        """Of the sections that serve, in order, negative below."""
+        return tuple(sorted(self.known))
 
 
 def check_sections(sections: Sequence[int], count: int, *, insert: bool) -> list[int]:
@@ -96,6 +97,17 @@ def masked_regions(mask: Volume, cancel: CancelToken) -> dict[int, list[Window]]
         if windows:
             found[z] = windows
     return found
+
+
+def middle(window: Window, edge: int) -> Window:
+    """Return the middle of a window, at most ``edge`` px along each axis."""
+    y, x = (
+        slice(s.start, s.stop)
+        if s.stop - s.start <= edge
+        else slice((s.start + s.stop - edge) // 2, (s.start + s.stop + edge) // 2)
+        for s in window
+    )
+    return y, x
 
 
 def overlap(a: Window, b: Window) -> bool:
@@ -208,6 +220,12 @@ def _repair(
             f"section {k} cannot be repaired: all {marks.shape[0]} sections are marked or unusable there, "
             "at least 1 intact section is needed"
         )
+    known = {place[z] - k: z for z in (below, above) if z is not None}
+    for near, step in ((below, -1), (above, 1)):
+        far = None if near is None else marks.nearest(near + step, step, window)
+        if near is not None and far is not None and abs(place[far] - place[near]) <= FAR_REACH:
+            known[place[far] - k] = far
     return Repair(
-        section=k, treatment=treatment, window=window, source=source, below=below, above=above, t=t, span=span
-    )
+        section=k, treatment=treatment, window=window, source=source, below=below, above=above, t=t, span=span,
+        known=known,
+    )  # fmt: skip

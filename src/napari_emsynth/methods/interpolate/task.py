@@ -15,6 +15,7 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
 from napari_emsynth.methods.interpolate import render
+from napari_emsynth.methods.interpolate.fit import LEAST_PLACES, Fit
 from napari_emsynth.methods.interpolate.job import Job
 from napari_emsynth.methods.interpolate.plan import (
     Marks,
@@ -80,13 +81,14 @@ def interpolate(
     job = Job(volume, mask_volume, marks, method, params_of(spec, params), weights_of(spec, weights), runtime)
     repairs = plan_repairs(marks, order)
     notices += _one_sided(repairs)
-    job.built()
+    fits = {k: job.fit(repair) for k, repair in enumerate(repairs)} if job.fitted() else {}
+    notices += _fit_notices(repairs, fits)
     checks = _selfchecks(job, repairs) if selfcheck else {}
     notices += _verdicts(spec, repairs, checks) + scale_notices(spec, job.weights, volume)
     draw = render.lazy if volume.is_lazy else render.eager
     arrays = draw(job, order, repairs, {k: c.calibration for k, c in checks.items() if c is not None})
     grid = replace(volume.grid, shape=(len(order), *volume.shape[1:]))
-    record = _provenance(spec, job, repairs, checks, notices, mask_volume is not None)
+    record = _provenance(spec, job, repairs, checks, fits, notices, mask_volume is not None)
     return Result(
         volume=Volume(arrays.values, grid, volume.name, volume.metadata),
         synthetic=Volume(arrays.synthetic, grid, f"{volume.name} synthetic"),
@@ -167,6 +169,22 @@ def _one_sided(repairs: Sequence[Repair]) -> list[str]:
     ]
 
 
+def _fit_notices(repairs: Sequence[Repair], fits: Mapping[int, Fit]) -> list[str]:
+    """Say where the volume had too little to fit the filter on."""
+    lines = []
+    for source, instead in (
+        ("bundled", "a filter fitted on other tissue stands in"),
+        ("linear", "the sections are mixed linearly instead"),
+    ):
+        of = sorted({repairs[k].section for k, fit in fits.items() if fit.source == source})
+        if of:
+            lines.append(
+                f"the filter of {_listed(of)} could not be fitted on this volume, which has fewer than {LEAST_PLACES} "
+                f"intact sections with neighbours at the same distances: {instead}"
+            )
+    return lines
+
+
 def _selfchecks(job: Job, repairs: Sequence[Repair]) -> dict[int, SelfCheck | None]:
     """Check every repair (repairs that share samples share the work); by position in ``repairs``."""
     checks: dict[int, SelfCheck | None] = {}
@@ -206,6 +224,7 @@ def _provenance(
     job: Job,
     repairs: Sequence[Repair],
     checks: dict[int, SelfCheck | None],
+    fits: dict[int, Fit],
     notices: list[str],
     masked: bool,
 ) -> dict[str, Any]:
@@ -222,13 +241,13 @@ def _provenance(
             "voxel_nm": list(job.volume.grid.voxel_nm) if job.volume.grid.voxel_nm else None,
             "mask": masked,
         },
-        sections=[_section_record(r, checks.get(k)) for k, r in enumerate(repairs)],
+        sections=[_section_record(job, r, checks.get(k), fits.get(k)) for k, r in enumerate(repairs)],
         notices=notices,
         device=job.runtime.device,
     )
 
 
-def _section_record(repair: Repair, check: SelfCheck | None) -> dict[str, Any]:
+def _section_record(job: Job, repair: Repair, check: SelfCheck | None, fit: Fit | None) -> dict[str, Any]:
     one_sided = repair.below is None or repair.above is None
     return {
         "section": repair.section,
@@ -239,5 +258,7 @@ def _section_record(repair: Repair, check: SelfCheck | None) -> dict[str, Any]:
         "t": repair.t,
         "span": repair.span,
         "note": "extrapolated from one side" if one_sided else "",
+        "served": [repair.known[o] for o in job.offsets(repair)],
+        "fit": fit.told() if fit is not None else None,
         "selfcheck": check.to_json() if check is not None else None,
     }

@@ -1,0 +1,263 @@
+"""The filter of a gap, fitted on the open volume itself where the same gap can be posed.
+
+A *place* is an intact section whose own neighbours at the gap's distances are intact too. The filter of
+:mod:`napari_emsynth.models.fitted_filter` is fitted on the nearest places; leaving each out in turn chooses its ridge,
+and whether the far sections serve at all. Where fewer than two places are there the filter that was fitted on other
+tissue stands in, and where that knows no such gap either, linear interpolation: :attr:`Fit.source` says which.
+
+The size of the error follows how far the nearest sections disagree (both measured on places left out)::
+
+    scale(p) = a + b G_3 * |below - above| (p),   a, b >= 0                    (1)
+
+Conventions: everything is normalised a section. Law: what is fitted for a gap does not depend on who draws it, nor on
+how its window is cut into blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, reduce
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import nnls
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.methods.interpolate.gap import Gap
+from napari_emsynth.methods.interpolate.plan import Marks, Window, middle
+from napari_emsynth.models.fitted_filter import (
+    TAPS,
+    Equations,
+    Offsets,
+    apply,
+    best_ridge,
+    equations,
+    linear_taps,
+    solve,
+    taps_of,
+)
+from napari_emsynth.normalisation import Normalisation
+from napari_emsynth.trust.selfcheck import covering_factor
+from napari_emsynth.volume import Float, Volume
+
+Source = Literal["volume", "bundled", "linear"]
+
+# Places a fit uses, how far from the gap they are looked for, and the least it needs.
+PLACES, REACH, LEAST_PLACES = 12, 64, 2
+# A fit looks at a window of at most this edge around the gap, and at about this many px of each place.
+EDGE, PLACE_PX = 512, 12_000
+# Places and edge of the window on which the size of the error is learned.
+LAW_PLACES, LAW_EDGE = 3, 256
+# Width of G in (1), px.
+LAW_BLUR_PX = 3.0
+# Fewer px than this many a tap say nothing: the filter of other tissue is better.
+PX_A_TAP = 4
+# Turns the size of an error into the half width of the 90 % interval where nothing was measured (a Laplace law).
+LAPLACE = math.log(10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A filter for one gap.
+
+    Args:
+        offsets: of the sections it was fitted for.
+        taps: [s, TAPS, TAPS] in their order; 0 of sections that do not serve.
+        error: root mean square error on places left out, normalised units.
+        law: a and b of (1).
+        factor: from (1) to the half width of the 90 % interval.
+        places: of the open volume it was fitted on; 0 of the others.
+        source: "volume", "bundled" (fitted on other tissue) or "linear".
+    """
+
+    offsets: Offsets
+    taps: Float
+    error: float
+    law: tuple[float, float] = (1.0, 0.0)
+    factor: float = LAPLACE
+    places: int = 0
+    source: Source = "linear"
+
+    def mean(self, gap: Gap) -> Float:
+        """Return the filter's answer: [y, x] normalised."""
+        return apply(self.taps, gap.known())
+
+    def scale(self, gap: Gap) -> Float:
+        """Return (1): [y, x] normalised."""
+        return _scale(self.law, gap.below, gap.above)
+
+    def told(self) -> dict[str, object]:
+        """Return what a record says of it."""
+        served = [o for o, taps in zip(self.offsets, self.taps, strict=True) if taps.any()]
+        return {
+            "source": self.source,
+            "places": self.places,
+            "offsets": served,
+            "rms_error": round(self.error, 4),
+        }
+
+
+def _scale(law: tuple[float, float], below: Float, above: Float) -> Float:
+    apart = gaussian_filter(np.abs(below - above), LAW_BLUR_PX)
+    return np.asarray(law[0] + law[1] * apart, dtype=np.float32)
+
+
+def near_offsets(offsets: Offsets) -> Offsets:
+    """Return the offsets of the nearest section on each side."""
+    below, above = [o for o in offsets if o < 0], [o for o in offsets if o > 0]
+    return (*below[-1:], *above[:1])
+
+
+def substitute(offsets: Offsets) -> Fit:
+    """Return the filter that was fitted on other tissue, or linear interpolation where it knows no such gap."""
+    for known in (offsets, near_offsets(offsets)):
+        taps = bundled().get(known)
+        if taps is not None:
+            whole = np.zeros((len(offsets), TAPS, TAPS), np.float32)
+            whole[[offsets.index(o) for o in known]] = taps
+            return Fit(offsets=offsets, taps=whole, error=0.5, source="bundled")
+    return Fit(offsets=offsets, taps=linear_taps(offsets), error=0.5)
+
+
+@lru_cache(maxsize=1)
+def bundled() -> dict[Offsets, Float]:
+    """Return the bundled filters by offsets; empty when they are not there.
+
+    Raises:
+        InputError: the bundled file is damaged.
+    """
+    from napari_emsynth.weights import store
+
+    try:
+        tensors, _ = store.load("interpolate/fitted", "bundled")
+    except InputError:
+        if (store.HERE / "interpolate-fitted-bundled.safetensors").exists():
+            raise
+        return {}
+    return {tuple(int(o) for o in name.split(",")): taps.numpy() for name, taps in tensors.items()}
+
+
+@dataclass
+class Fitter:
+    """Fits the gaps of one volume, each once.
+
+    Args:
+        volume: [z, y, x].
+        marks: which sections are intact.
+        norm: statistics of a section.
+    """
+
+    volume: Volume
+    marks: Marks
+    norm: Callable[[int], Normalisation]
+    _places: dict[tuple[int, ...], Equations] = field(default_factory=dict)
+    _fits: dict[tuple[int, ...], Fit] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Take the fits along; the equations stay."""
+        return self.__dict__ | {"_places": {}}
+
+    def fit(self, offsets: Offsets, start: int, window: Window, without: int | None = None) -> Fit:
+        """Return the filter of a gap.
+
+        Args:
+            offsets: of the known sections from the wanted one.
+            start: the section around which places are looked for, nearest first.
+            window: of the gap.
+            without: a section that may not serve as truth: it is about to be scored.
+        """
+        view = middle(window, EDGE)
+        key = (start, -1 if without is None else without, *_flat(view), *offsets)
+        if key not in self._fits:
+            self._fits[key] = self._fitted(offsets, start, view, without)
+        return self._fits[key]
+
+    def _fitted(self, offsets: Offsets, start: int, view: Window, without: int | None) -> Fit:
+        if min(s.stop - s.start for s in view) < TAPS:
+            return substitute(offsets)
+        for chosen in dict.fromkeys((offsets, near_offsets(offsets))):
+            places = [k for k in self.places(chosen, start, view) if k != without]
+            known = [self._equations(k, chosen, view) for k in places]
+            if len(known) >= LEAST_PLACES and sum(e.count for e in known) >= PX_A_TAP * len(chosen) * TAPS**2:
+                return self._solved(offsets, chosen, places, known, view)
+        return substitute(offsets)
+
+    def places(self, offsets: Offsets, start: int, window: Window) -> list[int]:
+        """Return the places nearest to ``start``; of two equally near ones both or none."""
+        found: list[int] = []
+        for d in range(REACH + 1):
+            if len(found) >= PLACES:
+                break
+            for k in {start - d, start + d}:
+                if all(self.marks.intact(z, window) for z in (k, *(k + o for o in offsets))):
+                    found.append(k)
+        return sorted(found)
+
+    def _equations(self, k: int, offsets: Offsets, view: Window) -> Equations:
+        key = (k, *_flat(view), *offsets)
+        if key not in self._places:
+            area = (view[0].stop - view[0].start) * (view[1].stop - view[1].start)
+            step = max(1, round(math.sqrt(area / PLACE_PX)))
+            self._places[key] = equations(self._known(k, offsets, view), self._section(k, view), step)
+        return self._places[key]
+
+    def _section(self, z: int, view: Window) -> Float:
+        return self.norm(z).forward(self.volume.section(z, *view))
+
+    def _known(self, k: int, offsets: Offsets, view: Window) -> Float:
+        return np.stack([self._section(k + o, view) for o in offsets])
+
+    def _solved(
+        self, asked: Offsets, offsets: Offsets, places: Sequence[int], known: list[Equations], view: Window
+    ) -> Fit:
+        """Solve for all sections or the near ones only, as is better on places left out."""
+        best: tuple[float, float, Offsets, list[Equations]] | None = None
+        for chosen in dict.fromkeys((offsets, near_offsets(offsets))):
+            some = [e.of(_columns(offsets, chosen)) for e in known]
+            ridge, error = best_ridge(some, chosen)
+            if best is None or error < best[1]:
+                best = ridge, error, chosen, some
+        assert best is not None
+        ridge, error, chosen, some = best
+        total = reduce(Equations.__add__, some)
+        law, factor = self._law(chosen, places, some, ridge, view)
+        taps = np.zeros((len(asked), TAPS, TAPS), np.float32)
+        taps[[asked.index(o) for o in chosen]] = taps_of(solve(total, chosen, ridge))
+        return Fit(
+            offsets=asked, taps=taps, error=math.sqrt(error), law=law, factor=factor,
+            places=len(places), source="volume",
+        )  # fmt: skip
+
+    def _law(
+        self, offsets: Offsets, places: Sequence[int], known: list[Equations], ridge: float, view: Window
+    ) -> tuple[tuple[float, float], float]:
+        """Return a and b of (1), and the factor of the interval, from errors on places left out."""
+        small = middle(view, LAW_EDGE)
+        total = reduce(Equations.__add__, known)
+        errors, apart = [], []
+        for n in np.unique(np.linspace(0, len(places) - 1, LAW_PLACES).round().astype(int)):
+            near = self._known(places[n], offsets, small)
+            below, above = (
+                near[offsets.index(o)] for o in (near_offsets(offsets)[0], near_offsets(offsets)[-1])
+            )
+            taps = taps_of(solve(total - known[n], offsets, ridge))
+            errors.append(np.abs(self._section(places[n], small) - apply(taps, near)).ravel())
+            apart.append(_scale((0.0, 1.0), below, above).ravel())
+        error, distance = np.concatenate(errors).astype(np.float64), np.concatenate(apart).astype(np.float64)
+        (a, b), _ = nnls(np.stack((np.ones_like(distance), distance), axis=1), error)
+        if not a + b > 0:
+            return (1.0, 0.0), 0.0
+        scales = (a + b * distance).astype(np.float32)
+        return (float(a), float(b)), covering_factor(error.astype(np.float32), scales)
+
+
+def _flat(window: Window) -> list[int]:
+    return [n for s in window for n in (s.start, s.stop)]
+
+
+def _columns(offsets: Offsets, chosen: Offsets) -> list[int]:
+    """Return the columns of ``chosen`` among those of ``offsets``."""
+    return [offsets.index(o) * TAPS**2 + n for o in chosen for n in range(TAPS**2)]

@@ -1,0 +1,45 @@
+"""One least-squares filter over up to four sections, fitted on the open volume itself: nothing is learned elsewhere.
+
+``mean(p) = sum_o w_o . P_o(p)``, equation (1) of :mod:`napari_emsynth.models.fitted_filter`; where ``w`` comes from,
+and the size of its error, is told by :mod:`napari_emsynth.methods.interpolate.fit`. It is the base of the default
+method, and the rival that any network has to beat.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_emsynth.methods.interpolate.fit import LAPLACE
+from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
+from napari_emsynth.models.fitted_filter import REACH
+from napari_emsynth.spec import MethodSpec, Runtime
+
+
+class Fitted:
+    """The filter that comes with the gap."""
+
+    halo = REACH
+    fitted = True
+    factor = LAPLACE
+
+    def __call__(self, gap: Gap, runtime: Runtime) -> Synthesis:
+        """Filter the sections."""
+        runtime.cancel.check()
+        return Synthesis(gap.fit.mean(gap), gap.fit.scale(gap))
+
+
+def build(params: Any, runtime: Runtime, weights: str | None) -> Fitted:  # noqa: ARG001 - the common signature
+    """Return the method; it has nothing to load."""
+    return Fitted()
+
+
+SPEC = MethodSpec(
+    task="interpolate",
+    id="fitted",
+    title="Fitted filter",
+    summary="One filter over up to four sections, fitted on the intact sections of this very volume in seconds. "
+    "Nothing is learned from other tissue.",
+    paper="this package; least squares",
+    build=build,
+    has_uncertainty=True,
+)

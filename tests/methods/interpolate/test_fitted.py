@@ -1,0 +1,6 @@
+from napari_emsynth.testing.contract import MethodContract
+
+
+class Test(MethodContract):
+    task = "interpolate"
+    id = "fitted"
