@@ -175,6 +175,35 @@ def train(
 
 
 @app.command()
+def fit_filters(data: Data) -> None:
+    """Fit the filters that stand in where a volume is too small to fit its own, and write them into the package."""
+    from napari_emsynth.methods.interpolate import fit as filters
+    from napari_emsynth.methods.interpolate.emsynth_recipe import stacks_of
+    from napari_emsynth.methods.interpolate.held_out import fitted
+
+    started, tensors = time.monotonic(), {}
+    learned = fib25_and_mouse(data)
+    stacks, _ = stacks_of(learned)
+    for offsets in filters.bundled_offsets():
+        name = ",".join(str(o) for o in offsets)
+        taps, error = fitted(stacks, offsets)
+        tensors |= {name: torch.from_numpy(taps), f"{name}{filters.ERROR}": torch.tensor(error)}
+        print(f"{name}: root mean square error {error:.3f} on places left out", flush=True)
+    id_ = store.bundled_id(filters.NAME, filters.BUNDLED)
+    card = Card(
+        id=id_, method=filters.NAME, name=filters.BUNDLED, data=learned.name, licence=MOUSE_LICENCE,
+        seconds=round(time.monotonic() - started), device="cpu", voxel_nm=(6.0, 10.0),
+        figures={"root mean square error on places left out, in deviations of a section": {
+            name.removesuffix(filters.ERROR): round(float(value), 3)
+            for name, value in tensors.items() if name.endswith(filters.ERROR)
+        }},
+    )  # fmt: skip
+    store.write(
+        store.HERE / f"{id_}.safetensors", store.HERE / "cards" / f"{id_}.toml", tensors, card, half=True
+    )
+
+
+@app.command()
 def join(
     name: Name,
     weights: Weights,

@@ -55,6 +55,10 @@ LAW_PLACES, LAW_EDGE = 3, 256
 LAW_BLUR_PX = 3.0
 # Fewer px than this many a tap say nothing: the filter of other tissue is better.
 PX_A_TAP = 4
+# Root mean square error of linear interpolation where nothing is known of it, normalised units.
+UNKNOWN_ERROR = 0.5
+# Filters fitted on other tissue: their method and name, the longest span they know, and what their errors are called.
+NAME, BUNDLED, LONGEST, ERROR = "interpolate/fitted", "bundled", 8, "/error"
 # Turns the size of an error into the half width of the 90 % interval where nothing was measured (a Laplace law).
 LAPLACE = math.log(10)
 
@@ -114,30 +118,38 @@ def near_offsets(offsets: Offsets) -> Offsets:
 def substitute(offsets: Offsets) -> Fit:
     """Return the filter that was fitted on other tissue, or linear interpolation where it knows no such gap."""
     for known in (offsets, near_offsets(offsets)):
-        taps = bundled().get(known)
-        if taps is not None:
+        if known in bundled():
+            taps, error = bundled()[known]
             whole = np.zeros((len(offsets), TAPS, TAPS), np.float32)
             whole[[offsets.index(o) for o in known]] = taps
-            return Fit(offsets=offsets, taps=whole, error=0.5, source="bundled")
-    return Fit(offsets=offsets, taps=linear_taps(offsets), error=0.5)
+            return Fit(offsets=offsets, taps=whole, error=error, source="bundled")
+    return Fit(offsets=offsets, taps=linear_taps(offsets), error=UNKNOWN_ERROR)
 
 
 @lru_cache(maxsize=1)
-def bundled() -> dict[Offsets, Float]:
-    """Return the bundled filters by offsets; empty when they are not there.
+def bundled() -> dict[Offsets, tuple[Float, float]]:
+    """Return the filters fitted on other tissue, [s, TAPS, TAPS], and their errors, by offsets.
 
     Raises:
         InputError: the bundled file is damaged.
     """
     from napari_emsynth.weights import store
 
-    try:
-        tensors, _ = store.load("interpolate/fitted", "bundled")
-    except InputError:
-        if (store.HERE / "interpolate-fitted-bundled.safetensors").exists():
-            raise
-        return {}
-    return {tuple(int(o) for o in name.split(",")): taps.numpy() for name, taps in tensors.items()}
+    tensors, _ = store.load(NAME, BUNDLED)
+    return {
+        tuple(int(o) for o in name.split(",")): (tensors[name].numpy(), float(tensors[f"{name}{ERROR}"]))
+        for name in tensors
+        if not name.endswith(ERROR)
+    }
+
+
+def bundled_offsets() -> list[Offsets]:
+    """Return which gaps the bundled filters are made for: runs, coarser stacks, ends; four sections and two."""
+    both = [(-below, above) for below in range(1, LONGEST) for above in range(1, LONGEST + 1 - below)]
+    runs = [(-1 + below, below, above, above + 1) for below, above in both]
+    coarser = [(-2 * d, -d, d, 2 * d) for d in range(1, LONGEST // 2 + 1)]
+    ends = [side for d in range(1, LONGEST) for side in ((-d,), (d,), (-d - 1, -d), (d, d + 1))]
+    return list(dict.fromkeys([*both, *runs, *coarser, *ends]))
 
 
 @dataclass

@@ -8,7 +8,7 @@ held out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -68,12 +68,12 @@ class HeldOut:
     @property
     def below(self) -> Float:
         """The nearest section below."""
-        return self.known[self.offsets.index(max(o for o in self.offsets if o < 0))]
+        return np.asarray(self.known[self.offsets.index(max(o for o in self.offsets if o < 0))])
 
     @property
     def above(self) -> Float:
         """The nearest section above."""
-        return self.known[self.offsets.index(min(o for o in self.offsets if o > 0))]
+        return np.asarray(self.known[self.offsets.index(min(o for o in self.offsets if o > 0))])
 
     @property
     def linear(self) -> Float:
@@ -98,12 +98,14 @@ def _spread(block: Array, offsets: Offsets, count: int) -> list[int]:
     return [] if last < first else [int(k) for k in np.unique(np.linspace(first, last, count).round())]
 
 
-def fitted(block: Array, offsets: Offsets) -> tuple[Float, float]:
-    """Fit the base on a block [z, y, x]: taps [s, k, k], and its root mean square error on places left out."""
-    places, window = [], _window(block)
-    for k in _spread(block, offsets, PLACES):
-        known = np.stack([_normalised(block, k + o, window)[0] for o in offsets])
-        places.append(equations(known, _normalised(block, k, window)[0], FIT_STEP))
+def fitted(blocks: Sequence[Array], offsets: Offsets) -> tuple[Float, float]:
+    """Fit one filter on blocks [z, y, x]: taps [s, k, k], and its root mean square error on places left out."""
+    places = []
+    for block in blocks:
+        window = _window(block)
+        for k in _spread(block, offsets, PLACES):
+            known = np.stack([_normalised(block, k + o, window)[0] for o in offsets])
+            places.append(equations(known, _normalised(block, k, window)[0], FIT_STEP))
     if not places:
         return linear_taps(offsets), 1.0
     ridge, error = best_ridge(places, offsets)
@@ -121,7 +123,7 @@ def held_out_cases(block: Array, learned: Array, offsets: Offsets) -> list[HeldO
     chosen = _spread(block, offsets, LIMIT)
     if not chosen:
         return []
-    taps, error = fitted(learned, offsets)
+    taps, error = fitted([learned], offsets)
     window = _window(block)
     below, above = max(o for o in offsets if o < 0), min(o for o in offsets if o > 0)
     t = -below / (above - below)
