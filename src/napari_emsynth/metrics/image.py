@@ -72,8 +72,10 @@ def bin2(a: Array, factor: int) -> Float64:
     if not 1 <= factor <= min(y, x):
         raise InputError(f"bin factor {factor} px is outside 1 to {min(y, x)} px, the image's shorter edge")
     h, w = y // factor, x // factor
-    blocks = np.asarray(a, dtype=np.float64)[: h * factor, : w * factor].reshape(h, factor, w, factor)
-    return blocks.mean(axis=(1, 3))  # type: ignore[no-any-return]
+    # Rows first: that walks through memory in order, and leaves the columns a factor less to do.
+    rows = a[: h * factor, : w * factor].reshape(h, factor, w * factor).sum(axis=1, dtype=np.float64)
+    means: Float64 = rows.reshape(h, w, factor).sum(axis=2) / factor**2
+    return means
 
 
 def psnr_binned(a: Array, b: Array, factor: int, peak: float = 255.0) -> float:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from napari_emsynth.volume import Array
 
@@ -21,22 +24,61 @@ Float64 = NDArray[np.float64]
 MID_BAND = (0.1, 0.3)
 
 
+@dataclass(frozen=True)
+class _Plane:
+    """What the transforms of all images of one size share: [y, x // 2 + 1], the half that says all of real images.
+
+    Args:
+        window: [y, x] that is put on.
+        frequency: of every Fourier sample, cycles/px.
+        times: how often each counts: the half left out is the mirror image of what lies between the edges.
+        bins: of the radial spectrum.
+        index: bin of each sample, flat; ``bins`` for those beyond the last.
+    """
+
+    window: Float64
+    frequency: Float64
+    times: Float64
+    bins: int
+    index: NDArray[np.intp]
+
+
+@lru_cache(maxsize=8)
+def _plane(height: int, width: int) -> _Plane:
+    fy, fx = np.fft.fftfreq(height), np.abs(np.fft.rfftfreq(width))
+    frequency = np.hypot(fy[:, None], fx[None, :])
+    times = np.where((fx == 0) | (fx == 0.5), 1.0, 2.0)
+    bins = max(1, min(height, width) // 2)
+    index = np.floor(frequency.ravel() * 2 * bins).astype(np.intp)
+    # Frequency 0.5 itself belongs to the last bin; the corners beyond it to none.
+    index[np.isclose(frequency.ravel(), 0.5)] = bins - 1
+    return _Plane(
+        np.outer(_hann(height), _hann(width)),
+        frequency,
+        np.ascontiguousarray(np.broadcast_to(times, frequency.shape)),
+        bins,
+        np.minimum(index, bins),
+    )
+
+
 def _hann(n: int) -> Float64:
     """Return a Hann window sampled at half-pixels: symmetric and nowhere zero, so one-pixel axes work too."""
     return np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
 
 
-def _power(img: Array) -> tuple[Float64, Float64]:
-    """Return radial frequency and power density of every Fourier sample, both [y, x]."""
+def _power(img: Array) -> tuple[_Plane, Float64]:
+    """Return the plane of an image's size, and its power density there."""
     image = np.asarray(img, dtype=np.float64)
+    plane = _plane(*image.shape)
     known = np.isfinite(image)
-    mean = float(image[known].mean()) if known.any() else 0.0
-    window = np.outer(_hann(image.shape[0]), _hann(image.shape[1]))
-    # Unknown pixels become the mean: they add no detail of their own.
-    spectrum = np.fft.fft2(np.where(known, image - mean, 0.0) * window)
-    power = np.abs(spectrum) ** 2 / float((window**2).sum())
-    fy, fx = (np.fft.fftfreq(n) for n in image.shape)
-    return np.hypot(fy[:, None], fx[None, :]), power
+    if known.all():
+        centred = image - image.mean()
+    else:
+        # Unknown pixels become the mean: they add no detail of their own.
+        mean = float(image[known].mean()) if known.any() else 0.0
+        centred = np.where(known, image - mean, 0.0)
+    spectrum = fft.rfft2(centred * plane.window)
+    return plane, (spectrum.real**2 + spectrum.imag**2) / float((plane.window**2).sum())
 
 
 def radial_power(img: Array) -> tuple[Float64, Float64]:
@@ -49,14 +91,12 @@ def radial_power(img: Array) -> tuple[Float64, Float64]:
         Frequencies in cycles/px (bin centres up to 0.5, one bin per 1 / shorter edge) and the mean power
         density in each bin; NaN in a bin that holds no Fourier sample.
     """
-    frequency, power = _power(img)
-    bins = max(1, min(img.shape) // 2)
-    index = np.floor(frequency.ravel() * 2 * bins).astype(np.intp)
-    # Frequency 0.5 itself belongs to the last bin; the corners beyond it to none.
-    index[np.isclose(frequency.ravel(), 0.5)] = bins - 1
-    inside = index < bins
-    count = np.bincount(index[inside], minlength=bins)
-    total = np.bincount(index[inside], weights=power.ravel()[inside], minlength=bins)
+    plane, power = _power(img)
+    bins = plane.bins
+    count, total = (
+        np.bincount(plane.index, weights=values.ravel(), minlength=bins + 1)[:bins]
+        for values in (plane.times, plane.times * power)
+    )
     mean = np.divide(total, count, out=np.full(bins, np.nan), where=count > 0)
     return (np.arange(bins) + 0.5) / (2 * bins), mean
 
@@ -71,9 +111,9 @@ def band_power(img: Array, band: tuple[float, float] = MID_BAND) -> float:
     Returns:
         Squared intensity units; NaN when the image is too small to have a Fourier sample in the band.
     """
-    frequency, power = _power(img)
-    inside = (frequency >= band[0]) & (frequency <= band[1])
-    return float(power[inside].mean()) if inside.any() else math.nan
+    plane, power = _power(img)
+    inside = (plane.frequency >= band[0]) & (plane.frequency <= band[1])
+    return float(np.average(power[inside], weights=plane.times[inside])) if inside.any() else math.nan
 
 
 def mid_band_ratio(img: Array, real: Array, band: tuple[float, float] = MID_BAND) -> float:

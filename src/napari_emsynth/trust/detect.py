@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -79,10 +79,11 @@ def _typical_contrast(contrasts: Iterable[float]) -> float:
 
 
 class _Stack:
-    """All sections' features, and which of them still serve as a reference."""
+    """The features of adjacent sections, counted from 0, and which of them still serve as a reference."""
 
     def __init__(self, features: list[Features]) -> None:
-        self.features = features
+        self.start = features[0].section if features else 0
+        self.features = [self._alone(f) for f in features]
         self.usable = np.ones(len(features), bool)
         self.contrast = _typical_contrast(f.contrast for f in features)
         self.texture = np.stack([f.texture for f in features])
@@ -90,9 +91,14 @@ class _Stack:
         self.typical_texture = float(np.median(filled)) if filled.size else 0.0
         self.empty = (self.texture <= EMPTY_TEXTURE * self.typical_texture).mean(axis=(1, 2))
         self.sharpness = np.stack([f.sharpness for f in features])
-        self.first = {f.digest: f.section for f in reversed(features)}
+        self.first = {f.digest: f.section for f in reversed(self.features)}
         self.thumb_factor = 1
         self._natural: dict[str, float] = {}
+
+    def _alone(self, features: Features) -> Features:
+        """Return what is known of a section where nothing is before the first."""
+        z = features.section - self.start
+        return replace(features, section=z, matches=features.matches[:z])
 
     def near(self, z: int) -> NDArray[np.intp]:
         """Return the nearest usable sections, up to 8 on each side."""
@@ -122,7 +128,7 @@ def _faint(contrast: float, usual: float) -> Finding:
 
 
 def _duplicate(stack: _Stack, z: int) -> Finding | None:
-    return _repeated(z, stack.first[stack.features[z].digest])
+    return _repeated(z + stack.start, stack.first[stack.features[z].digest] + stack.start)
 
 
 def _repeated(z: int, first: int) -> Finding | None:
@@ -295,6 +301,7 @@ def examine(
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
     sensitivity: float = 1.0,
+    sections: range | None = None,
 ) -> tuple[list[Suspect], list[Features]]:
     """Return what :func:`detect` does, and what it rests on: every section's features.
 
@@ -303,6 +310,7 @@ def examine(
         progress: called after every section.
         cancel: asked before every section.
         sensitivity: 1 is balanced; 2 halves every limit, 0.5 doubles it.
+        sections: adjacent ones, held against each other only; None for all.
 
     Raises:
         InputError: the sensitivity is not between 0.01 and 100.
@@ -310,18 +318,16 @@ def examine(
     """
     if not 0.01 <= sensitivity <= 100:
         raise InputError(f"sensitivity {sensitivity:g} is outside 0.01 to 100")
-    features = list(stream(volume, progress, cancel))
+    features = list(stream(volume, progress, cancel, sections))
     stack = _Stack(features)
     stack.thumb_factor = max(1, -(-min(volume.shape[1:]) // THUMB_PX))
     suspects: dict[int, Suspect] = {}
     for kind, rule in RULES:
-        found = _apply(
-            stack, kind, rule, [z for z in range(volume.shape[0]) if z not in suspects], sensitivity
-        )
+        found = _apply(stack, kind, rule, [z for z in range(len(features)) if z not in suspects], sensitivity)
         suspects.update({suspect.section: suspect for suspect in found})
         if kind not in STILL_A_REFERENCE:
             stack.usable[[suspect.section for suspect in found]] = False
-    return [suspects[z] for z in sorted(suspects)], features
+    return [replace(suspects[z], section=stack.start + z) for z in sorted(suspects)], features
 
 
 def uninformative(

@@ -2,18 +2,17 @@
 
 Conventions: sections are [y, x] of any real dtype; NaN counts as "nothing there"; a match says how far the
 section's structures lie from those of an earlier section, (dy, dx) px.
-Laws: brightness and contrast leave ``sharpness`` and ``matches`` unchanged; the thumbnails of the last three
-sections are all that is kept of the images, so memory grows by a few kilobytes a section.
+Laws: brightness and contrast leave ``sharpness`` and ``matches`` unchanged; the thumbnails of the last few
+sections are all that is kept of the images, so memory grows by a few kilobytes a section; what is measured of a section
+does not depend on which others are asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from scipy.ndimage import gaussian_filter
 from napari_emsynth.metrics.image import bin2
 from napari_emsynth.metrics.spectrum import MID_BAND, radial_power
 from napari_emsynth.spec import CancelToken, Progress
+from napari_emsynth.trust.remembered import memory, prints
 from napari_emsynth.volume import Array, Float, Volume
 
 Float64 = NDArray[np.float64]
@@ -84,12 +84,17 @@ class Features:
     matches: tuple[Match, ...]
 
 
-def _blocks(image: Float64, count: int) -> Float64:
-    """Return an image cut into about ``count`` x ``count`` blocks, [gy, gx, pixels]; the rest is dropped."""
+def _cut(image: Array, count: int) -> Array:
+    """Return an image cut into about ``count`` x ``count`` blocks, [gy, rows, gx, columns]; the rest is dropped."""
     sizes = [max(1, n // count) for n in image.shape]
     gy, gx = image.shape[0] // sizes[0], image.shape[1] // sizes[1]
-    cut = image[: gy * sizes[0], : gx * sizes[1]].reshape(gy, sizes[0], gx, sizes[1])
-    return cut.transpose(0, 2, 1, 3).reshape(gy, gx, -1)
+    return image[: gy * sizes[0], : gx * sizes[1]].reshape(gy, sizes[0], gx, sizes[1])
+
+
+def _texture(image: Float64) -> Float:
+    """Return the standard deviation within blocks [gy, gx]."""
+    blocks = _cut(image, GRID).transpose(0, 2, 1, 3)
+    return np.asarray(blocks.reshape(*blocks.shape[:2], -1).std(axis=-1), np.float32)
 
 
 def _clipped(equal: NDArray[np.bool_]) -> float:
@@ -97,7 +102,8 @@ def _clipped(equal: NDArray[np.bool_]) -> float:
 
     An empty half is equal too, but block by block; overexposure leaves islands of structure everywhere.
     """
-    shares = _blocks(equal.astype(np.float64), 2 * GRID).mean(axis=-1)
+    blocks = _cut(equal, 2 * GRID)
+    shares = blocks.sum(axis=1, dtype=np.int32).sum(axis=-1) / (blocks.shape[1] * blocks.shape[3])
     mixed = shares < 0.98
     return float(shares[mixed].mean()) if mixed.any() else 0.0
 
@@ -174,7 +180,7 @@ class _Thumb:
         return Match(step, float(dy * self.factor), float(dx * self.factor), quality)
 
 
-def _measure(section: Array, z: int, earlier: deque[_Thumb]) -> tuple[Features, _Thumb]:
+def _measure(section: Array, z: int, earlier: Sequence[_Thumb]) -> tuple[Features, _Thumb]:
     image = _filled(section)
     thumb = _Thumb(image)
     # 2 x 2 bins: camera noise alone must not pass for texture.
@@ -184,7 +190,7 @@ def _measure(section: Array, z: int, earlier: deque[_Thumb]) -> tuple[Features, 
         section=z,
         digest=_digest(section),
         contrast=thumb.contrast,
-        texture=_blocks(binned, GRID).std(axis=-1).astype(np.float32),
+        texture=_texture(binned),
         clipped=_clipped(image == top) if top > bottom else 0.0,
         clipped_dark=_clipped(image == bottom) if top > bottom else 0.0,
         brightest=top,
@@ -194,25 +200,56 @@ def _measure(section: Array, z: int, earlier: deque[_Thumb]) -> tuple[Features, 
     return features, thumb
 
 
-def stream(volume: Volume, progress: Progress, cancel: CancelToken | None) -> Iterator[Features]:
-    """Yield the features of every section, in order, reading each section once.
+class _Earlier:
+    """The thumbnails of the sections just before one, each made once."""
+
+    def __init__(self, volume: Volume) -> None:
+        self.volume = volume
+        self._made: dict[int, _Thumb] = {}
+
+    def before(self, z: int) -> list[_Thumb]:
+        """Return the thumbnails of the last sections before ``z``, the nearest first."""
+        return [self._of(n) for n in range(z - 1, max(-1, z - 1 - REACH), -1)]
+
+    def keep(self, z: int, thumb: _Thumb) -> None:
+        """Remember one; those too far back to be asked for again are forgotten."""
+        self._made[z] = thumb
+        if len(self._made) > REACH + 1:
+            del self._made[min(self._made)]
+
+    def _of(self, z: int) -> _Thumb:
+        if z not in self._made:
+            self.keep(z, _Thumb(_filled(self.volume.section(z))))
+        return self._made[z]
+
+
+def stream(
+    volume: Volume, progress: Progress, cancel: CancelToken | None, sections: range | None = None
+) -> Iterator[Features]:
+    """Yield the features of sections, in order, reading each once; what is remembered of the volume is not read again.
 
     Args:
         volume: [z, y, x] any real dtype, lazy or in memory.
         progress: called after every section.
         cancel: asked before every section.
+        sections: adjacent ones; None for all. Those just before them are looked at too, to match them.
 
     Raises:
         Cancelled: the token was cancelled.
     """
-    earlier: deque[Any] = deque(maxlen=REACH)
-    depth = volume.shape[0]
-    for z in range(depth):
+    sections = range(volume.shape[0]) if sections is None else sections
+    known, earlier = memory(volume), _Earlier(volume)
+    seen = prints(volume, range(max(0, sections.start - REACH), sections.stop))
+    for done, z in enumerate(sections, start=1):
         if cancel is not None:
             cancel.check()
-        features, thumb = _measure(volume.section(z), z, earlier)
-        earlier.appendleft(thumb)
-        progress(z + 1, depth, "sections")
+        on = tuple(seen[n] for n in range(max(0, z - REACH), z + 1))
+        features = known.get(z, on)
+        if features is None:
+            features, thumb = _measure(volume.section(z), z, earlier.before(z))
+            earlier.keep(z, thumb)
+            known.put(z, on, features)
+        progress(done, len(sections), "looking for damage")
         yield features
 
 

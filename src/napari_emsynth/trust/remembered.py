@@ -1,0 +1,126 @@
+"""What was measured of a volume's sections, remembered as long as the volume lives.
+
+Laws: nothing here keeps a volume alive; several threads may ask at once; two views of the same pixels of an array share
+what is known. An array in memory that was written to since is noticed by a grid of pixels of every section
+(:func:`prints`): an edit that leaves all of them as they were goes unnoticed, and is too small to matter. A lazy volume
+is taken to be what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from napari_emsynth.volume import Array, Volume
+
+T = TypeVar("T")
+
+GRID_PX = 32
+"""Pixels along each edge of a section whose values tell that it was written to."""
+
+Prints = tuple[bytes, ...]
+
+
+class ByIdentity(Generic[T]):
+    """Values by object, whatever the objects think of equality; an object that is gone takes its value along."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[weakref.ref[Any], T]] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, of: Any) -> T | None:
+        """Return the value of an object; None when there is none."""
+        held = self._held.get(id(of))
+        return held[1] if held is not None and held[0]() is of else None
+
+    def put(self, of: Any, value: T) -> T:
+        """Remember a value, unless another thread was faster, and return the one that is remembered.
+
+        An object that cannot be referred to weakly is forgotten at once.
+        """
+        key, held = id(of), self._held
+        try:
+            # Called before the memory of the object can serve another one, so that no id is taken for another.
+            reference = weakref.ref(of, lambda _: held.pop(key, None))
+        except TypeError:
+            return value
+        kept = held.setdefault(key, (reference, value))
+        return kept[1] if kept[0]() is of else value
+
+
+@dataclass
+class Memory(Generic[T]):
+    """What was measured of the sections of one view of an array.
+
+    Args:
+        held: by section, with the prints of what it was measured on.
+    """
+
+    held: dict[int, tuple[Prints, T]] = field(default_factory=dict)
+
+    def get(self, section: int, seen: Prints) -> T | None:
+        """Return what is known of a section; None when nothing is, or when it was measured on something else."""
+        found = self.held.get(section)
+        return found[1] if found is not None and found[0] == seen else None
+
+    def put(self, section: int, seen: Prints, value: T) -> None:
+        """Remember what was measured of a section."""
+        self.held[section] = (seen, value)
+
+
+_MEMORIES: ByIdentity[dict[Hashable, Memory[Any]]] = ByIdentity()
+_SHOWN: ByIdentity[weakref.ref[Any]] = ByIdentity()
+
+
+def shows(lazy: Any, source: Any) -> None:
+    """Say that a lazy array shows, voxel by voxel, what another array holds: then what is known of one is of both."""
+    try:
+        _SHOWN.put(lazy, weakref.ref(source))
+    except TypeError:
+        return
+
+
+def memory(volume: Volume) -> Memory[Any]:
+    """Return what is remembered of a volume, to be read and added to."""
+    data = _source(volume.data)
+    owner, view = data, tuple[Any, ...]()
+    if isinstance(data, np.ndarray):
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        view = (data.__array_interface__["data"][0], data.shape, data.strides, data.dtype.str)
+    views = _MEMORIES.get(owner)
+    if views is None:
+        views = _MEMORIES.put(owner, {})
+    return views.setdefault(view, Memory())
+
+
+def prints(volume: Volume, sections: range) -> dict[int, bytes]:
+    """Return what tells of each section whether it was written to since; the same for all of a lazy volume.
+
+    Args:
+        volume: [z, y, x].
+        sections: of it.
+    """
+    data = _source(volume.data)
+    if not isinstance(data, np.ndarray):
+        return dict.fromkeys(sections, b"")
+    steps = [max(1, n // GRID_PX) for n in data.shape[1:]]
+    grids: Array = data[sections.start : sections.stop, steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]]
+    return {
+        z: hashlib.blake2b(np.ascontiguousarray(grid).data, digest_size=8).digest()
+        for z, grid in zip(sections, grids, strict=True)
+    }
+
+
+def _source(data: Any) -> Any:
+    """Return the array that a lazy one shows, where that was said; else the array itself."""
+    known = _SHOWN.get(data)
+    source = None if known is None else known()
+    return data if source is None else source
