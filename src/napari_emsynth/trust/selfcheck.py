@@ -121,9 +121,14 @@ class SelfCheck:
     calibration: Calibration
 
     @property
+    def floors(self) -> dict[str, float]:
+        """The floors' PSNR by their names."""
+        return {"nearest": self.nearest, "linear": self.linear, "blurred_linear": self.blurred_linear}
+
+    @property
     def beats_floors(self) -> bool:
         """True when the method is at least as good as every floor."""
-        return self.psnr >= max(self.nearest, self.linear, self.blurred_linear)
+        return self.psnr >= max(self.floors.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return figures rounded for reading, and the verdict."""

@@ -15,12 +15,14 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
+from napari_emsynth.methods.advice import advice, verdict
 from napari_emsynth.methods.interpolate.job import Job, check_window
 from napari_emsynth.methods.interpolate.plan import Marks, Window, check_sections
 from napari_emsynth.methods.request import weights_of
 from napari_emsynth.metrics.image import coverage
 from napari_emsynth.metrics.scores import Table, score
 from napari_emsynth.spec import Runtime
+from napari_emsynth.trust.intact import LeftOut, left_out
 from napari_emsynth.trust.selfcheck import Calibration, Sample, cross_fitted, floors, mixed
 from napari_emsynth.volume import Array, Volume
 
@@ -49,7 +51,8 @@ def evaluate(
         weights: name or file, None for the default.
         gap: sections from the hidden one to each neighbour that may be looked at, 1 to 4.
         runtime: how to compute.
-        sections: which to hide; None takes up to ``limit`` spread over the stack.
+        sections: which to hide, whatever they look like; None takes up to ``limit`` spread over the stack, none of
+            which looks damaged or has a neighbour that does.
         limit: most sections to score.
         flow_floor: also score classical optical flow, the slow floor.
 
@@ -58,7 +61,8 @@ def evaluate(
 
     Returns:
         JSON object: scores of the method and of the floors, the share of pixels inside the stated 90 % interval
-        (calibrated on *other* hidden sections), and whether the method beats every floor's PSNR.
+        (calibrated on *other* hidden sections), whether the method beats every floor's PSNR, what to use instead where
+        it does not, and which sections look damaged.
 
     Raises:
         InputError: too few sections, a gap out of range, bad sections.
@@ -66,6 +70,14 @@ def evaluate(
     started = time.monotonic()
     volume = Volume.of(volume)
     hidden = _hidden(volume, gap, sections, limit)
+    found = left_out(volume, hidden, runtime=runtime, named=hidden if sections is not None else ())
+    if sections is None:
+        hidden = _intact(hidden, gap, found)
+        if not hidden:
+            raise InputError(
+                f"no section lies between two intact ones {gap} sections away: {found.told} look damaged; "
+                "name the sections to be hidden"
+            )
     job = _job(volume, method, weights, runtime)
     flow = _job(volume, "optical-flow", None, runtime) if flow_floor and method != "optical-flow" else None
     window = _window(volume)
@@ -84,7 +96,7 @@ def evaluate(
         for name, answer in floors(sample.below, sample.above, sample.t).items():
             table.add(name, score(answer, sample.truth, sample.peak))
     scores = table.means()
-    rivals = [s["psnr"] for name, s in scores.items() if name != method]
+    told = advice(get("interpolate", method), {name: s["psnr"] for name, s in scores.items()})
     return {
         "task": "interpolate",
         "method": method,
@@ -93,7 +105,8 @@ def evaluate(
         "sections": hidden,
         "scores": scores,
         "coverage90": held_out_coverage(samples, fits),
-        "beats_floors": scores[method]["psnr"] >= max(rivals),
+        **verdict(told, "on hidden sections of this volume"),
+        "left_out": found.to_json(),
         "seconds": round(time.monotonic() - started, 3),
     }
 
@@ -127,6 +140,17 @@ def _hidden(volume: Volume, gap: int, sections: Sequence[int] | None, limit: int
         raise InputError(f"limit of {limit} sections is below the limit of 1 section")
     wanted = min(limit, count - 2 * gap)
     return [int(k) for k in np.unique(np.linspace(gap, count - 1 - gap, wanted).round())]
+
+
+def _intact(wanted: Sequence[int], gap: int, found: LeftOut) -> list[int]:
+    """Return for each wanted section the nearest that is intact and lies between two that are, none of them twice."""
+    looked = set(found.looked)
+    usable = [k for k in found.looked if all(z in looked and z not in found for z in (k - gap, k, k + gap))]
+    chosen: set[int] = set()
+    for k in wanted:
+        free = [z for z in usable if z not in chosen]
+        chosen |= {min(free, key=lambda z: (abs(z - k), z))} if free else set()
+    return sorted(chosen)
 
 
 def _job(volume: Volume, method: str, weights: str | None, runtime: Runtime) -> Job:
