@@ -85,7 +85,6 @@ def test_a_large_volume_is_looked_at_around_what_matters(monkeypatch):
         [Phantom(shape=(40, 64, 64), noise=8.0, seed=seed).volume().data for seed in (0, 0)]
     )
     data = plant(data, {10: "blank", 38: "blank", 70: "blank"}, seed=1)[0]
-    monkeypatch.setattr(intact, "WHOLE", 0)
     monkeypatch.setattr(intact, "SIDE", 12)
     counted = Counted(data)
     found = left_out(of(counted), [30, 31])
@@ -98,7 +97,6 @@ def test_a_large_volume_is_looked_at_around_what_matters(monkeypatch):
 def test_a_lost_run_that_fills_the_window_is_no_false_alarm(monkeypatch):
     data = Phantom(shape=(80, 64, 64), noise=8.0).volume().data.copy()
     data[30:50] = 0
-    monkeypatch.setattr(intact, "WHOLE", 0)
     monkeypatch.setattr(intact, "SIDE", 12)
     assert left_out(of(data), [40]).sections == frozenset(range(30, 50))
 

@@ -9,7 +9,7 @@ volumes that are drawn together share their computation wherever they are read t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from operator import itemgetter
@@ -17,11 +17,13 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_emsynth.grid import Shape
 from napari_emsynth.methods.request import portable
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime, no_progress
+from napari_emsynth.trust.intact import left_out
 from napari_emsynth.volume import Array, Float, Volume
 
 Box = tuple[slice, slice, slice]
@@ -40,6 +42,8 @@ SHALLOWEST = 4
 PHASE: Shape = (1, 16, 16)
 # The statistics of a volume come from so many sections, spread over it, and from their middle.
 SAMPLED_SECTIONS, SAMPLED_EDGE = 16, 2048
+# Grey levels stray when mean or deviation is off the others' by this share of a deviation, and by so many median ones.
+STRAY, STRAY_DEVIATIONS = 0.2, 4.0
 # Progress is reported in this many parts a block, so that tiles inside a block show.
 PARTS = 100
 
@@ -135,19 +139,57 @@ def read_padded(volume: Volume, box: Box, halo: Sequence[int], norm: Normalisati
     return Padded(norm.forward(values), (z, y, x), unknown if unknown is not None and unknown.any() else None)
 
 
-def statistics(volume: Volume) -> Normalisation:
+def statistics(volume: Volume, runtime: Runtime = Runtime()) -> Normalisation:
     """Return one normalisation for a whole volume, from a few of its sections; the same for eager and lazy.
 
-    Sections without structure (blank, or unknown throughout) have no say, unless there are no others.
+    Sections without structure (blank, or unknown throughout) have no say, nor have damaged ones, unless there are no
+    others.
+
+    Args:
+        volume: [z, y, x].
+        runtime: asked whether to go on where damage has to be looked for.
     """
     count, height, width = volume.shape
-    chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_SECTIONS)).round().astype(int))
     y, x = middle(height, SAMPLED_EDGE), middle(width, SAMPLED_EDGE)
-    sections = [volume.section(int(z), y, x) for z in chosen]
-    sections = [s for s in sections if _varied(s)] or sections
-    norms = [Normalisation.of_section(s) for s in sections]
-    means, stds = np.array([n.mean for n in norms]), np.array([n.std for n in norms])
+    sections = {z: volume.section(z, y, x) for z in spread(count, SAMPLED_SECTIONS)}
+    sections = {z: s for z, s in sections.items() if _varied(s)} or sections
+    norms = {z: Normalisation.of_section(s) for z, s in sections.items()}
+    means, stds = np.array([(n.mean, n.std) for n in _undamaged(volume, norms, runtime)]).T
     return Normalisation(float(means.mean()), float(np.sqrt((stds**2).mean() + means.var())), volume.dtype)
+
+
+def _undamaged(volume: Volume, norms: Mapping[int, Normalisation], runtime: Runtime) -> list[Normalisation]:
+    """Return the statistics of sections that are not damaged.
+
+    Damage is told by a section's neighbours, of which there are many; so it is looked for where grey levels stray.
+    """
+    means, stds = np.array([(n.mean, n.std) for n in norms.values()]).T
+    doubtful = [
+        z for z, stray in zip(norms, _strays(means, stds) | _strays(stds, stds), strict=True) if stray
+    ]
+    if not doubtful:
+        return list(norms.values())
+    found = left_out(volume, doubtful, runtime=replace(runtime, progress=no_progress))
+    return [n for z, n in norms.items() if z not in found] or list(norms.values())
+
+
+def _strays(values: NDArray[np.float64], stds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    away = np.abs(values - np.median(values))
+    limit = max(STRAY * float(np.median(stds)), STRAY_DEVIATIONS * 1.4826 * float(np.median(away)))
+    return np.asarray(away > limit)
+
+
+def spread(count: int, most: int, without: Collection[int] = ()) -> list[int]:
+    """Return sections spread evenly over a stack, in order.
+
+    Args:
+        count: of the stack.
+        most: sections to return.
+        without: sections for which the nearest others stand in; as long as there are others.
+    """
+    wanted = [int(z) for z in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
+    usable = [z for z in range(count) if z not in without] if without else []
+    return sorted({min(usable, key=lambda z: abs(z - w)) for w in wanted}) if usable else wanted
 
 
 def middle(length: int, edge: int) -> slice:

@@ -5,15 +5,14 @@ be taken for tissue by whatever is measured there: a self-check, the fit of a mi
 lesson. So all of them ask here first, and leave out what is found.
 
 Detection errs. Laws: where it names more than half of the sections it looked at, none is left out, and that is said;
-what a user names is his choice, and is no longer a matter of detection; a large volume is looked at only around the
-sections that matter (:func:`around`), and the answer says where it was looked at.
+what a user names is his choice, and is no longer a matter of detection; a volume is looked at only around the sections
+that matter (:func:`around`), be it lazy or in memory, and the answer says where it was looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,6 @@ from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.detect import Kind, examine
 from napari_emsynth.volume import Volume
 
-# Volumes of no more voxels are looked at as a whole.
-WHOLE = 1 << 24
 # Sections on each side of one that matters; fewer of large ones, but no fewer than it takes to tell damage.
 SIDE, LEAST_SIDE = 24, 12
 # Voxels around one section that matters.
@@ -109,7 +106,7 @@ def left_out(
     """
     count = volume.shape[0]
     wanted = range(count) if matter is None else sorted({int(z) for z in matter if 0 <= z < count})
-    side = count if matter is None or prod(volume.shape) <= WHOLE else side_of(volume.shape)
+    side = side_of(volume.shape)
     while True:
         looked = around(wanted, side, count)
         found = {

@@ -1,47 +1,49 @@
-"""As sharp as tissue: a mean given the spectrum that acquired sections have, and grain of a real one.
+"""As sharp as tissue: a mean given the spectrum that acquired sections have, with grain of a real one.
 
 A mean of what a section may have been lacks the detail that cannot be known. On sections of the open volume itself,
-hidden and synthesised, the power of the mean ``S_m``, of the truth ``S_y`` and of what a fitted filter leaves over of
-acquired sections ``S_r`` are measured by radial frequency. Then::
+hidden and synthesised as ``m``, the power ``S`` of the mean, of the truth ``y``, of a neighbour ``n`` and of ``n - m`` are
+measured by radial frequency, and with them, where there is detail to be judged (0.04 to 0.3 cycles/px, fading out)::
 
-    g = min(sqrt(S_y / S_m), 1.5)                        equaliser, where there is detail (f > 0.03 cycles/px)     (1)
-    a = min(sqrt(max(S_y - g^2 S_m, 0) / S_r), 1)        grain, the same                                           (2)
-    natural = g * mean + a * rest                        as filters of small support                               (3)
+    g = sqrt(S_y / S_m), 1 to 1.5                                       equaliser                                (1)
+    a = the root of  g^2 S_m + 2 a g C + a^2 S_(n-m) = S_y, 0 to 1      share of the neighbour's detail          (2)
+        with  C = (S_n - S_m - S_(n-m)) / 2  their covariance
+    natural = g * m + s a * (n - m)                                     as filters of small support              (3)
 
-``rest`` is what the fitted filter leaves over of an intact section near by: real grain, of another place. Nothing is
-learned elsewhere and nothing is invented: what is added was acquired, and the record says where.
+``s`` is 1, or less where (3) would cost the hidden sections more than :data:`MOST_COST_DB`. Nothing is learned elsewhere
+and nothing is invented: what is added was acquired, in a neighbouring section that the record names.
 
 The gain comes first because it is cheaper: of a least-squares mean, power added by gain costs ``(g - 1) / (g + 1)`` of
-what the same power costs as grain. Conventions: images are [y, x] float32, normalised; frequencies are cycles/px. Laws:
-a mean that is as sharp as the truth is returned as it is; low frequencies are never changed; (3) does not depend on how
-an image is cut into blocks, :data:`REACH` px away from the cut.
+what the same power costs as independent grain. Conventions: images are [y, x] float32, normalised. Laws: a mean that is
+as sharp as the truth is returned as it is; a constant is never changed; (3) does not depend on how an image is cut into
+blocks, :data:`REACH` px away from the cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+from scipy.signal import oaconvolve
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import radial_power
 from napari_emsynth.volume import Float
 
 LookName = Literal["accurate", "natural"]
 LOOKS: tuple[LookName, ...] = ("accurate", "natural")
 
-# Radial bins of the measured spectra, and the frequency below which nothing is changed (fading in over as much again).
-BINS, LOWEST = 32, 0.03
+# Radial bins of the measured spectra; from where on they are judged (fading in over half as much again), and up to where
+# (fading out as far again as 0.1): above, the power of most microscopes is noise, which costs and shows nothing.
+BINS, LOWEST, HIGHEST, FADE_OUT = 32, 0.04, 0.3, 0.1
 # Largest gain of (1): more would ring.
 MOST_GAIN = 1.5
-# Filters are this many px to each side.
-REACH = 10
-# Images below this edge have no spectrum worth the name, px.
-SMALLEST = 2 * REACH + 12
+# What (3) may cost in PSNR, and the shares of the grain that are tried until it costs no more.
+MOST_COST_DB, SHARES = 1.4, (1.0, 0.85, 0.7, 0.55, 0.4, 0.2, 0.0)
+# Filters are this many px to each side; images below the smallest edge have no spectrum worth the name.
+REACH, SMALLEST = 20, 48
 
 
 def checked_look(look: str) -> LookName:
@@ -57,12 +59,12 @@ def checked_look(look: str) -> LookName:
 
 
 @dataclass(frozen=True)
-class Spectra:
-    """Mean power by radial frequency, [BINS] each: of means, of the sections they stand for, of what filters leave."""
+class Hidden:
+    """A hidden section: its ``mean`` as synthesised, its ``truth``, and a ``neighbour``; [y, x] each, normalised."""
 
     mean: Float
     truth: Float
-    rest: Float
+    neighbour: Float
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ class Look:
 
     Args:
         equaliser: of the mean.
-        grain: of the rest.
+        grain: of the neighbour's difference to it.
         gain: (1) by frequency, [BINS].
-        share: (2) by frequency, [BINS].
+        share: (2) by frequency, times ``s``, [BINS].
     """
 
     equaliser: Float
@@ -81,59 +83,65 @@ class Look:
     gain: Float
     share: Float
 
-    def draw(self, mean: Float, rest: Float | None) -> Float:
-        """Return (3).
-
-        Args:
-            mean: [y, x] normalised.
-            rest: [y, x] what the filter left over of a real section; None for no grain.
-        """
-        drawn = _filtered(mean, self.equaliser)
-        return drawn if rest is None else drawn + _filtered(rest, self.grain)
+    def draw(self, mean: Float, neighbour: Float) -> Float:
+        """Return (3); both images [y, x] normalised."""
+        return _filtered(mean, self.equaliser) + _filtered(neighbour - mean, self.grain)
 
     def told(self) -> dict[str, Any]:
         """Return what a record says of it: gain and share in the middle band, 0.1 to 0.3 cycles/px."""
-        middle = (_frequencies() >= 0.1) & (_frequencies() <= 0.3)
+        middle = (FREQUENCIES >= 0.1) & (FREQUENCIES <= HIGHEST)
         return {
             "gain": round(float(self.gain[middle].mean()), 3),
             "grain": round(float(self.share[middle].mean()), 3),
         }
 
 
-def spectra(means: Sequence[Float], truths: Sequence[Float], rests: Sequence[Float]) -> Spectra | None:
-    """Measure spectra on hidden sections; None where they are too small.
+FREQUENCIES: Float = np.asarray((np.arange(BINS) + 0.5) / (2 * BINS), dtype=np.float32)
+"""Centres of the radial bins, cycles/px."""
 
-    Args:
-        means: [y, x] each, synthesised.
-        truths: [y, x] each, what they stand for.
-        rests: [y, x] each, what a fitted filter leaves over of acquired sections.
-    """
-    if not means or min(n for image in (*means, *truths, *rests) for n in image.shape) < SMALLEST:
+
+def look_of(samples: Sequence[Hidden]) -> Look | None:
+    """Return the look that gives hidden sections the truth's spectrum; None where they are too few or too small."""
+    if not samples or min(n for sample in samples for n in sample.mean.shape) < SMALLEST:
         return None
-    return Spectra(*(np.mean([_spectrum(i) for i in group], axis=0) for group in (means, truths, rests)))
+    mean, truth, near, apart = (
+        np.mean([_spectrum(image) for image in images], axis=0)
+        for images in zip(*((s.mean, s.truth, s.neighbour, s.neighbour - s.mean) for s in samples), strict=True)
+    )
+    tiny = 1e-12 + 1e-6 * float(truth.max())
+    judged = np.clip(2 * (FREQUENCIES / LOWEST - 1), 0, 1) * np.clip(
+        1 - (FREQUENCIES - HIGHEST) / FADE_OUT, 0, 1
+    )
+    gain = 1 + judged * (np.clip(np.sqrt(truth / (mean + tiny)), 1, MOST_GAIN) - 1)  # (1)
+    along = gain * (near - mean - apart) / 2
+    lacking = np.maximum(truth - gain**2 * mean, 0)
+    share = (np.sqrt(along**2 + apart * lacking) - along) / (apart + tiny)  # (2)
+    share = judged * np.where(lacking > tiny, np.clip(share, 0, 1), 0)
+    look = Look(_kernel(gain, at_rest=1.0), _kernel(share, at_rest=0.0), gain, share)
+    return _affordable(look, samples)
 
 
-def look_of(measured: Spectra) -> Look:
-    """Return the look that gives means the truth's spectrum, (1) and (2)."""
-    tiny = 1e-12 + 1e-6 * float(measured.truth.max())
-    gain = np.clip(np.sqrt(measured.truth / (measured.mean + tiny)), 1.0, MOST_GAIN)
-    lacking = np.maximum(measured.truth - gain**2 * measured.mean, 0.0)
-    share = np.minimum(np.sqrt(lacking / (measured.rest + tiny)), 1.0)
-    fade = np.clip(_frequencies() / LOWEST - 1, 0.0, 1.0)
-    gain, share = 1 + fade * (gain - 1), fade * share
-    return Look(_kernel(gain, at_rest=1.0), _kernel(share, at_rest=0.0), gain, share)
+def _affordable(look: Look, samples: Sequence[Hidden]) -> Look:
+    """Take less of the grain where all of it would cost too much."""
+    for s in SHARES:
+        less = replace(look, grain=np.float32(s) * look.grain, share=np.float32(s) * look.share)
+        if np.mean([_cost(less, sample) for sample in samples]) <= MOST_COST_DB:
+            return less
+    return replace(look, grain=0 * look.grain, share=0 * look.share)
 
 
-def _frequencies() -> Float:
-    """Centres of the radial bins, cycles/px."""
-    return np.asarray((np.arange(BINS) + 0.5) / (2 * BINS), dtype=np.float32)
+def _cost(look: Look, sample: Hidden) -> float:
+    """PSNR that (3) costs in dB; the peak cancels."""
+    drawn = look.draw(sample.mean, sample.neighbour)
+    before, after = (psnr(image, sample.truth, 1.0) for image in (sample.mean, drawn))
+    return before - after if np.isfinite(before) else 0.0
 
 
 def _spectrum(image: Float) -> Float:
     """Return the power of an image in :data:`BINS` radial bins."""
     at, power = radial_power(image)
     known = np.isfinite(power)
-    return np.asarray(np.interp(_frequencies(), at[known], power[known]), dtype=np.float32)
+    return np.asarray(np.interp(FREQUENCIES, at[known], power[known]), dtype=np.float32)
 
 
 def _kernel(response: Float, at_rest: float) -> Float:
@@ -141,7 +149,7 @@ def _kernel(response: Float, at_rest: float) -> Float:
     n = 4 * REACH + 1
     f = np.fft.fftfreq(n)
     radius = np.hypot(f[:, None], f[None, :])
-    wanted = np.interp(radius, [0.0, *_frequencies()], [at_rest, *response])
+    wanted = np.interp(radius, [0.0, *FREQUENCIES], [at_rest, *response])
     whole = np.fft.fftshift(np.fft.ifft2(wanted).real)
     cut = slice(REACH, 3 * REACH + 1)
     taper = np.hanning(2 * REACH + 3)[1:-1]
@@ -151,8 +159,6 @@ def _kernel(response: Float, at_rest: float) -> Float:
 
 
 def _filtered(image: Float, kernel: Float) -> Float:
-    """Correlate an image [y, x] with a filter [k, k], mirrored about its edges."""
+    """Convolve an image [y, x] with a symmetric filter [k, k], mirrored about its edges."""
     padded = np.pad(image, REACH, mode="symmetric")
-    with torch.inference_mode():
-        drawn = F.conv2d(torch.from_numpy(padded)[None, None], torch.from_numpy(kernel)[None, None])
-    return np.asarray(drawn[0, 0].numpy())
+    return np.asarray(oaconvolve(padded, kernel, mode="valid"), dtype=np.float32)

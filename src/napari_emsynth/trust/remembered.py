@@ -76,20 +76,22 @@ class Memory(Generic[T]):
 
 
 _MEMORIES: ByIdentity[dict[Hashable, Memory[Any]]] = ByIdentity()
-_SHOWN: ByIdentity[weakref.ref[Any]] = ByIdentity()
+_SHOWN: ByIdentity[tuple[weakref.ref[Any], dict[int, bytes]]] = ByIdentity()
 
 
-def shows(lazy: Any, source: Any) -> None:
-    """Say that a lazy array shows, voxel by voxel, what another array holds: then what is known of one is of both."""
-    try:
-        _SHOWN.put(lazy, weakref.ref(source))
-    except TypeError:
-        return
+def shows(lazy: Any, source: Volume) -> None:
+    """Say that a lazy array shows, voxel by voxel, what a volume in memory holds now.
+
+    What is known of one is then known of the other; until the volume is written to.
+    """
+    _SHOWN.put(lazy, (weakref.ref(source.data), prints(source, range(source.shape[0]))))
 
 
 def memory(volume: Volume) -> Memory[Any]:
     """Return what is remembered of a volume, to be read and added to."""
-    data = _source(volume.data)
+    known = _SHOWN.get(volume.data)
+    source = None if known is None else known[0]()
+    data = volume.data if source is None else source
     owner, view = data, tuple[Any, ...]()
     if isinstance(data, np.ndarray):
         while isinstance(owner.base, np.ndarray):
@@ -108,7 +110,9 @@ def prints(volume: Volume, sections: range) -> dict[int, bytes]:
         volume: [z, y, x].
         sections: of it.
     """
-    data = _source(volume.data)
+    data, known = volume.data, _SHOWN.get(volume.data)
+    if known is not None:
+        return {z: known[1][z] for z in sections}
     if not isinstance(data, np.ndarray):
         return dict.fromkeys(sections, b"")
     steps = [max(1, n // GRID_PX) for n in data.shape[1:]]
@@ -117,10 +121,3 @@ def prints(volume: Volume, sections: range) -> dict[int, bytes]:
         z: hashlib.blake2b(np.ascontiguousarray(grid).data, digest_size=8).digest()
         for z, grid in zip(sections, grids, strict=True)
     }
-
-
-def _source(data: Any) -> Any:
-    """Return the array that a lazy one shows, where that was said; else the array itself."""
-    known = _SHOWN.get(data)
-    source = None if known is None else known()
-    return data if source is None else source

@@ -15,8 +15,8 @@ Conventions: everything is in normalised units of the hidden section; ``peak`` i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import nnls
 
 from napari_emsynth.metrics.image import psnr
+from napari_emsynth.trust.look import Look
 from napari_emsynth.volume import Array, Float
 
 # The stated interval holds this share of the errors.
@@ -32,10 +33,12 @@ SHARE = 0.9
 BLUR_PX = 1.0
 # A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
 PERFECT = 99.0
+# What no network is needed for, see :meth:`Sample.floors`.
+FLOORS = ("nearest", "linear", "blurred_linear", "fitted")
 
 
 def floors(below: Float, above: Float, t: float) -> dict[str, Float]:
-    """Return what needs no model: nearest, linear and blurred linear, each [y, x]."""
+    """Return what two sections give without a model: nearest, linear and blurred linear, each [y, x]."""
     linear = (1 - t) * below + t * above
     return {
         "nearest": below if t <= 0.5 else above,
@@ -75,7 +78,9 @@ class Sample:
         below: [y, x] the neighbour below.
         above: [y, x] the neighbour above.
         t: position between them.
+        base: [y, x] answer of the filter that was fitted on the volume.
         peak: the source's 8-bit range, in the same units.
+        sections: [y, x] each, those that may serve, by their offset from the hidden one.
     """
 
     truth: Float
@@ -84,7 +89,13 @@ class Sample:
     below: Float
     above: Float
     t: float
+    base: Float
     peak: float
+    sections: Mapping[int, Float] = field(default_factory=dict)
+
+    def floors(self) -> dict[str, Float]:
+        """Return what no network is needed for: those of two sections, and the fitted filter."""
+        return {**floors(self.below, self.above, self.t), "fitted": self.base}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +105,14 @@ class Calibration:
     Args:
         factor: from predicted scale to the half width of the 90 % interval.
         mix: share of each guess, see (1).
+        look: what makes the mean look like tissue, and
+        borrowed: the offset of the section whose grain it takes; None for the mean as it is.
     """
 
     factor: float
     mix: tuple[float, ...] = (1.0,)
+    look: Look | None = None
+    borrowed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +124,7 @@ class SelfCheck:
         nearest: of copying the nearer neighbour.
         linear: of mixing both.
         blurred_linear: of mixing both and smoothing.
+        fitted: of the filter that was fitted on the volume.
         n: hidden sections.
         calibration: for the repair that was checked.
     """
@@ -117,17 +133,23 @@ class SelfCheck:
     nearest: float
     linear: float
     blurred_linear: float
+    fitted: float
     n: int
     calibration: Calibration
 
     @property
+    def floors(self) -> dict[str, float]:
+        """The floors' PSNR by their names."""
+        return {name: getattr(self, name) for name in FLOORS}
+
+    @property
     def beats_floors(self) -> bool:
         """True when the method is at least as good as every floor."""
-        return self.psnr >= max(self.nearest, self.linear, self.blurred_linear)
+        return self.psnr >= max(self.floors.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return figures rounded for reading, and the verdict."""
-        scores = {k: round(getattr(self, k), 4) for k in ("psnr", "nearest", "linear", "blurred_linear")}
+        scores = {k: round(getattr(self, k), 4) for k in ("psnr", *FLOORS)}
         return scores | {
             "n": self.n,
             "factor": round(self.calibration.factor, 4),
@@ -192,7 +214,7 @@ def check(samples: Sequence[Sample]) -> SelfCheck:
     scores: dict[str, list[float]] = {}
     fits = cross_fitted(samples)
     for s, fit in zip(samples, fits, strict=True):
-        answers = {"psnr": mixed(s.guesses, fit.mix), **floors(s.below, s.above, s.t)}
+        answers = {"psnr": mixed(s.guesses, fit.mix), **s.floors()}
         for name, answer in answers.items():
             scores.setdefault(name, []).append(told_psnr(answer, s.truth, s.peak))
     means = {name: float(np.mean(values)) for name, values in scores.items()}
@@ -200,10 +222,7 @@ def check(samples: Sequence[Sample]) -> SelfCheck:
     # The factor comes from errors that the fit of the mix did not make smaller.
     factor = float(np.mean([fit.factor for fit in fits]))
     return SelfCheck(
-        psnr=means["psnr"],
-        nearest=means["nearest"],
-        linear=means["linear"],
-        blurred_linear=means["blurred_linear"],
+        **{name: means[name] for name in ("psnr", *FLOORS)},
         n=len(samples),
         calibration=Calibration(factor=factor, mix=mix),
     )

@@ -5,6 +5,7 @@ import pytest
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.interpolate.plan import (
+    REACH,
     Marks,
     check_sections,
     masked_regions,
@@ -68,6 +69,35 @@ def test_far_sections_of_an_insertion_are_counted_in_the_output():
 
 def test_unusable_neighbours_are_passed_over():
     assert brief(replaced(4, usable=lambda z: z != 5)) == [(4, 3, 6, 1 / 3, 3)]
+
+
+def suspected(*sections, **suspects):
+    kinds = {int(z[1:]): kind.replace("_", "-") for z, kind in suspects.items()}
+    return plan_repairs(Marks(SHAPE, set(sections), {}, suspects=kinds), list(range(SHAPE[0])))
+
+
+@pytest.mark.parametrize("kind", ["blank", "saturated", "half_missing", "displaced", "duplicate", "blurred"])
+def test_sections_that_look_damaged_are_passed_over(kind):
+    assert brief(suspected(4, z5=kind)) == [(4, 3, 6, 1 / 3, 3)]
+
+
+def test_a_blurred_section_serves_where_no_other_is_near():
+    far = dict.fromkeys((f"z{z}" for z in range(5, 10)), "blurred")
+    assert brief(suspected(4, **far)) == [(4, 3, 5, 0.5, 2)]
+    lost = dict.fromkeys((f"z{z}" for z in range(5, 10)), "blank")
+    assert [(r.below, r.above) for r in suspected(4, **lost)] == [(3, None)]
+
+
+def test_how_far_an_intact_section_is_preferred_to_a_blurred_one():
+    shape, window = (2 * REACH, 9, 9), (slice(0, 9), slice(0, 9))
+    for blurred, found in ((REACH - 1, REACH), (REACH, 1), (REACH + 2, 1)):
+        marks = Marks(shape, {0}, {}, suspects=dict.fromkeys(range(1, 1 + blurred), "blurred"))
+        assert marks.nearest(1, 1, window) == found
+
+
+def test_where_all_look_damaged_the_nearest_serves():
+    suspects = dict.fromkeys((f"z{z}" for z in range(10) if z != 4), "displaced")
+    assert brief(suspected(4, **suspects)) == [(4, 3, 5, 0.5, 2)]
 
 
 def test_inserted_sections_lie_between_their_neighbours():

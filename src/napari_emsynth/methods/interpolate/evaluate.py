@@ -15,13 +15,15 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
+from napari_emsynth.methods.advice import advice, verdict
 from napari_emsynth.methods.interpolate.job import Job, check_window
 from napari_emsynth.methods.interpolate.plan import Marks, Window, check_sections
 from napari_emsynth.methods.request import weights_of
 from napari_emsynth.metrics.image import coverage
 from napari_emsynth.metrics.scores import Table, score
 from napari_emsynth.spec import Runtime
-from napari_emsynth.trust.selfcheck import Calibration, Sample, cross_fitted, floors, mixed
+from napari_emsynth.trust.intact import LeftOut, left_out
+from napari_emsynth.trust.selfcheck import Calibration, Sample, cross_fitted, mixed
 from napari_emsynth.volume import Array, Volume
 
 # Longest distance to a neighbour that is evaluated: a run of seven missing sections.
@@ -49,7 +51,8 @@ def evaluate(
         weights: name or file, None for the default.
         gap: sections from the hidden one to each neighbour that may be looked at, 1 to 4.
         runtime: how to compute.
-        sections: which to hide; None takes up to ``limit`` spread over the stack.
+        sections: which to hide, whatever they look like; None takes up to ``limit`` spread over the stack, none of
+            which looks damaged or has a neighbour that does.
         limit: most sections to score.
         flow_floor: also score classical optical flow, the slow floor.
 
@@ -58,7 +61,8 @@ def evaluate(
 
     Returns:
         JSON object: scores of the method and of the floors, the share of pixels inside the stated 90 % interval
-        (calibrated on *other* hidden sections), and whether the method beats every floor's PSNR.
+        (calibrated on *other* hidden sections), whether the method beats every floor's PSNR, what to use instead where
+        it does not, and which sections look damaged.
 
     Raises:
         InputError: too few sections, a gap out of range, bad sections.
@@ -66,8 +70,16 @@ def evaluate(
     started = time.monotonic()
     volume = Volume.of(volume)
     hidden = _hidden(volume, gap, sections, limit)
-    job = _job(volume, method, weights, runtime)
-    flow = _job(volume, "optical-flow", None, runtime) if flow_floor and method != "optical-flow" else None
+    found = left_out(volume, hidden, runtime=runtime, named=hidden if sections is not None else ())
+    if sections is None:
+        hidden = _intact(hidden, gap, found)
+        if not hidden:
+            raise InputError(
+                f"no section lies between two intact ones {gap} sections away: {found.told} look damaged; "
+                "name the sections to be hidden"
+            )
+    job = _job(volume, method, weights, runtime, found)
+    flow = _job(volume, "optical-flow", None, runtime, found) if flow_floor and method != "optical-flow" else None
     window = _window(volume)
     table, samples = Table(), []
     for done, k in enumerate(hidden):
@@ -81,10 +93,12 @@ def evaluate(
     fits = cross_fitted(samples)
     for sample, fit in zip(samples, fits, strict=True):
         table.add(method, score(mixed(sample.guesses, fit.mix), sample.truth, sample.peak))
-        for name, answer in floors(sample.below, sample.above, sample.t).items():
+        for name, answer in sample.floors().items():
+            if name == method:
+                continue
             table.add(name, score(answer, sample.truth, sample.peak))
     scores = table.means()
-    rivals = [s["psnr"] for name, s in scores.items() if name != method]
+    told = advice(get("interpolate", method), {name: s["psnr"] for name, s in scores.items()})
     return {
         "task": "interpolate",
         "method": method,
@@ -93,7 +107,8 @@ def evaluate(
         "sections": hidden,
         "scores": scores,
         "coverage90": held_out_coverage(samples, fits),
-        "beats_floors": scores[method]["psnr"] >= max(rivals),
+        **verdict(told, "on hidden sections of this volume"),
+        "left_out": found.to_json(),
         "seconds": round(time.monotonic() - started, 3),
     }
 
@@ -136,9 +151,20 @@ def _posed(job: Job, k: int, gap: int, window: Window) -> tuple[int, ...]:
     return tuple(sorted((*near, *far)))
 
 
-def _job(volume: Volume, method: str, weights: str | None, runtime: Runtime) -> Job:
+def _intact(wanted: Sequence[int], gap: int, found: LeftOut) -> list[int]:
+    """Return for each wanted section the nearest that is intact and lies between two that are, none of them twice."""
+    looked = set(found.looked)
+    usable = [k for k in found.looked if all(z in looked and z not in found for z in (k - gap, k, k + gap))]
+    chosen: set[int] = set()
+    for k in wanted:
+        free = [z for z in usable if z not in chosen]
+        chosen |= {min(free, key=lambda z: (abs(z - k), z))} if free else set()
+    return sorted(chosen)
+
+
+def _job(volume: Volume, method: str, weights: str | None, runtime: Runtime, found: LeftOut) -> Job:
     spec = get("interpolate", method)
-    marks = Marks(volume.shape, set(), {})
+    marks = Marks(volume.shape, set(), {}, suspects=found.kinds)
     return Job(volume, None, marks, method, spec.params(), weights_of(spec, weights), runtime)
 
 

@@ -16,7 +16,7 @@ how its window is cut into blocks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 from typing import Literal
@@ -88,6 +88,10 @@ class Fit:
     def mean(self, gap: Gap) -> Float:
         """Return the filter's answer: [y, x] normalised."""
         return apply(self.taps, gap.known())
+
+    def answer(self, sections: Mapping[int, Float]) -> Float:
+        """Return the filter's answer to sections [y, x] by their offsets: [y, x] normalised."""
+        return apply(self.taps, np.stack([sections[o] for o in self.offsets]))
 
     def scale(self, gap: Gap) -> Float:
         """Return (1): [y, x] normalised."""

@@ -23,6 +23,8 @@ from napari_emsynth.models.fitted_filter import Offsets
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Runtime
+from napari_emsynth.trust.look import REACH as LOOK_REACH
+from napari_emsynth.trust.look import Hidden, LookName, look_of
 from napari_emsynth.trust.selfcheck import Calibration, Sample, SelfCheck, check, intensity_range, mixed
 from napari_emsynth.volume import Array, Float, Volume
 
@@ -53,6 +55,7 @@ class Job:
         params: of the method.
         weights: name or file, None for the default.
         runtime: how to compute.
+        look: "accurate" (the mean) or "natural" (as sharp as tissue).
     """
 
     volume: Volume
@@ -62,6 +65,7 @@ class Job:
     params: Params
     weights: str | None
     runtime: Runtime
+    look: LookName = "accurate"
     _norms: dict[int, Normalisation] = field(default_factory=dict)
     _samples: dict[tuple[int, ...], Sample] = field(default_factory=dict)
 
@@ -100,11 +104,12 @@ class Job:
             values [y, x] in the source's dtype, half width [y, x] float32 in source units, synthetic [y, x] uint8.
         """
         method = self.built()
-        read = grown(window, method.halo, self.volume.shape[1:])
+        halo = max(method.halo, LOOK_REACH) if self.look == "natural" else method.halo
+        read = grown(window, halo, self.volume.shape[1:])
         inner = inside(window, read)
         missing = self._missing(repair, read)
         calibration = calibration or Calibration(factor=method.factor)
-        synthesis, norm = self._synthesise(method, repair, read, missing, calibration.mix, runtime)
+        synthesis, norm = self._synthesise(method, repair, read, missing, calibration, runtime)
         mean, scale = synthesis.mean[inner], _scale_of(synthesis)[inner]
         half = scale * np.float32(calibration.factor * norm.std)
         values = norm.inverse(mean)
@@ -126,17 +131,17 @@ class Job:
         repair: Repair,
         read: Window,
         missing: Array | None,
-        mix: Sequence[float],
+        calibration: Calibration,
         runtime: Runtime,
     ) -> tuple[Synthesis, Normalisation]:
         gap, norm = self.gap(repair.known, read, lambda: self.fit(repair))
         if missing is None or missing.all() or repair.source is None:
-            return _mixed(method(gap, runtime), mix), norm
+            return _finished(method(gap, runtime), gap, calibration), norm
         keep = 1.0 - missing.astype(np.float32)
         own = norm.forward(self.volume.section(repair.source, *read))
         # Brightness differs between sections: the damaged one is put on the scale of its neighbours.
         partial = _matched(own, (1 - gap.t) * gap.below + gap.t * gap.above, keep)
-        synthesis = _mixed(method(replace(gap, partial=partial, keep=keep), runtime), mix)
+        synthesis = _finished(method(replace(gap, partial=partial, keep=keep), runtime), gap, calibration)
         return replace(synthesis, mean=harmonise(synthesis.mean, own, keep)), norm
 
     def gap(
@@ -186,6 +191,18 @@ class Job:
         samples = [self._sample(k, offsets, repair) for k, offsets in self._hidden(repair)]
         return check(samples) if samples else None
 
+    def with_look(self, repair: Repair, calibration: Calibration) -> Calibration:
+        """Add the natural look to what was found for a repair; without hidden sections to measure it on there is none.
+
+        Which of its neighbours lends its grain follows from the seed and the section.
+        """
+        rng = np.random.default_rng([self.runtime.seed, repair.section])
+        offsets = self.offsets(repair)
+        borrowed = offsets[int(rng.integers(len(offsets)))]
+        samples = [self._sample(k, posed, repair) for k, posed in self._hidden(repair) if borrowed in posed]
+        hidden = [Hidden(mixed(s.guesses, calibration.mix), s.truth, s.sections[borrowed]) for s in samples]
+        return replace(calibration, look=look_of(hidden), borrowed=borrowed)
+
     def _hidden(self, repair: Repair) -> list[tuple[int, Offsets]]:
         """Return input sections, nearest first, that are intact at the same distances, and those distances.
 
@@ -193,7 +210,7 @@ class Job:
         """
         window = check_window(repair.window)
         found: dict[int, Offsets] = {}
-        for offsets in dict.fromkeys((self.offsets(repair), near_offsets(repair.offsets))):
+        for offsets in dict.fromkeys((repair.offsets, near_offsets(repair.offsets))):
             for k in _outwards(_start(repair), self.volume.shape[0], CHECK_REACH):
                 if len(found) == CHECK_COUNT:
                     break
@@ -216,9 +233,11 @@ class Job:
         read = grown(window, method.halo, self.volume.shape[1:])
         inner = inside(window, read)
         known = {o: k + o for o in offsets}
-        gap, norm = self.gap(known, read, lambda: self.fitter.fit(offsets, k, window, without=k))
+        fit = self.fitter.fit(offsets, k, window, without=k)
+        gap, norm = self.gap(known, read, lambda: fit)
         synthesis = method(gap, self.runtime)
         truth = self.volume.section(k, *window)
+        sections = {o: self.norm(k + o).forward(self.volume.section(k + o, *window)) for o in offsets}
         return Sample(
             truth=norm.forward(truth),
             guesses=tuple(
@@ -228,13 +247,24 @@ class Job:
             below=gap.below[inner],
             above=gap.above[inner],
             t=gap.t,
+            base=fit.answer(sections),
             peak=intensity_range(truth) / norm.std,
+            sections=sections,
         )
 
 
 def _start(repair: Repair) -> int:
     """Return the input section around which others are looked for."""
     return repair.source if repair.source is not None else max(0, repair.section)
+
+
+def _finished(synthesis: Synthesis, gap: Gap, calibration: Calibration) -> Synthesis:
+    """Mix the guesses as the self-check found best, and give them the look that was asked for."""
+    chosen = _mixed(synthesis, calibration.mix)
+    if calibration.look is None or calibration.borrowed is None:
+        return chosen
+    neighbour = gap.known()[gap.offsets.index(calibration.borrowed)]
+    return replace(chosen, mean=calibration.look.draw(chosen.mean, neighbour))
 
 
 def _mixed(synthesis: Synthesis, mix: Sequence[float]) -> Synthesis:

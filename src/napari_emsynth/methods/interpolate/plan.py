@@ -1,8 +1,13 @@
 """Which acquired sections serve which missing one.
 
 Conventions: ``section`` counts in the output, ``below`` and ``above`` in the input. An output section is acquired,
-replaced, inserted, or masked (part of it replaced). Law: a neighbour is never itself marked, inside the window that
-it serves.
+replaced, inserted, or masked (part of it replaced). Laws: a neighbour is never itself marked, inside the window that
+it serves; one that looks damaged serves only where no other can.
+
+Whether a poor neighbour is better than a far one was measured on the bundled sample, one damaged section beside the one
+that is repaired (dB): an intact section 2 to 10 sections away, instead of 1, gives 30.9 to 28.9; a blurred one next to
+it 28.8, a half-missing one 25.7, a displaced one 20.3, a saturated one 13.8. So a blurred one serves where no other is
+within :data:`REACH`, and the rest only where there is nothing else.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from scipy.ndimage import binary_dilation, find_objects, label
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import CancelToken
+from napari_emsynth.trust.detect import Kind
 from napari_emsynth.volume import Array, Volume
 
 Treatment = Literal["replaced", "inserted", "masked"]
@@ -25,6 +31,8 @@ Window = tuple[slice, slice]
 MERGE_PX = 16
 # A far section this much further away than the near one says nothing more.
 FAR_REACH = 8
+# An intact neighbour is preferred to a blurred one if it is among so many sections: runs of up to seven are filled.
+REACH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +136,7 @@ class Marks:
         replaced: sections wholly marked.
         regions: marked windows of other sections.
         usable: asked once a section whether its values can serve at all.
+        suspects: unmarked sections that look damaged.
     """
 
     def __init__(
@@ -136,11 +145,17 @@ class Marks:
         replaced: set[int],
         regions: dict[int, list[Window]],
         usable: Callable[[int], bool] = always,
+        suspects: Mapping[int, Kind] | None = None,
     ) -> None:
         self.shape, self.replaced, self.regions, self._usable = shape, replaced, regions, usable
+        self.suspects: Mapping[int, Kind] = suspects or {}
         self._asked: dict[int, bool] = {}
 
     def intact(self, z: int, window: Window) -> bool:
+        """True when section ``z`` exists, is unmarked inside the window, is usable, and does not look damaged."""
+        return z not in self.suspects and self.can_serve(z, window)
+
+    def can_serve(self, z: int, window: Window) -> bool:
         """True when section ``z`` exists, is unmarked inside the window, and is usable."""
         if not 0 <= z < self.shape[0] or z in self.replaced:
             return False
@@ -151,13 +166,26 @@ class Marks:
         return self._asked[z]
 
     def nearest(self, start: int, step: int, window: Window) -> int | None:
-        """Return the first intact section from ``start`` on, going by ``step``; None when there is none."""
-        z = start
-        while 0 <= z < self.shape[0]:
+        """Return the section that serves best from ``start`` on, going by ``step``; None when there is none.
+
+        The first intact one; a blurred one where no intact one is among the first :data:`REACH`.
+        """
+        spare: int | None = None
+        for z in self._from(start, step):
             if self.intact(z, window):
                 return z
-            z += step
-        return None
+            if spare is None and self.suspects.get(z) == "blurred" and self.can_serve(z, window):
+                spare = z
+            if spare is not None and abs(z - start) >= REACH - 1:
+                return spare
+        return spare
+
+    def any(self, start: int, step: int, window: Window) -> int | None:
+        """Return the first section from ``start`` on, going by ``step``, that can serve, damaged as it may look."""
+        return next((z for z in self._from(start, step) if self.can_serve(z, window)), None)
+
+    def _from(self, start: int, step: int) -> range:
+        return range(start, self.shape[0] if step > 0 else -1, step)
 
 
 def output_order(count: int, inserted: Sequence[int]) -> list[int | None]:
@@ -207,6 +235,8 @@ def _repair(
     last_below = next((z for z in reversed(order[:k]) if z is not None), -1)
     below = marks.nearest(last_below, -1, window)
     above = marks.nearest(first_above, 1, window)
+    if below is None and above is None:
+        below, above = marks.any(last_below, -1, window), marks.any(first_above, 1, window)
     t = 0.5
     if below is not None and above is not None:
         span = place[above] - place[below]

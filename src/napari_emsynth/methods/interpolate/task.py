@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
+from napari_emsynth.methods.advice import Advice, advice
 from napari_emsynth.methods.interpolate import render
 from napari_emsynth.methods.interpolate.fit import LEAST_PLACES, Fit
 from napari_emsynth.methods.interpolate.job import Job
@@ -29,11 +30,15 @@ from napari_emsynth.methods.request import heard, params_of, scale_notices, weig
 from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
-from napari_emsynth.trust.selfcheck import SelfCheck
+from napari_emsynth.trust.intact import LeftOut, left_out
+from napari_emsynth.trust.look import SMALLEST, checked_look
+from napari_emsynth.trust.selfcheck import Calibration, SelfCheck
 from napari_emsynth.volume import Array, Volume
 
 # A section counts as constant when its central values spread less than this share of its mean.
 CONSTANT = 1e-6
+# What sections that look damaged are left out of.
+LEFT_OUT_OF = "the self-check, and of the neighbours where others are near"
 
 
 def interpolate(
@@ -48,6 +53,7 @@ def interpolate(
     voxel_nm: Sequence[float] | None = None,
     runtime: Runtime = Runtime(),
     selfcheck: bool = True,
+    look: str = "accurate",
 ) -> Result:
     """Synthesise missing or damaged sections, or damaged parts of sections.
 
@@ -64,31 +70,39 @@ def interpolate(
         runtime: device, precision, tile, seed, progress, cancel.
         selfcheck: repeat each repair on nearby intact sections, report the error beside the floors, and calibrate
             the uncertainty there.
+        look: "accurate" is the mean of what may have been there; "natural" is as sharp as tissue, with detail of a
+            neighbouring section that the seed chooses. The uncertainty is that of the mean.
 
     Returns:
         volume, synthetic mask (uint8), uncertainty (float32, half width of the 90 % interval in source units), and
         provenance. For dask or zarr input these are lazy.
 
     Raises:
-        InputError: bad sections, mask, parameters or weights; nothing marked; nothing intact left.
+        InputError: bad sections, mask, parameters, weights or look; nothing marked; nothing intact left.
         Cancelled: after ``runtime.cancel``.
     """
     volume = Volume.of(volume, voxel_nm=voxel_nm)
-    spec = get("interpolate", method)
+    spec, wanted = get("interpolate", method), checked_look(look)
     notices: list[str] = []
     runtime = heard(runtime, notices)
-    marks, mask_volume, order = _marks(volume, sections, mask, insert, runtime, notices)
-    job = Job(volume, mask_volume, marks, method, params_of(spec, params), weights_of(spec, weights), runtime)
+    marks, mask_volume, order, found = _marks(volume, sections, mask, insert, runtime, notices)
+    job = Job(
+        volume, mask_volume, marks, method, params_of(spec, params), weights_of(spec, weights), runtime, wanted
+    )
     repairs = plan_repairs(marks, order)
-    notices += _one_sided(repairs)
+    notices += found.notices(LEFT_OUT_OF) + _one_sided(repairs) + _poor(repairs, found)
     fits = {k: job.fit(repair) for k, repair in enumerate(repairs)} if job.fitted() else {}
     notices += _fit_notices(repairs, fits)
     checks = _selfchecks(job, repairs) if selfcheck else {}
     notices += _verdicts(spec, repairs, checks) + scale_notices(spec, job.weights, volume)
+    found_of = {k: c.calibration for k, c in checks.items() if c is not None}
+    if wanted == "natural":
+        found_of = _looks(job, repairs, found_of)
+        notices += _look_notices(repairs, found_of)
     draw = render.lazy if volume.is_lazy else render.eager
-    arrays = draw(job, order, repairs, {k: c.calibration for k, c in checks.items() if c is not None})
+    arrays = draw(job, order, repairs, found_of)
     grid = replace(volume.grid, shape=(len(order), *volume.shape[1:]))
-    record = _provenance(spec, job, repairs, checks, fits, notices, mask_volume is not None)
+    record = _provenance(spec, job, repairs, checks, fits, found_of, notices, found, mask_volume is not None)
     return Result(
         volume=Volume(arrays.values, grid, volume.name, volume.metadata),
         synthetic=Volume(arrays.synthetic, grid, f"{volume.name} synthetic"),
@@ -104,8 +118,8 @@ def _marks(
     insert: bool,
     runtime: Runtime,
     notices: list[str],
-) -> tuple[Marks, Volume | None, list[int | None]]:
-    """Check what the user marked and bring it in order."""
+) -> tuple[Marks, Volume | None, list[int | None], LeftOut]:
+    """Check what the user marked, bring it in order, and find out what else looks damaged."""
     count = volume.shape[0]
     chosen = check_sections(list(sections or ()), count, insert=insert)
     if insert and mask is not None:
@@ -114,7 +128,9 @@ def _marks(
         )
     usable = _Usable(volume, notices)
     if insert:
-        return Marks(volume.shape, set(), {}, usable), None, output_order(count, chosen)
+        found = left_out(volume, {z - 1 for z in chosen} | set(chosen), runtime=runtime)
+        marks = Marks(volume.shape, set(), {}, usable, found.kinds)
+        return marks, None, output_order(count, chosen), found
     replaced = set(chosen)
     mask_volume, regions = None, {}
     if mask is not None:
@@ -127,7 +143,8 @@ def _marks(
     if len(replaced) == count:
         raise InputError(f"all {count} sections are marked; at least 1 intact section is needed")
     regions = {z: windows for z, windows in regions.items() if z not in replaced}
-    return Marks(volume.shape, replaced, regions, usable), mask_volume, list(range(count))
+    found = left_out(volume, {*replaced, *regions}, runtime=runtime, named=replaced)
+    return Marks(volume.shape, replaced, regions, usable, found.kinds), mask_volume, list(range(count)), found
 
 
 @dataclass
@@ -185,6 +202,34 @@ def _fit_notices(repairs: Sequence[Repair], fits: Mapping[int, Fit]) -> list[str
     return lines
 
 
+def _poor(repairs: Sequence[Repair], found: LeftOut) -> list[str]:
+    """Say so when a section that looks damaged serves after all."""
+    served = {z: r.section for r in repairs for z in (r.below, r.above) if z is not None and z in found}
+    return [
+        f"no intact neighbour of section {section} is near: section {z} serves, which looks {found.kinds[z]}"
+        for z, section in served.items()
+    ]
+
+
+def _looks(
+    job: Job, repairs: Sequence[Repair], calibrations: Mapping[int, Calibration]
+) -> dict[int, Calibration]:
+    """Add the natural look to what was found for every repair."""
+    plain = Calibration(factor=job.built().factor)
+    return {k: job.with_look(r, calibrations.get(k, plain)) for k, r in enumerate(repairs)}
+
+
+def _look_notices(repairs: Sequence[Repair], calibrations: Mapping[int, Calibration]) -> list[str]:
+    """Say where no look could be measured."""
+    without = sorted({repairs[k].section for k, c in calibrations.items() if c.look is None})
+    if not without:
+        return []
+    return [
+        f"no natural look for {_listed(without)}: it is measured on intact sections at the same distances, at least "
+        f"{SMALLEST} px high and wide, and there are none; the accurate mean is given"
+    ]
+
+
 def _selfchecks(job: Job, repairs: Sequence[Repair]) -> dict[int, SelfCheck | None]:
     """Check every repair (repairs that share samples share the work); by position in ``repairs``."""
     checks: dict[int, SelfCheck | None] = {}
@@ -196,22 +241,28 @@ def _selfchecks(job: Job, repairs: Sequence[Repair]) -> dict[int, SelfCheck | No
 
 
 def _verdicts(spec: MethodSpec, repairs: Sequence[Repair], checks: dict[int, SelfCheck | None]) -> list[str]:
-    worse = sorted({repairs[k].section for k, c in checks.items() if c is not None and not c.beats_floors})
     unchecked = sorted({repairs[k].section for k, c in checks.items() if c is None})
-    lines = []
-    if worse and spec.id != "linear":
-        c = next(c for c in checks.values() if c is not None and not c.beats_floors)
-        best = max(("nearest", "linear", "blurred_linear"), key=lambda name: getattr(c, name))
-        lines.append(
-            f"{spec.title} does not beat the floors on intact sections near {_listed(worse)} "
-            f"({c.psnr:.1f} dB, {best.replace('_', ' ')} {getattr(c, best):.1f} dB); linear is offered instead"
-        )
+    lines = _advices(spec, repairs, checks)
     if unchecked:
         lines.append(
             f"no intact sections at the same distances near {_listed(unchecked)}: not self-checked, "
             "and the uncertainty is not calibrated on this volume"
         )
     return lines
+
+
+def _advices(spec: MethodSpec, repairs: Sequence[Repair], checks: dict[int, SelfCheck | None]) -> list[str]:
+    """Say what to do where the method loses: a line for each thing to do, with the scores of the first section."""
+    found = {k: _advice(spec, c) for k, c in checks.items()}
+    lines: dict[str | None, tuple[Advice, set[int]]] = {}
+    for k, what in found.items():
+        if what is not None:
+            lines.setdefault(what.instead, (what, set()))[1].add(repairs[k].section)
+    return [what.line(f"on intact sections near {_listed(sorted(near))}") for what, near in lines.values()]
+
+
+def _advice(spec: MethodSpec, check: SelfCheck | None) -> Advice | None:
+    return None if check is None else advice(spec, {**check.floors, spec.id: check.psnr})
 
 
 def _listed(sections: Sequence[int]) -> str:
@@ -225,7 +276,9 @@ def _provenance(
     repairs: Sequence[Repair],
     checks: dict[int, SelfCheck | None],
     fits: dict[int, Fit],
+    calibrations: Mapping[int, Calibration],
     notices: list[str],
+    found: LeftOut,
     masked: bool,
 ) -> dict[str, Any]:
     return provenance.record(
@@ -241,13 +294,21 @@ def _provenance(
             "voxel_nm": list(job.volume.grid.voxel_nm) if job.volume.grid.voxel_nm else None,
             "mask": masked,
         },
-        sections=[_section_record(job, r, checks.get(k), fits.get(k)) for k, r in enumerate(repairs)],
+        look=job.look,
+        sections=[
+            _section_record(spec, job, r, checks.get(k), fits.get(k))
+            | {"look": _look_record(r, calibrations.get(k))}
+            for k, r in enumerate(repairs)
+        ],
+        left_out=found.to_json(),
         notices=notices,
         device=job.runtime.device,
     )
 
 
-def _section_record(job: Job, repair: Repair, check: SelfCheck | None, fit: Fit | None) -> dict[str, Any]:
+def _section_record(
+    spec: MethodSpec, job: Job, repair: Repair, check: SelfCheck | None, fit: Fit | None
+) -> dict[str, Any]:
     one_sided = repair.below is None or repair.above is None
     return {
         "section": repair.section,
@@ -260,5 +321,18 @@ def _section_record(job: Job, repair: Repair, check: SelfCheck | None, fit: Fit 
         "note": "extrapolated from one side" if one_sided else "",
         "served": [repair.known[o] for o in job.offsets(repair)],
         "fit": fit.told() if fit is not None else None,
-        "selfcheck": check.to_json() if check is not None else None,
+        "selfcheck": None if check is None else check.to_json() | {"instead": _instead(spec, check)},
     }
+
+
+def _look_record(repair: Repair, calibration: Calibration | None) -> dict[str, Any] | None:
+    """Return which section lent its grain, and how much of it; None for the mean as it is."""
+    if calibration is None or calibration.look is None or calibration.borrowed is None:
+        return None
+    return {"borrowed_from": repair.known[calibration.borrowed], **calibration.look.told()}
+
+
+def _instead(spec: MethodSpec, check: SelfCheck) -> str | None:
+    """Return the method that did better on hidden sections; None when none did."""
+    told = _advice(spec, check)
+    return None if told is None else told.instead

@@ -7,6 +7,7 @@ that is stated in use: it is calibrated on what is left of the volume, never on 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +15,18 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import default, get
+from napari_emsynth.methods.advice import advice, verdict
+from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.hidden import Hidden, hide
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import HIGHEST, LEAST_SECTIONS, check_factor
+from napari_emsynth.methods.upsample.repair import Damage, mended
 from napari_emsynth.methods.upsample.selfcheck import calibration, check, linear_job
 from napari_emsynth.metrics.image import coverage
 from napari_emsynth.metrics.scores import Table, score
 from napari_emsynth.spec import Runtime
+from napari_emsynth.trust.intact import left_out
 from napari_emsynth.trust.selfcheck import floors
 from napari_emsynth.volume import Array, Volume
 
@@ -52,8 +57,8 @@ def evaluate(
 
     Returns:
         JSON object: scores of the method and of the floors, the share of voxels inside the stated 90 % interval
-        ("coverage90", None of methods without one), what it was calibrated on, and whether the method beats every
-        floor's PSNR.
+        ("coverage90", None of methods without one), what it was calibrated on, whether the method beats every floor's
+        PSNR, what to use instead where it does not, and which sections look damaged: they are repaired and not scored.
 
     Raises:
         InputError: too few sections, a gap that the method cannot fill.
@@ -71,7 +76,10 @@ def evaluate(
         "upsample", volume, method, weights=weights, params=None, voxel_nm=None, runtime=runtime
     )
     depth = max(LEAST_SECTIONS, -(-limit // gap) + 1) * (gap + 1)
-    hidden = hide(request.volume, int(factor), known, edge=EDGE, depth=depth)
+    z = middle(request.volume.shape[0], depth)
+    damage = Damage({}, left_out(request.volume, range(z.start, z.stop), runtime=runtime))
+    whole = mended(request.volume, damage.all_repaired, runtime)
+    hidden = hide(whole, int(factor), known, edge=EDGE, depth=depth, unfit=damage.unfit)
     if hidden is None:
         raise InputError(
             f"a gap of {gap} sections needs at least {gap + 2} sections, got {request.volume.shape[0]}"
@@ -81,7 +89,7 @@ def evaluate(
     values, half = hidden.drawn(job)
     here = hidden.sections
     scores = _scores(hidden, values, request)
-    rivals = [s["psnr"] for name, s in scores.items() if name != method]
+    told = advice(spec, _named(scores, slab=known == "slab" and method != "linear"))
     return {
         "task": "upsample",
         "method": method,
@@ -95,7 +103,8 @@ def evaluate(
         if measured_on is None
         else round(coverage(hidden.truth[here], values[here], half[here]), 4),
         "calibrated_on": measured_on,
-        "beats_floors": scores[method]["psnr"] >= max(rivals),
+        **verdict(told, "on hidden sections of this volume"),
+        "left_out": damage.found.to_json(),
         "seconds": round(time.monotonic() - started, 3),
     }
 
@@ -105,9 +114,15 @@ def _calibrated(hidden: Hidden, request: Request) -> tuple[Job, str | None]:
     job = hidden.job(request)
     if not request.spec.has_uncertainty:
         return job, None
-    found = check(job.request, hidden.lattice)
+    found = check(job.request, hidden.lattice, hidden.repaired)
     factor, measured_on = calibration(job, found)
     return replace(job, calibration=factor, departure=found.departure), measured_on
+
+
+def _named(scores: Mapping[str, Mapping[str, float]], *, slab: bool) -> dict[str, float]:
+    """Return the PSNR by method and floor; what is not back-projected under slab sampling is called so."""
+    renamed = {"linear": "linear_not_back_projected"} if slab else {}
+    return {renamed.get(name, name): values["psnr"] for name, values in scores.items()}
 
 
 def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[str, float]]:

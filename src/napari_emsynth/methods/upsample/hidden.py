@@ -3,7 +3,7 @@
 Along z sections are left out (point) or averaged (slab); upsampled by the same factor they must give what they were.
 In plane the rows of xy sections are posed as sections and made coarser by the same operator: that tests a method at the
 distances at which it will be used, where voxels are as much longer than wide as the factor says. Under point sampling
-only what was left out counts; repaired sections never do.
+only what was left out counts; damaged sections never do, nor do those next to them where there are others.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_emsynth.methods.blocks import middle
+from napari_emsynth.methods.blocks import middle, spread
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import degraded
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS, SAME, Lattice, Sampling
-from napari_emsynth.methods.upsample.repair import mended_data
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Float, Volume
@@ -38,7 +37,7 @@ class Hidden:
         lattice: from ``thin`` to ``truth``.
         first: section of the user's volume that is ``truth[0]``; of no meaning in plane.
         in_plane: rows are posed as sections, and sections as rows.
-        unfit: sections of the truth that nobody acquired.
+        unfit: sections of the truth that nobody acquired: they were repaired.
     """
 
     thin: Volume
@@ -50,8 +49,20 @@ class Hidden:
 
     @property
     def sections(self) -> list[int]:
-        """Sections of the truth that were hidden."""
-        return [j for j in range(len(self.truth)) if self.lattice.acquired(j) is None and j not in self.unfit]
+        """Sections of the truth that were hidden: those between acquired ones, where there are any."""
+        hidden = [
+            j for j in range(len(self.truth)) if self.lattice.acquired(j) is None and j not in self.unfit
+        ]
+        repaired = self.repaired
+        return [j for j in hidden if repaired.isdisjoint(self.lattice.neighbours(j)[:2])] or hidden
+
+    @property
+    def repaired(self) -> frozenset[int]:
+        """Thin sections that are repaired ones, or averages over some."""
+        if self.lattice.sampling == "slab":
+            return frozenset(m for j in self.unfit for m in self.lattice.slabs(range(j, j + 1)))
+        acquired = (self.lattice.acquired(j) for j in self.unfit)
+        return frozenset(m for m in acquired if m is not None)
 
     @property
     def peak(self) -> float:
@@ -80,23 +91,30 @@ class Hidden:
         return a, b, t
 
 
-def hide(volume: Volume, factor: float, sampling: Sampling, *, edge: int, depth: int) -> Hidden | None:
+def hide(
+    volume: Volume,
+    factor: float,
+    sampling: Sampling,
+    *,
+    edge: int,
+    depth: int,
+    unfit: Collection[int] = (),
+) -> Hidden | None:
     """Make the middle of a volume coarser along z.
 
     Args:
-        volume: [z, y, x].
+        volume: [z, y, x], what is damaged repaired.
         factor: by which; whole under point sampling.
         sampling: how.
         edge: largest size of the middle along y and x, px.
         depth: most sections to read.
+        unfit: sections that are damaged, or were repaired.
 
     Returns:
-        None when there are too few sections, or all that could be hidden were repaired.
+        None when there are too few sections, or all that could be hidden are unfit.
     """
     used = _used(min(volume.shape[0], depth), factor, sampling)
     z = middle(volume.shape[0], used)
-    mended = mended_data(volume)
-    unfit = [] if mended is None else [section - z.start for section in mended.repairs]
     truth = _known(volume.read(z, middle(volume.shape[1], edge), middle(volume.shape[2], edge)))
     hidden = _coarser(truth, factor, sampling)
     if hidden is None:
@@ -104,12 +122,19 @@ def hide(volume: Volume, factor: float, sampling: Sampling, *, edge: int, depth:
     thin, voxel = hidden.thin, volume.grid.voxel_nm
     if voxel is not None:
         thin = Volume.of(thin, voxel_nm=(voxel[0] * factor, *voxel[1:]))
-    hidden = Hidden(thin, hidden.truth, hidden.lattice, z.start, unfit=unfit)
+    here = frozenset(section - z.start for section in unfit if z.start <= section < z.stop)
+    hidden = Hidden(thin, hidden.truth, hidden.lattice, z.start, unfit=here)
     return hidden if hidden.sections else None
 
 
 def hide_in_plane(
-    volume: Volume, factor: float, sampling: Sampling, *, edge: int, planes: int = PLANES
+    volume: Volume,
+    factor: float,
+    sampling: Sampling,
+    *,
+    edge: int,
+    planes: int = PLANES,
+    unfit: Collection[int] = (),
 ) -> Hidden | None:
     """Make the middle of some intact sections coarser along y, their rows posed as sections: [y, z, x].
 
@@ -119,18 +144,17 @@ def hide_in_plane(
         sampling: how.
         edge: largest size of the middle along y and x, px.
         planes: most sections to take, spread over the volume.
+        unfit: sections that are damaged, or were repaired.
 
     Returns:
         None when there are too few rows, or no section is intact.
     """
-    mended = mended_data(volume)
-    intact = [z for z in range(volume.shape[0]) if mended is None or z not in mended.repairs]
-    if not intact:
+    chosen = spread(volume.shape[0], planes, unfit)
+    if not set(chosen).isdisjoint(unfit):
         return None
-    chosen = np.unique(np.linspace(0, len(intact) - 1, min(planes, len(intact))).round().astype(int))
     rows = middle(volume.shape[1], _used(min(volume.shape[1], edge), factor, sampling))
     columns = middle(volume.shape[2], edge)
-    sections = [volume.section(intact[k], rows, columns) for k in chosen]
+    sections = [volume.section(z, rows, columns) for z in chosen]
     truth = _known(np.ascontiguousarray(np.stack(sections, axis=1)))
     hidden = _coarser(truth, factor, sampling)
     return None if hidden is None else Hidden(hidden.thin, hidden.truth, hidden.lattice, in_plane=True)

@@ -74,7 +74,8 @@ class Job:
     def of(cls, request: Request, lattice: Lattice, *, in_plane: bool = False) -> Job:
         """Measure the input and return the job; its calibration is what the method's weights were found to need."""
         factor = float(getattr(request.built(), "factor", LAPLACE))
-        return cls(request, lattice, statistics(request.volume), factor, in_plane=in_plane)
+        norm = statistics(request.volume, request.runtime)
+        return cls(request, lattice, norm, factor, in_plane=in_plane)
 
     @property
     def halo(self) -> float:

@@ -9,7 +9,7 @@ memory does not grow with the volume; a repaired volume can be pickled.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -25,6 +25,7 @@ from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS
 from napari_emsynth.sections import check_sections, spans
 from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.detect import uninformative
+from napari_emsynth.trust.intact import NOTHING, LeftOut, left_out
 from napari_emsynth.volume import Array, Float, Volume
 
 # The method that repairs.
@@ -37,9 +38,25 @@ Tile = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Damage:
-    """Sections that are to be repaired, and why: by section of the input."""
+    """Sections that are to be repaired, and those that only look as if they should be.
+
+    Args:
+        why: sections to be repaired, and why.
+        found: others that look damaged: they stay as they are, but nothing is measured on them.
+    """
 
     why: Mapping[int, str]
+    found: LeftOut = NOTHING
+
+    @property
+    def unfit(self) -> frozenset[int]:
+        """Sections that are no truth."""
+        return frozenset(self.why) | self.found.sections
+
+    @property
+    def all_repaired(self) -> Damage:
+        """The same where all are to be repaired, as they are where something is measured."""
+        return Damage({**self.found.kinds, **self.why})
 
     @property
     def notices(self) -> list[str]:
@@ -50,17 +67,20 @@ class Damage:
         return [
             f"{'section' if len(sections) == 1 else 'sections'} {spans(sections)} ({why}) repaired before the rest"
             for why, sections in by_reason.items()
-        ]
+        ] + self.found.notices("what is measured on this volume; name them as damaged to have them repaired")
 
 
-def find_damage(volume: Volume, asked: str | Sequence[int] | int | None, runtime: Runtime) -> Damage:
-    """Return which sections are to be repaired.
+def find_damage(
+    volume: Volume, asked: str | Sequence[int] | int | None, runtime: Runtime, measured: Iterable[int] = ()
+) -> Damage:
+    """Return which sections are to be repaired, and which others look damaged.
 
     Args:
         volume: [z, y, x].
-        asked: sections, or a list of them as text such as "12,40-42"; empty for none; None for those without any
-            information of their own.
+        asked: sections, or a list of them as text such as "12,40-42"; empty where none is damaged; None for those
+            without any information of their own.
         runtime: told how far the search is, asked whether to go on.
+        measured: sections that something will be measured on.
 
     Raises:
         InputError: no such section, or fewer than two that are left.
@@ -72,11 +92,13 @@ def find_damage(volume: Volume, asked: str | Sequence[int] | int | None, runtime
         why: dict[int, str] = {suspect.section: suspect.kind for suspect in found}
     else:
         why = dict.fromkeys(check_sections(asked, count, "damaged"), "named")
+        if not why:
+            return Damage({})
     if why and count - len(why) < LEAST_SECTIONS:
         raise InputError(
             f"{len(why)} of {count} sections are damaged: at least {LEAST_SECTIONS} intact sections are needed"
         )
-    return Damage(why)
+    return Damage(why, left_out(volume, {*why, *measured}, runtime=runtime, named=why))
 
 
 class Mended:
@@ -160,7 +182,7 @@ def mended(volume: Volume, damage: Damage, runtime: Runtime) -> Volume:
         return volume
     spec = get("interpolate", METHOD)
     quiet = replace(runtime, progress=no_progress)
-    marks = Marks(volume.shape, set(damage.why), {})
+    marks = Marks(volume.shape, set(damage.why), {}, suspects=damage.found.kinds)
     job = Job(volume, None, marks, METHOD, spec.params(), weights_of(spec, None), quiet)
     job.built()
     repairs = plan_repairs(marks, range(volume.shape[0]))
@@ -173,10 +195,10 @@ def mended_data(volume: Volume) -> Mended | None:
 
 
 def records(volume: Volume, damage: Damage) -> dict[str, Any]:
-    """Return what a provenance record says of the repaired sections of the input, and of who repaired them."""
-    data = mended_data(volume)
+    """Return what a provenance record says of the damaged sections of the input, and of who repaired them."""
+    data, left = mended_data(volume), damage.found.to_json()
     if data is None:
-        return {"repaired": [], "repaired_by": None}
+        return {"repaired": [], "repaired_by": None, "left_out": left}
     repaired = [
         {"section": z, "why": damage.why[z], "below": repair.below, "above": repair.above, "t": repair.t}
         for z, repair in data.repairs.items()
@@ -185,4 +207,5 @@ def records(volume: Volume, damage: Damage) -> dict[str, Any]:
     return {
         "repaired": repaired,
         "repaired_by": {"method": spec.name, "weights": weights_record(spec, data.job.weights)},
+        "left_out": left,
     }

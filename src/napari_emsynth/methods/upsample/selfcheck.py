@@ -19,13 +19,15 @@ A network that is at home with a volume is followed all the way, and one that is
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from napari_emsynth.methods.blocks import middle, spread
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.upsample.hidden import Hidden, hide, hide_in_plane
+from napari_emsynth.methods.upsample.hidden import PLANES, Hidden, hide, hide_in_plane
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import (
     ELONGATED,
@@ -65,16 +67,16 @@ class Scores:
     departure: float = 1.0
 
     @property
-    def floor(self) -> tuple[str, float]:
-        """The best that needs no model, and its PSNR."""
-        if self.back_projected is not None and self.back_projected > self.linear:
-            return "linear, back-projected", self.back_projected
-        return "linear", self.linear
+    def floors(self) -> dict[str, float]:
+        """What needs no model, by name, and its PSNR."""
+        if self.back_projected is None:
+            return {"linear": self.linear}
+        return {"linear_not_back_projected": self.linear, "linear_back_projected": self.back_projected}
 
     @property
     def beats_floors(self) -> bool:
         """True when the method is at least as good as every floor."""
-        return self.psnr >= self.floor[1]
+        return self.psnr >= max(self.floors.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return figures rounded for reading, and the verdict."""
@@ -106,21 +108,37 @@ class SelfCheck:
         return self.along.to_json() | {"in_plane": None if self.in_plane is None else self.in_plane.to_json()}
 
 
-def check(request: Request, lattice: Lattice) -> SelfCheck:
+def measured(count: int) -> set[int]:
+    """Return the sections of a stack that a check looks at."""
+    z = middle(count, DEPTH)
+    return {*range(z.start, z.stop), *spread(count, PLANES)}
+
+
+def check(request: Request, lattice: Lattice, unfit: Collection[int] = ()) -> SelfCheck:
     """Repeat the job on the middle of the volume, made coarser by the same factor.
+
+    Args:
+        request: the job's, on a volume whose damaged sections are repaired.
+        lattice: the job's.
+        unfit: sections that are damaged, or were repaired: no truth.
 
     Raises:
         Cancelled: after ``request.runtime.cancel``.
     """
-    in_plane = check_in_plane(request, lattice)
+    in_plane = check_in_plane(request, lattice, unfit)
     found = SelfCheck(along=None, in_plane=in_plane)
     hidden = hide(
-        request.volume, _factor(lattice.factor, lattice.sampling), lattice.sampling, edge=EDGE, depth=DEPTH
+        request.volume,
+        _factor(lattice.factor, lattice.sampling),
+        lattice.sampling,
+        edge=EDGE,
+        depth=DEPTH,
+        unfit=unfit,
     )
     return found if hidden is None else replace(found, along=scored(request, hidden, found.departure))
 
 
-def check_in_plane(request: Request, lattice: Lattice) -> Scores | None:
+def check_in_plane(request: Request, lattice: Lattice, unfit: Collection[int] = ()) -> Scores | None:
     """Do the same with rows posed as sections; None of methods that cannot, and of volumes with few rows.
 
     Rows are as far apart as sections are, where that is known: what is easy at one distance is hard at another.
@@ -129,7 +147,7 @@ def check_in_plane(request: Request, lattice: Lattice) -> Scores | None:
         return None
     sampling, longer = lattice.sampling, elongation(request.volume.grid)
     factor = longer if longer is not None and LOWEST <= longer <= HIGHEST else lattice.factor
-    hidden = hide_in_plane(request.volume, _factor(factor, sampling), sampling, edge=EDGE)
+    hidden = hide_in_plane(request.volume, _factor(factor, sampling), sampling, edge=EDGE, unfit=unfit)
     return None if hidden is None else scored(request, hidden)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Shape
 from napari_emsynth.methods import INDEX, blocks, get
+from napari_emsynth.methods.advice import Advice, advice
 from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.methods.upsample.fuse import trust_of
 from napari_emsynth.methods.upsample.job import Job
@@ -28,7 +29,15 @@ from napari_emsynth.methods.upsample.lattice import (
     isotropic_factor,
 )
 from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, records
-from napari_emsynth.methods.upsample.selfcheck import DEPTH, EDGE, SelfCheck, calibration, check
+from napari_emsynth.methods.upsample.selfcheck import (
+    DEPTH,
+    EDGE,
+    Scores,
+    SelfCheck,
+    calibration,
+    check,
+    measured,
+)
 from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
@@ -63,7 +72,8 @@ def upsample(
         params: of the method.
         voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
         damaged: sections that are repaired by ``interpolate/emsynth`` first, as indices or as text such as "12,40-42";
-            None takes those without any information of their own (blank, black, repeated), () none.
+            None takes those without any information of their own (blank, black, repeated), () none. Others that look
+            damaged stay as they are, but nothing is measured on them, unless () says that none is.
         runtime: device, precision, tile, seed, progress, cancel.
         selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation; find out how
             far a network is to be followed, and how wide its intervals are, on this volume.
@@ -88,11 +98,13 @@ def upsample(
         "upsample", source, chosen, weights=weights, params=params, voxel_nm=None, runtime=runtime
     ).heard(notices)
     request.built()
-    damage = find_damage(source, damaged, request.runtime)
+    damage = find_damage(source, damaged, request.runtime, measured(source.shape[0]) if selfcheck else ())
     notices += damage.notices
     request = replace(request, volume=mended(source, damage, request.runtime))
     lattice = Lattice(source.shape[0], number, known)
-    job, checked = _checked(Job.of(request, lattice), notices, wanted=selfcheck)
+    job = Job.of(request, lattice)
+    found = _found(job, source, damage) if selfcheck else None
+    job, checked = _checked(job, found, notices)
     notices += _notices(job)
     grid = lattice.grid(source.grid)
     data, half = _drawn(job, grid.shape, is_lazy=source.is_lazy)
@@ -143,43 +155,49 @@ def default_method(factor: Any, sampling: str) -> str:
     return INDEX["upsample"][0]
 
 
-def _checked(job: Job, notices: list[str], *, wanted: bool) -> tuple[Job, Checked]:
-    """Run the self-check, calibrate the job, measure its residual, and say what must be said of it."""
-    request, found, residual = job.request, None, None
-    if wanted:
-        request.runtime.progress(0, 1, "self-check")
-        found = check(request, job.lattice)
-        notices += [
-            *_verdicts(request.spec, found, request.volume.shape[0]),
-            *_departures(request.spec, found),
-        ]
+def _found(job: Job, source: Volume, damage: Damage) -> SelfCheck:
+    """Run the self-check, on a volume in which all that looks damaged is repaired."""
+    request = job.request
+    request.runtime.progress(0, 1, "self-check")
+    if damage.found.kinds:
+        request = replace(request, volume=mended(source, damage.all_repaired, request.runtime))
+    return check(request, job.lattice, damage.unfit)
+
+
+def _checked(job: Job, found: SelfCheck | None, notices: list[str]) -> tuple[Job, Checked]:
+    """Calibrate the job by its self-check, measure its residual, and say what must be said of it."""
+    request, residual, told = job.request, None, None
+    if found is not None:
+        told = advised(request.spec, found.along)
+        notices += [*_verdicts(told, found, request.volume.shape[0]), *_departures(request.spec, found)]
         job = replace(job, departure=found.departure)
         residual = _residual(job)
     factor, measured_on = calibration(job, found)
-    told = {"factor": round(factor, 4), "measured_on": measured_on}
+    calibrated = {"factor": round(factor, 4), "measured_on": measured_on}
+    scores = None if found is None else found.to_json()
     return replace(job, calibration=factor), Checked(
-        selfcheck=None if found is None else found.to_json(),
+        selfcheck=None if scores is None else scores | {"instead": None if told is None else told.instead},
         residual=residual,
-        calibration=told if request.spec.has_uncertainty else None,
+        calibration=calibrated if request.spec.has_uncertainty else None,
         departure=None if found is None or found.in_plane is None else round(found.departure, 4),
     )
 
 
-def _verdicts(spec: MethodSpec, found: SelfCheck, count: int) -> list[str]:
-    along, in_plane = found.along, found.in_plane
-    if along is None:
+def advised(spec: MethodSpec, along: Scores | None) -> Advice | None:
+    """Return what to do where the method loses on hidden sections; None where it does not, or none was hidden."""
+    return None if along is None else advice(spec, {**along.floors, spec.id: along.psnr})
+
+
+def _verdicts(told: Advice | None, found: SelfCheck, count: int) -> list[str]:
+    in_plane = found.in_plane
+    if found.along is None:
         instead = "the result is not self-checked"
         if in_plane is not None:
             instead = (
                 f"it was checked in plane only ({in_plane.psnr:.1f} dB, linear {in_plane.linear:.1f} dB)"
             )
         return [f"{count} sections are too few to hide some: {instead}"]
-    if along.beats_floors:
-        return []
-    name, floor = along.floor
-    scores = f"{along.psnr:.1f} dB, {name} {floor:.1f} dB"
-    said = f"{spec.title} does not beat linear interpolation on hidden sections of this volume ({scores})"
-    return [f"{said}; linear is offered instead"]
+    return [] if told is None else [told.line("on hidden sections of this volume")]
 
 
 def _departures(spec: MethodSpec, found: SelfCheck) -> list[str]:
@@ -187,11 +205,10 @@ def _departures(spec: MethodSpec, found: SelfCheck) -> list[str]:
     if found.departure >= FOLLOWED:
         return []
     said = (
-        f"in plane, where the truth is known, {spec.title} hardly beats linear interpolation at this distance"
+        f"in plane, where the truth is known, {spec.title} hardly beats linear interpolation at this distance: "
+        f"the result goes {found.departure:.0%} of the way from linear to its answer"
     )
-    return [
-        f"{said}: the result goes {found.departure:.0%} of the way from linear to its answer; fine-tune it"
-    ]
+    return [f"{said}; fine-tune it (emsynth train {spec.name})"]
 
 
 def _residual(job: Job) -> dict[str, float] | None:
