@@ -94,6 +94,7 @@ def interpolate(
     params: Mapping[str, Any] | Params | None = None,
     voxel_nm: Sequence[float] | None = None,
     selfcheck: bool = True,
+    look: str = "accurate",
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
@@ -114,6 +115,8 @@ def interpolate(
         params: of the method, as its dataclass or as a mapping; what is absent takes its default.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         selfcheck: repeat the repair on intact neighbours and report its error beside the floors.
+        look: "accurate" for the mean, "natural" for a section as sharp as tissue, with detail of a neighbour chosen by
+            ``seed``; the uncertainty is that of the mean.
         device: "auto", "cpu", "cuda", "cuda:n" or "mps".
         precision: "auto", "fp32", "bf16" or "fp16".
         tile: tile edge in px; None lets the engine choose.
@@ -140,6 +143,7 @@ def interpolate(
             runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress
         ),
         selfcheck=selfcheck,
+        look=look,
     )
 
 

@@ -22,9 +22,7 @@ def cases(n=4, blur=1.5, shared=0.8):
     common, own, other = tissue(n), tissue(n), tissue(n)
     truth = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
     neighbour = np.sqrt(shared) * common + np.sqrt(1 - shared) * other
-    return [
-        Hidden(gaussian_filter(t, blur), t, a) for t, a in zip(truth, neighbour, strict=True)
-    ]
+    return [Hidden(gaussian_filter(t, blur), t, a) for t, a in zip(truth, neighbour, strict=True)]
 
 
 def test_the_middle_band_of_other_sections_gets_the_power_of_real_ones():

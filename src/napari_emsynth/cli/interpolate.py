@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
 from napari_emsynth.cli.screen import Screen, table
 from napari_emsynth.errors import InputError
-from napari_emsynth.sections import parse_sections
+from napari_emsynth.sections import parse_sections, spans
 
 if TYPE_CHECKING:
     from napari_emsynth.spec import Result, Runtime
@@ -40,6 +41,13 @@ def interpolate(
     weights: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
     ] = None,
+    look: Annotated[
+        str,
+        typer.Option(
+            metavar="accurate|natural",
+            help="The mean of what may have been there, or a section as sharp as tissue (--seed chooses whose detail).",
+        ),
+    ] = "accurate",
     values: dict[str, Any],
     common: Common,
     save: Save,
@@ -66,6 +74,7 @@ def interpolate(
             weights=weights,
             params=values,
             runtime=runtime,
+            look=look,
         )
         with cluster.compute(result) as placed:
             write(placed, out, overwrite=save.overwrite, resume=save.resume, progress=runtime.progress)
@@ -87,6 +96,7 @@ def summarise(
         "method": record["method"],
         "weights": record["weights"],
         "params": record["params"],
+        "look": record["look"],
         "out": str(out),
         "shape": list(result.volume.shape),
         "sections": sorted({entry["section"] for entry in sections}),
@@ -103,19 +113,21 @@ def summarise(
 
 def describe(summary: dict[str, Any]) -> str:
     """Return the same for a person: one row a section, then what must be known."""
+    from napari_emsynth.trust.selfcheck import FLOORS
+
     checks = {check["section"]: check for check in summary["selfcheck"]}
-    rows = [_row(entry, checks.get(entry["section"])) for entry in summary["treatment"]]
+    rows = [_row(entry, checks.get(entry["section"]), ("psnr", *FLOORS)) for entry in summary["treatment"]]
     spent = f"{summary['seconds']:.1f} s on {summary['device']}"
     lines = [
         f"{summary['method']}: {len(rows)} section(s) in {spent} -> {summary['out']}",
-        table(("section", "treatment", "from", "self-check dB", "nearest", "linear", "blurred linear"), rows),
+        table(
+            ("section", "treatment", "from", "self-check dB", *(f.replace("_", " ") for f in FLOORS)), rows
+        ),
         *summary["notices"],
     ]
     return "\n".join(lines)
 
 
-def _row(entry: dict[str, Any], check: dict[str, Any] | None) -> tuple[str, ...]:
-    known = [str(entry[side]) for side in ("below", "above") if entry[side] is not None]
-    names = ("psnr", "nearest", "linear", "blurred_linear")
+def _row(entry: dict[str, Any], check: dict[str, Any] | None, names: Sequence[str]) -> tuple[str, ...]:
     scores = [f"{check[name]:.2f}" if check and check.get(name) is not None else "-" for name in names]
-    return (str(entry["section"]), entry["treatment"], " and ".join(known), *scores)
+    return (str(entry["section"]), entry["treatment"], spans(entry["served"]), *scores)

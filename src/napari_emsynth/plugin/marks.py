@@ -27,7 +27,7 @@ class Mark:
         origin: why it is here, such as "detected: blank".
         region: [y, x] bool, the damaged pixels of a *region*.
         score: the self-check's figures once it was repaired: psnr, nearest, linear, blurred_linear,
-            beats_floors, n.
+            fitted, beats_floors, n.
         note: how it was treated, once it was repaired.
     """
 

@@ -1,16 +1,16 @@
 """As sharp as tissue: a mean given the spectrum that acquired sections have, with grain of a real one.
 
 A mean of what a section may have been lacks the detail that cannot be known. On sections of the open volume itself,
-hidden and synthesised as ``m``, the power ``S`` of the mean, of the truth ``y``, of a neighbour ``n`` and of ``n - m`` are
-measured by radial frequency, and with them, where there is detail to be judged (0.04 to 0.3 cycles/px, fading out)::
+hidden and synthesised as ``m``, the power ``S`` of the mean, of the truth ``y``, of a neighbour ``n`` and of ``n - m``
+is measured by radial frequency. Then, where there is detail to be judged (0.04 to 0.3 cycles/px, fading out)::
 
     g = sqrt(S_y / S_m), 1 to 1.5                                       equaliser                                (1)
     a = the root of  g^2 S_m + 2 a g C + a^2 S_(n-m) = S_y, 0 to 1      share of the neighbour's detail          (2)
         with  C = (S_n - S_m - S_(n-m)) / 2  their covariance
     natural = g * m + s a * (n - m)                                     as filters of small support              (3)
 
-``s`` is 1, or less where (3) would cost the hidden sections more than :data:`MOST_COST_DB`. Nothing is learned elsewhere
-and nothing is invented: what is added was acquired, in a neighbouring section that the record names.
+``s`` is 1, or less where (3) would cost the hidden sections more than :data:`MOST_COST_DB`. Nothing is learned
+elsewhere and nothing is invented: what is added was acquired, in a neighbouring section that the record names.
 
 The gain comes first because it is cheaper: of a least-squares mean, power added by gain costs ``(g - 1) / (g + 1)`` of
 what the same power costs as independent grain. Conventions: images are [y, x] float32, normalised. Laws: a mean that is
@@ -35,8 +35,8 @@ from napari_emsynth.volume import Float
 LookName = Literal["accurate", "natural"]
 LOOKS: tuple[LookName, ...] = ("accurate", "natural")
 
-# Radial bins of the measured spectra; from where on they are judged (fading in over half as much again), and up to where
-# (fading out as far again as 0.1): above, the power of most microscopes is noise, which costs and shows nothing.
+# Radial bins of the measured spectra; from where on they are judged (fading in over half as much again), and up to
+# where (fading out over 0.1): above, the power of most microscopes is noise, which costs and shows nothing.
 BINS, LOWEST, HIGHEST, FADE_OUT = 32, 0.04, 0.3, 0.1
 # Largest gain of (1): more would ring.
 MOST_GAIN = 1.5
@@ -106,7 +106,9 @@ def look_of(samples: Sequence[Hidden]) -> Look | None:
         return None
     mean, truth, near, apart = (
         np.mean([_spectrum(image) for image in images], axis=0)
-        for images in zip(*((s.mean, s.truth, s.neighbour, s.neighbour - s.mean) for s in samples), strict=True)
+        for images in zip(
+            *((s.mean, s.truth, s.neighbour, s.neighbour - s.mean) for s in samples), strict=True
+        )
     )
     tiny = 1e-12 + 1e-6 * float(truth.max())
     judged = np.clip(2 * (FREQUENCIES / LOWEST - 1), 0, 1) * np.clip(

@@ -79,7 +79,11 @@ def evaluate(
                 "name the sections to be hidden"
             )
     job = _job(volume, method, weights, runtime, found)
-    flow = _job(volume, "optical-flow", None, runtime, found) if flow_floor and method != "optical-flow" else None
+    flow = (
+        _job(volume, "optical-flow", None, runtime, found)
+        if flow_floor and method != "optical-flow"
+        else None
+    )
     window = _window(volume)
     table, samples = Table(), []
     for done, k in enumerate(hidden):

@@ -25,7 +25,6 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import nnls
 
-from napari_emsynth.errors import InputError
 from napari_emsynth.methods.interpolate.gap import Gap
 from napari_emsynth.methods.interpolate.plan import Marks, Window, middle
 from napari_emsynth.models.fitted_filter import (

@@ -87,7 +87,14 @@ def interpolate(
     runtime = heard(runtime, notices)
     marks, mask_volume, order, found = _marks(volume, sections, mask, insert, runtime, notices)
     job = Job(
-        volume, mask_volume, marks, method, params_of(spec, params), weights_of(spec, weights), runtime, wanted
+        volume,
+        mask_volume,
+        marks,
+        method,
+        params_of(spec, params),
+        weights_of(spec, weights),
+        runtime,
+        wanted,
     )
     repairs = plan_repairs(marks, order)
     notices += found.notices(LEFT_OUT_OF) + _one_sided(repairs) + _poor(repairs, found)
@@ -224,10 +231,8 @@ def _look_notices(repairs: Sequence[Repair], calibrations: Mapping[int, Calibrat
     without = sorted({repairs[k].section for k, c in calibrations.items() if c.look is None})
     if not without:
         return []
-    return [
-        f"no natural look for {_listed(without)}: it is measured on intact sections at the same distances, at least "
-        f"{SMALLEST} px high and wide, and there are none; the accurate mean is given"
-    ]
+    why = f"it is measured on intact sections at the same distances, at least {SMALLEST} px high and wide"
+    return [f"no natural look for {_listed(without)}: {why}, and there are none; the accurate mean is given"]
 
 
 def _selfchecks(job: Job, repairs: Sequence[Repair]) -> dict[int, SelfCheck | None]:

@@ -17,7 +17,7 @@ MEANING = {
     "insert": "missing: insert a new section before this one",
     "region": "damaged part: replace the painted pixels only",
 }
-FLOORS = ("nearest", "linear", "blurred_linear")
+FLOORS = ("nearest", "linear", "blurred_linear", "fitted")
 GOOD, BAD = QColor(110, 190, 110), QColor(230, 150, 60)
 
 
