@@ -47,14 +47,15 @@ Panel = tuple[str, Any]
 def interpolate(spec: MethodSpec, stack: Any) -> list[list[Panel]]:
     """The hidden section by every weight, between what was given and the truth."""
     a, b = SECTION - MISSING, SECTION + MISSING
-    thin = np.stack([stack[a - MISSING], stack[a], stack[b], stack[b + MISSING]])
+    run = list(range(a + 1, b))
     names = list(spec.weights) or [None]
     drawn = [
-        es.interpolate(thin, [2], insert=True, method=spec.id, weights=w, device="cpu", selfcheck=False)
-        for w in names
+        es.interpolate(stack, run, method=spec.id, weights=w, device="cpu", selfcheck=False) for w in names
     ]
     truth = stack[SECTION]
-    answers = [(w or spec.title, np.asarray(r.volume.data)[2]) for w, r in zip(names, drawn, strict=True)]
+    answers = [
+        (w or spec.title, np.asarray(r.volume.data)[SECTION]) for w, r in zip(names, drawn, strict=True)
+    ]
     row = [("section below, 20 nm away", stack[a])]
     row += [(f"{name}: {psnr(image, truth):.1f} dB", image) for name, image in answers]
     row += [

@@ -97,7 +97,7 @@ def fib25_and_mouse(folder: Path) -> TrainingData:
 
 
 # Who learns from what, and what the card says of its licence; fib25 alone where nothing is said.
-WITH_MOUSE = ("interpolate/emsynth",)
+WITH_MOUSE = ("interpolate/emsynth", "interpolate/jain2017")
 
 
 def data_of(name: str, folder: Path) -> tuple[TrainingData, str]:

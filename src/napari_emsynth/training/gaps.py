@@ -11,7 +11,7 @@ sections are gone before anything is learned. Law: equal random numbers give equ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -31,9 +31,9 @@ from napari_emsynth.models.fitted_filter import (
     taps_of,
 )
 from napari_emsynth.models.interpolation_unet import Clues, Sides, clues_of
-from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.training.pairs import (
     Augmentation,
+    SectionStack,
     common_divisor,
     grain,
     log_uniform,
@@ -107,20 +107,6 @@ class GapLesson:
         )  # fmt: skip
 
 
-@dataclass
-class _Stack:
-    """Sections of one stack, normalised one at a time; statistics are measured once."""
-
-    data: Array
-    known: dict[int, tuple[float, float]] = field(default_factory=dict)
-
-    def crop(self, z: int, y: slice, x: slice) -> Float:
-        if z not in self.known:
-            self.known[z] = robust_mean_std(self.data[z])
-        mean, std = self.known[z]
-        return np.asarray((self.data[z, y, x].astype(np.float32) - mean) / std, dtype=np.float32)
-
-
 class GapSamples:
     """Draws batches of gaps from intact stacks.
 
@@ -152,7 +138,7 @@ class GapSamples:
                 )
             if min(stack.shape[1:]) < 32:
                 raise InputError(f"training needs sections of at least 32 x 32 px, got {stack.shape[1:]}")
-        self.stacks = [_Stack(stack) for stack in stacks]
+        self.stacks = [SectionStack(stack) for stack in stacks]
         share = np.asarray(weights, dtype=np.float64) if weights is not None else shares(stacks)
         self.share = share / share.sum()
         self._fits: dict[int, tuple[Float, float]] = {}

@@ -1,6 +1,6 @@
 """Self-supervised samples: every intact section between two others is a lesson in interpolation.
 
-Conventions: sections are normalised by the volume's robust mean and deviation; a sample's section ``k`` of a span of
+Conventions: every section is normalised by its own robust mean and deviation; a sample's section ``k`` of a span of
 ``s`` lies at ``t = k / s``. In isotropic volumes all three axes serve. What users have is simulated on top: other
 pixel sizes, jitter, contrast and brightness changes between sections, noise, charging stripes, dirt, blank parts, and
 damaged regions of the section itself.
@@ -9,7 +9,7 @@ damaged regions of the section itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -94,6 +94,21 @@ def stack_of(block: Array, axis: int) -> Array:
     return np.moveaxis(block, axis, 0)
 
 
+@dataclass
+class SectionStack:
+    """A stack [section, y, x] whose sections are normalised one at a time; their statistics are measured once."""
+
+    data: Array
+    known: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def crop(self, z: int, y: slice, x: slice) -> Float:
+        """Return a window of a section, less the section's robust mean and in units of its deviation."""
+        if z not in self.known:
+            self.known[z] = robust_mean_std(self.data[z])
+        mean, std = self.known[z]
+        return np.asarray((self.data[z, y, x].astype(np.float32) - mean) / std, dtype=np.float32)
+
+
 def stacks_of(blocks: Sequence[Array], axes: Sequence[int]) -> list[tuple[Array, float, float]]:
     """Return every block along every axis, each with the block's robust mean and deviation."""
     known = [(block, *robust_mean_std(block)) for block in blocks]
@@ -176,6 +191,7 @@ class SectionTriples:
         size: crop edge in px, a multiple of 16.
         augmentation: what is simulated on top.
         max_span: sections from below to above, at most.
+        thick: further blocks, whose sections are taken along z only.
 
     Raises:
         InputError: a block too small for a crop, or with too few sections.
@@ -189,17 +205,19 @@ class SectionTriples:
         size: int = 128,
         augmentation: Augmentation = Augmentation(),
         max_span: int = MAX_SPAN,
+        thick: Sequence[Array] = (),
     ) -> None:
         self.size, self.augmentation = size, augmentation
-        self.stacks = stacks_of(blocks, axes)
-        for stack, _, _ in self.stacks:
+        stacks = [*(stack_of(block, axis) for block in blocks for axis in axes), *thick]
+        self.stacks = [SectionStack(stack) for stack in stacks]
+        for stack in stacks:
             if stack.shape[0] < 3:
                 raise InputError(
                     f"training needs at least 3 sections along each axis used, got {stack.shape[0]}"
                 )
             if min(stack.shape[1:]) < 32:
                 raise InputError(f"training needs sections of at least 32 x 32 px, got {stack.shape[1:]}")
-        self.share = shares([stack for stack, _, _ in self.stacks])
+        self.share = shares(stacks)
         self.max_span = max_span
 
     def batch(self, rng: Generator, count: int) -> Lesson:
@@ -212,11 +230,10 @@ class SectionTriples:
         return Lesson(below, above, target, t, span, partial, keep)
 
     def _sample(self, rng: Generator) -> tuple[Float, float, float]:
-        stack, mean, std = self.stacks[rng.choice(len(self.stacks), p=self.share)]
-        span, k = self._when(rng, stack.shape[0])
-        z0 = int(rng.integers(0, stack.shape[0] - span))
-        crop = self._crops(rng, stack, (z0, z0 + k, z0 + span))
-        images = self._symmetries(rng, (crop - mean) / std)
+        stack = self.stacks[rng.choice(len(self.stacks), p=self.share)]
+        span, k = self._when(rng, len(stack.data))
+        z0 = int(rng.integers(0, len(stack.data) - span))
+        images = self._symmetries(rng, self._crops(rng, stack, (z0, z0 + k, z0 + span)))
         images = self._defects(rng, images)
         below, target, above = images
         if rng.random() < self.augmentation.one_sided:
@@ -237,12 +254,12 @@ class SectionTriples:
         span = int(rng.integers(2, longest + 1))
         return span, int(rng.integers(1, span))
 
-    def _crops(self, rng: Generator, stack: Array, zs: tuple[int, int, int]) -> Float:
+    def _crops(self, rng: Generator, stack: SectionStack, zs: tuple[int, int, int]) -> Float:
         a = self.augmentation
         factor = 1.0
         if rng.random() < a.rescale:
             factor = log_uniform(rng, a.rescale_range)
-        h, w = stack.shape[1:]
+        h, w = stack.data.shape[1:]
         edge = min(max(8, round(self.size / factor)), h, w)
         shift = np.zeros((3, 2))
         if rng.random() < a.jitter:
@@ -252,7 +269,7 @@ class SectionTriples:
         for z, (dy, dx) in zip(zs, shift, strict=True):
             y = int(np.clip(y0 + round(dy), 0, h - edge))
             x = int(np.clip(x0 + round(dx), 0, w - edge))
-            out.append(stack[z, y : y + edge, x : x + edge].astype(np.float32))
+            out.append(stack.crop(z, slice(y, y + edge), slice(x, x + edge)))
         crop = np.stack(out)
         if edge == self.size:
             return crop

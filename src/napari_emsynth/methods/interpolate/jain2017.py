@@ -38,7 +38,7 @@ from napari_emsynth.weights import store
 FINEST = 8
 # What the network is taught: whole sections, half way, between intact neighbours.
 LESSONS = Augmentation(partial=0.0, one_sided=0.0, spoiled=0.0, centred=1.0, thinned=0.0, noise=0.1)
-# Pixel sizes the training samples stand for: 10 nm, magnified 0.5 to 2.5 times.
+# Pixel sizes the training samples stand for: 6 and 10 nm, magnified 0.5 to 2.5 times.
 VOXEL_NM = (4.0, 20.0)
 BATCH, SIZE = 6, 96
 
@@ -71,7 +71,9 @@ class PixelRecipe(Recipe):
         self.config = Config.from_json(config or {})
         self.cut = self.config.border[1]
         self.judge = Judge(data)
-        self.samples = SectionTriples(data.blocks, axes=data.axes, size=size, augmentation=LESSONS)
+        self.samples = SectionTriples(
+            data.blocks, axes=data.axes, size=size, augmentation=LESSONS, thick=data.thick
+        )
 
     def build(self) -> nn.Module:
         """Build the generator."""
