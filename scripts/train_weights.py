@@ -180,10 +180,11 @@ def fit_filters(data: Data) -> None:
     from napari_emsynth.methods.interpolate import fit as filters
     from napari_emsynth.methods.interpolate.emsynth_recipe import stacks_of
     from napari_emsynth.methods.interpolate.held_out import fitted
+    from napari_emsynth.training.pairs import SectionStack
 
     started, tensors = time.monotonic(), {}
     learned = fib25_and_mouse(data)
-    stacks, _ = stacks_of(learned)
+    stacks = [SectionStack(stack) for stack in stacks_of(learned)[0]]
     for offsets in filters.bundled_offsets():
         name = ",".join(str(o) for o in offsets)
         taps, error = fitted(stacks, offsets)

@@ -60,7 +60,7 @@ def test_json_is_one_object_with_what_the_contract_names(emsynth, stack, tmp_pat
 def test_without_json_a_person_reads_a_table(emsynth, stack, tmp_path):
     answer = emsynth("interpolate", stack, tmp_path / "o.tif", "--sections", "5", *LINEAR)
     assert "self-check dB" in answer.out
-    assert "4 and 6" in answer.out
+    assert "4,6" in answer.out
 
 
 def test_insert_adds_sections_before_the_index(emsynth, stack, tmp_path, crop):

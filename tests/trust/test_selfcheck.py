@@ -24,6 +24,7 @@ def sample(error=0.1, scale=1.0, seed=0):
         below=below,
         above=above,
         t=0.5,
+        base=0.5 * (below + above),
         peak=10.0,
     )
 
@@ -76,7 +77,9 @@ def rivals(seed, noise=(1.0, 0.5, 3.0)):
     truth = rng.standard_normal((64, 64)).astype(np.float32)
     guesses = tuple(truth + n * rng.standard_normal((64, 64)).astype(np.float32) for n in noise)
     flat = np.ones_like(truth)
-    return Sample(truth=truth, guesses=guesses, scale=flat, below=truth, above=truth, t=0.5, peak=10.0)
+    return Sample(
+        truth=truth, guesses=guesses, scale=flat, below=truth, above=truth, t=0.5, base=flat, peak=10.0
+    )
 
 
 def test_the_mix_weighs_independent_errors_by_their_inverse_variance():

@@ -19,6 +19,7 @@ OUT = "restored.ome.tif"
 STEP = "replaced.ome.tif"
 MASK = "mask.tif"
 RUNTIME = ("device", "precision", "seed")
+LOOK = ("look",)
 
 
 def source_path(layer: Any) -> str | None:
@@ -54,7 +55,8 @@ def slug(name: str) -> str:
 def changed(settings: MethodSettings, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the settings among ``names`` that are not at their default."""
     default = {f.name: f.default for f in fields(settings) if f.name in names}
-    return {name: getattr(settings, name) for name in names if getattr(settings, name) != default[name]}
+    given = {name: getattr(settings, name) for name in names if name in default}
+    return {name: value for name, value in given.items() if value != default[name]}
 
 
 def keywords(settings: MethodSettings) -> str:
@@ -69,6 +71,7 @@ def keywords(settings: MethodSettings) -> str:
         words["tile"] = settings.tile  # type: ignore[assignment]
     if not settings.selfcheck:
         words["selfcheck"] = False  # type: ignore[assignment]
+    words |= changed(settings, LOOK)
     return ", ".join(f"{name}={value!r}" for name, value in words.items())
 
 
@@ -125,7 +128,7 @@ def flags(settings: MethodSettings, volume: Volume) -> list[str]:
             if isinstance(value, bool)
             else [f"--{flag}", f"{value}"]
         )
-    for name, value in changed(settings, RUNTIME).items():
+    for name, value in changed(settings, (*LOOK, *RUNTIME)).items():
         words += [f"--{name}", f"{value}"]
     if settings.tile:
         words += ["--tile", str(settings.tile)]

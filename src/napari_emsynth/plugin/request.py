@@ -31,12 +31,14 @@ class Settings(MethodSettings):
     Args:
         method: id of an interpolate method.
         place: add a layer, or replace the layer's data (undoable).
+        look: "accurate" or "natural".
         with_uncertainty: add it as a layer too.
         **more: see :class:`MethodSettings`.
     """
 
     method: str = DEFAULT_METHOD
     place: Place = "new layer"
+    look: str = "accurate"
     with_uncertainty: bool = False
 
 
@@ -175,6 +177,7 @@ def _interpolate(
         params=dict(settings.params),
         runtime=runtime,
         selfcheck=settings.selfcheck,
+        look=settings.look,
     )
 
 

@@ -22,7 +22,7 @@ def stack(z=11, edge=48):
 def test_linear_scores_as_the_linear_floor():
     report = evaluate(stack(), method="linear", gap=1, flow_floor=False)
     assert report["scores"]["linear"]["psnr"] > report["scores"]["nearest"]["psnr"]
-    assert set(report["scores"]) == {"linear", "nearest", "blurred_linear"}
+    assert set(report["scores"]) == {"linear", "nearest", "blurred_linear", "fitted"}
     assert set(report["scores"]["linear"]) == set(METRICS)
 
 
@@ -56,7 +56,9 @@ def test_coverage_is_not_measured_on_what_calibrated_it():
     def sample(noise):
         flat = np.zeros((50, 50), np.float32)
         truth = np.random.default_rng(0).normal(0, noise, (50, 50)).astype(np.float32)
-        return Sample(truth=truth, guesses=(flat,), scale=flat + 1, below=flat, above=flat, t=0.5, peak=1.0)
+        return Sample(
+            truth=truth, guesses=(flat,), scale=flat + 1, below=flat, above=flat, t=0.5, base=flat, peak=1.0
+        )
 
     def share(*noise):
         samples = [sample(n) for n in noise]

@@ -28,6 +28,7 @@ from napari_emsynth.models.fitted_filter import (
 )
 from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.pairs import SectionStack
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Float
 
@@ -94,18 +95,18 @@ def _window(block: Array) -> Window:
 
 def _spread(block: Array, offsets: Offsets, count: int) -> list[int]:
     """Return sections that have all of their neighbours, spread over the block."""
-    first, last = -min(offsets), block.shape[0] - 1 - max(offsets)
+    first, last = max(0, -min(offsets)), block.shape[0] - 1 - max(0, *offsets)
     return [] if last < first else [int(k) for k in np.unique(np.linspace(first, last, count).round())]
 
 
-def fitted(blocks: Sequence[Array], offsets: Offsets) -> tuple[Float, float]:
-    """Fit one filter on blocks [z, y, x]: taps [s, k, k], and its root mean square error on places left out."""
+def fitted(stacks: Sequence[SectionStack], offsets: Offsets) -> tuple[Float, float]:
+    """Fit one filter on stacks: taps [s, k, k], and its root mean square error on places left out."""
     places = []
-    for block in blocks:
-        window = _window(block)
-        for k in _spread(block, offsets, PLACES):
-            known = np.stack([_normalised(block, k + o, window)[0] for o in offsets])
-            places.append(equations(known, _normalised(block, k, window)[0], FIT_STEP))
+    for stack in stacks:
+        window = _window(stack.data)
+        for k in _spread(stack.data, offsets, PLACES):
+            known = np.stack([stack.crop(k + o, *window) for o in offsets])
+            places.append(equations(known, stack.crop(k, *window), FIT_STEP))
     if not places:
         return linear_taps(offsets), 1.0
     ridge, error = best_ridge(places, offsets)
@@ -123,7 +124,7 @@ def held_out_cases(block: Array, learned: Array, offsets: Offsets) -> list[HeldO
     chosen = _spread(block, offsets, LIMIT)
     if not chosen:
         return []
-    taps, error = fitted([learned], offsets)
+    taps, error = fitted([SectionStack(learned)], offsets)
     window = _window(block)
     below, above = max(o for o in offsets if o < 0), min(o for o in offsets if o > 0)
     t = -below / (above - below)

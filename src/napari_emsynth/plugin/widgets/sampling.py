@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap, QPolygonF
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QPointF, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QPen, QPixmap, QPolygonF
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_emsynth.plugin.widgets.notices import Sentences, remark
+from napari_emsynth.plugin.widgets.picture_card import CHOSEN, PICTURE, picture_card
 
 QUESTION = "Are your sections thin samples, or averages over their thickness?"
 UNANSWERED = f"{QUESTION} Not answered for this layer: thin samples are assumed."
@@ -24,11 +25,12 @@ EXPLAINED = {
     "point": "Acquired sections stay, voxel for voxel; new ones go between them.",
     "slab": "Each section is divided: every voxel is new, their averages over the thickness stay what was acquired.",
 }
-PICTURE = QSize(128, 56)
+# Lines below a picture, one of them for the frame.
+LINES = 4
 SECTIONS = 4
 # Of a section's pitch, what a thin sample shows.
 THIN = 0.18
-TISSUE, MEMBRANE, CUT = QColor(196, 196, 196), QColor(40, 40, 40), QColor(255, 215, 0)
+TISSUE, MEMBRANE, CUT = QColor(196, 196, 196), QColor(40, 40, 40), QColor(CHOSEN)
 ASKED = "#e6c34a"
 
 
@@ -44,7 +46,7 @@ class SamplingQuestion(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.question, self.explanation = Sentences(QUESTION), remark()
-        self.cards = {name: _card(name) for name in TITLES}
+        self.cards = {name: picture_card(title, picture(name), LINES) for name, title in TITLES.items()}
         # A group of its own: an exclusive one would leave none chosen while another is hidden.
         self._group = QButtonGroup(self)
         layout = QVBoxLayout(self)
@@ -86,24 +88,6 @@ class SamplingQuestion(QWidget):
     def _clicked(self) -> None:
         self.set_value(self.value())
         self.answered.emit()
-
-
-def _card(name: str) -> QToolButton:
-    card = QToolButton()
-    card.setText(TITLES[name])
-    card.setIcon(QIcon(picture(name)))
-    card.setIconSize(PICTURE)
-    card.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-    card.setCheckable(True)
-    card.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    card.setStyleSheet(
-        "QToolButton { padding: 4px; font-size: 8pt; border: 1px solid #5a6270; border-radius: 4px; }"
-        f"QToolButton:checked {{ border: 2px solid {CUT.name()}; }}"
-    )
-    # A tool button would else want the width of all it says.
-    card.setMinimumWidth(PICTURE.width() // 2)
-    card.setFixedHeight(PICTURE.height() + 4 * card.fontMetrics().lineSpacing())
-    return card
 
 
 def picture(sampling: str) -> QPixmap:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from napari_emsynth.plugin.request import Settings
+from napari_emsynth.plugin.widgets.look import LookChoice
 from napari_emsynth.plugin.widgets.method_form import MethodForm, Switch
 
 SELFCHECK = Switch("selfcheck", "Self-check on intact neighbours")
@@ -16,5 +19,18 @@ class SettingsForm(MethodForm):
     """A form that speaks one value, :class:`Settings`."""
 
     def __init__(self, settings: Settings) -> None:
+        self.look = LookChoice()
         super().__init__(settings, "interpolate", (SELFCHECK, IN_PLACE, LAZY, WITH_MASK, WITH_UNCERTAINTY))
         self.in_place = self.switches[IN_PLACE]
+        box = self.layout()
+        box.insertWidget(box.indexOf(self.more), self.look)
+        self.look.chosen.connect(self._changed)
+
+    def value(self) -> Settings:
+        """Return what the form says."""
+        return replace(super().value(), look=self.look.value())
+
+    def set_value(self, settings: Settings) -> None:
+        """Show other settings; nothing is emitted."""
+        super().set_value(settings)
+        self.look.set_value(settings.look)
