@@ -13,6 +13,7 @@ from napari_emsynth.methods.train import run, train
 from napari_emsynth.methods.train_input import crop, naming
 from napari_emsynth.samples import truth
 from napari_emsynth.spec import CancelToken, Runtime
+from napari_emsynth.testing.damage import plant
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.job import TrainingJob, unfinished_in
 from napari_emsynth.volume import Volume
@@ -189,3 +190,70 @@ def test_bad_requests_write_nothing(tmp_path, options, words):
     with pytest.raises(InputError, match=words):
         train(name, volume(), out, **({"steps": 1} | options))
     assert list(tmp_path.iterdir()) == []
+
+
+DAMAGE = {5: "blank", 11: "displaced", 16: "half-missing"}
+
+
+def planted(sections=40, plan=DAMAGE, **options):
+    clean = truth().read(slice(0, sections), slice(0, 96), slice(0, 96))
+    return Volume.of(plant(clean, plan, seed=1)[0], **options)
+
+
+def lessons(monkeypatch, tmp_path, method, data, **options):
+    """What a recipe would learn from, and what is said; it is stopped before it does."""
+    given, notes = [], []
+
+    def fitted(recipe, *_, **__):
+        given.append(recipe.data)
+        raise Cancelled("seen enough")
+
+    monkeypatch.setattr(methods_train, "fit", fitted)
+    with pytest.raises(Cancelled):
+        train(
+            method, data, tmp_path / "w.safetensors", steps=1, runtime=Runtime(note=notes.append), **options
+        )
+    return given[0], notes
+
+
+@pytest.mark.parametrize("method", [METHOD, "interpolate/jain2017", "align/ssemnet", "upsample/emsynth"])
+def test_damaged_sections_are_no_lessons(monkeypatch, tmp_path, method):
+    damaged = planted()
+    data, notes = lessons(monkeypatch, tmp_path, method, damaged)
+    shown = [section for block in (*data.blocks, *data.held_out) for section in block]
+    used = {z for section in shown for z in range(40) if (section == damaged.data[z]).all()}
+    assert used == set(range(40)) - set(DAMAGE)
+    (line,) = (line for line in notes if "look damaged" in line)
+    assert "5 (blank), 11 (displaced), 16 (half-missing) look damaged: left out of training" in line
+
+
+def test_the_report_tells_sections_as_the_user_counts_them(tmp_path):
+    region = (slice(8, 40), slice(0, 96), slice(0, 96))
+    report = train(METHOD, planted(), tmp_path / "w.safetensors", steps=1, roi=region)
+    assert [e["section"] for e in report["left_out"]["sections"]] == [11, 16]
+    assert report["left_out"]["looked_at"] == "8-39"
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_damage_that_divides_a_volume_too_finely_is_closed_up(monkeypatch, tmp_path):
+    recipe_of = methods_train.recipe_of
+
+    def of_stacks(spec, objective, only):
+        def make(data, *started):
+            if max(len(block) for block in data.blocks) < 30:
+                raise InputError("training needs a block of at least 30 sections")
+            return recipe_of(spec, objective, only)(data, *started)
+
+        return make
+
+    monkeypatch.setattr(methods_train, "recipe_of", of_stacks)
+    data, notes = lessons(monkeypatch, tmp_path, METHOD, planted())
+    assert [len(block) for block in (*data.blocks, *data.held_out)] == [31, 6]
+    assert any("those around them count as neighbours" in line for line in notes)
+    with pytest.raises(InputError, match="at least 30 sections"):
+        train(METHOD, planted(30), tmp_path / "w.safetensors", steps=1)
+
+
+def test_an_intact_volume_that_is_too_small_is_refused_as_ever(tmp_path):
+    with pytest.raises(InputError, match="at least 58 x 58 x 58 voxels"):
+        train("align/jain2017", planted(40, {}), tmp_path / "w.safetensors", steps=1)

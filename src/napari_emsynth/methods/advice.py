@@ -31,7 +31,7 @@ NO_METHOD: Mapping[str, str] = {
     "to be told here",
     "linear_not_back_projected": "it is not consistent with what was acquired, and no method gives it",
     "jittered": "prefer the input as it is",
-    "pixels": "prefer the pixels as they are",
+    "pixels_as_they_are": "finer ones would gain nothing",
 }
 
 
@@ -64,6 +64,7 @@ def advice(
     *,
     unit: str = "dB",
     best: Callable[[Iterable[float]], float] = max,
+    ties: bool = False,
 ) -> Advice | None:
     """Return what to do where rivals beat a method; None where none does.
 
@@ -72,9 +73,10 @@ def advice(
         scores: of the method, by its id, and of the rivals, by their names.
         unit: of the scores.
         best: ``max``, or ``min`` where less is better.
+        ties: a rival that is as good wins, as where the rival is to do nothing.
     """
     ours = scores[spec.id]
-    ahead = {n: s for n, s in scores.items() if n != spec.id and s != ours and best((s, ours)) == s}
+    ahead = {n: s for n, s in scores.items() if n != spec.id and best((s, ours)) == s and (ties or s != ours)}
     if not ahead:
         return None
     methods = {name: id_ for name, id_ in METHODS[spec.task].items() if name in ahead and id_ != spec.id}

@@ -139,7 +139,7 @@ def read_padded(volume: Volume, box: Box, halo: Sequence[int], norm: Normalisati
     return Padded(norm.forward(values), (z, y, x), unknown if unknown is not None and unknown.any() else None)
 
 
-def statistics(volume: Volume, runtime: Runtime = Runtime()) -> Normalisation:
+def statistics(volume: Volume, runtime: Runtime = Runtime(), without: Collection[int] = ()) -> Normalisation:
     """Return one normalisation for a whole volume, from a few of its sections; the same for eager and lazy.
 
     Sections without structure (blank, or unknown throughout) have no say, nor have damaged ones, unless there are no
@@ -148,10 +148,11 @@ def statistics(volume: Volume, runtime: Runtime = Runtime()) -> Normalisation:
     Args:
         volume: [z, y, x].
         runtime: asked whether to go on where damage has to be looked for.
+        without: sections that are known to be damaged.
     """
     count, height, width = volume.shape
     y, x = middle(height, SAMPLED_EDGE), middle(width, SAMPLED_EDGE)
-    sections = {z: volume.section(z, y, x) for z in spread(count, SAMPLED_SECTIONS)}
+    sections = {z: volume.section(z, y, x) for z in spread(count, SAMPLED_SECTIONS, without)}
     sections = {z: s for z, s in sections.items() if _varied(s)} or sections
     norms = {z: Normalisation.of_section(s) for z, s in sections.items()}
     means, stds = np.array([(n.mean, n.std) for n in _undamaged(volume, norms, runtime)]).T

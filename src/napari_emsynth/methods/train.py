@@ -27,11 +27,12 @@ from napari_emsynth.methods.train_input import (
 )
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.device import resolve
-from napari_emsynth.training.data import TrainingData, split
+from napari_emsynth.training.data import TrainingData, closed_up, split
 from napari_emsynth.training.job import TrainingJob
 from napari_emsynth.training.loop import OnStep, Trained, fit
 from napari_emsynth.training.plan import Plan
 from napari_emsynth.training.recipe import Recipe
+from napari_emsynth.trust.intact import LeftOut, left_out
 from napari_emsynth.volume import Volume
 from napari_emsynth.weights import store
 from napari_emsynth.weights.card import Card
@@ -109,14 +110,15 @@ def run(
 
     Args:
         job: what to do.
-        volume: intact sections; the last 15 % are held out for validation.
+        volume: what to learn from, but for what looks damaged; the last 15 % are held out for validation.
         runtime: cancel token and where to send notes; device and seed are the job's.
         on_step: called after every step with its terms; may block to pause, and raise Cancelled to leave at once.
         on_draft: called at every validation.
 
     Returns:
         JSON object: method, objective, weights (id, sha256), file, steps, seconds, device, validation before and after,
-        and whether the budget was spent (False after a cancel: the best so far is written all the same).
+        sections left out, and whether the budget was spent (False after a cancel: the best so far is written all the
+        same).
 
     Raises:
         InputError: a method that cannot be trained, weights that do not fit it, a region or a volume too small, a
@@ -129,8 +131,15 @@ def run(
     plan = plan_of(job)
     device = resolve(job.device)
     tensors, card, objective = starting_weights(spec, job.start, job.objective)
-    data = split(crop(volume, job.slices))
-    recipe = recipe_of(spec, objective, job.only)(data, tensors, None if card is None else card.config)
+    region = crop(volume, job.slices)
+    damage = left_out(region, runtime=Runtime(cancel=runtime.cancel))
+    found = damage.shifted(job.slices[0].start if job.slices else 0)
+    for line in found.notices("training and validation"):
+        runtime.note(line)
+    make = recipe_of(spec, objective, job.only)
+    recipe = _taught(
+        lambda data: make(data, tensors, None if card is None else card.config), region, damage, runtime
+    )
     if tensors is not None and card is not None:
         # Weights that do not fit are refused before anything is written.
         store.fill(recipe.build(), tensors, card.id, spec.name)
@@ -150,7 +159,7 @@ def run(
                 cancel=runtime.cancel,
                 note=runtime.note,
             )
-        written = _write(spec, job, objective, recipe, trained, data, str(device))
+        written = _write(spec, job, objective, recipe, trained, str(device))
     except BaseException:
         if not job.checkpoint.exists():
             # Nothing to go on from.
@@ -158,7 +167,30 @@ def run(
         raise
     if trained.finished:
         job.forget()
-    return report(job, objective, written, trained, str(device))
+    return report(job, objective, written, trained, str(device)) | {"left_out": found.to_json()}
+
+
+def _taught(
+    make: Callable[[TrainingData], Recipe], region: Volume, damage: LeftOut, runtime: Runtime
+) -> Recipe:
+    """Return a recipe that learns from the intact sections of a region.
+
+    From those that adjoin each other; where damage leaves too short runs for the method, those before and after a
+    damaged one are taken for neighbours: a false alarm must not be costly.
+
+    Raises:
+        InputError: a region that is too small.
+    """
+    try:
+        return make(split(region, without=damage.sections))
+    except InputError:
+        if not damage.kinds:
+            raise
+        recipe = make(split(closed_up(region, damage.sections)))
+    runtime.note(
+        "between damaged sections are too few for this method: those around them count as neighbours"
+    )
+    return recipe
 
 
 def report(job: TrainingJob, objective: str, card: Card, trained: Trained, device: str) -> dict[str, Any]:
@@ -253,7 +285,6 @@ def _write(
     objective: str,
     recipe: Recipe,
     trained: Trained,
-    data: TrainingData,
     device: str,
 ) -> Card:
     """Write the best weights with their card."""
@@ -267,7 +298,7 @@ def _write(
         method=spec.name,
         name=path.stem,
         objective=objective,
-        data=data.name,
+        data=recipe.data.name,
         licence="as the volume it was trained on",
         steps=trained.counters.step,
         seconds=round(trained.counters.seconds, 1),

@@ -105,13 +105,15 @@ def materials_of(labels: Volume, shape: tuple[int, int, int], tears: list[int], 
     return replace(stack, data=stack.data.map_blocks(material, dtype=np.uint8), grid=labels.grid)
 
 
-def tested(volume: Volume, settings: AlignSettings, skip: Sequence[int], runtime: Runtime) -> dict[str, Any]:
+def tested(
+    volume: Volume, settings: AlignSettings, skip: Sequence[int] | None, runtime: Runtime
+) -> dict[str, Any]:
     """Return the self-test of the chosen method on a volume, as JSON.
 
     Args:
         volume: the layer's.
         settings: method, weights, parameters.
-        skip: sections that are left out.
+        skip: sections that are left out; None for what looks damaged.
         runtime: device, progress, cancel.
 
     Raises:

@@ -180,7 +180,7 @@ class AlignTask(VolumeTask):
 
         def prepare() -> Job:
             volume, settings = self.volume(layer, channel), self.settings
-            skip = settings.options(volume.shape[0]).get("skip", ())
+            skip = settings.options(volume.shape[0]).get("skip")
 
             def work(job: Job) -> dict[str, Any]:
                 ready(job)

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_emsynth.plugin.request import lazy
 from napari_emsynth.plugin.superres_settings import SuperresSettings
-from napari_emsynth.plugin.window import Window, around
+from napari_emsynth.plugin.window import Window
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
-
-# Sections in which damage is looked for: all that may be seen, and no fewer than it takes to tell.
-AMONG = 25
 
 
 def superres_drawer(volume: Volume, settings: SuperresSettings, window: Window, runtime: Runtime) -> Any:
@@ -50,7 +46,7 @@ def superres_drawer(volume: Volume, settings: SuperresSettings, window: Window, 
 
 def misleading_near(
     volume: Volume, settings: SuperresSettings, window: Window, runtime: Runtime
-) -> tuple[int, ...]:
+) -> frozenset[int]:
     """Return the sections that are not to be looked at.
 
     Raises:
@@ -58,10 +54,9 @@ def misleading_near(
         Cancelled: the runtime's token was cancelled.
     """
     from napari_emsynth.methods.superres.neighbours import misleading
+    from napari_emsynth.trust.intact import left_out
 
     named = settings.options(volume.shape[0]).get("damaged")
     if named is not None:
-        return tuple(named)
-    near = around(window.section + 0.5, AMONG, volume.shape[0])
-    found = misleading(Volume.of(lazy(volume).data[near]), runtime)
-    return tuple(near.start + z for z in found)
+        return frozenset(named)
+    return misleading(left_out(volume, [window.section], runtime=runtime))

@@ -1,21 +1,28 @@
 """What a recipe learns from and what it is scored on: blocks of intact sections, split along z.
 
-Law: no held-out section is ever inside a training block.
+Laws: no held-out section is ever inside a training block; no damaged section is inside any; the sections of a block
+adjoin each other.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.grid import Shape
+from napari_emsynth.trust.intact import around
 from napari_emsynth.volume import Array, Volume
 
 # A voxel counts as isotropic when its axes agree within this share.
 ISOTROPIC = 0.1
+# Sections that training needs, and those of the shortest run that teaches anything.
+LEAST_SECTIONS, LEAST_RUN = 16, 3
+# Sections of a block whose reslices are looked at, and the share of all sections that such blocks must hold.
+LEAST_RESLICED, RESLICED_SHARE = 32, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +65,51 @@ def is_isotropic(volume: Volume) -> bool:
     return v is not None and max(v) / min(v) <= 1 + ISOTROPIC
 
 
-def split(volume: Volume, *, held_out: float = 0.15) -> TrainingData:
+def split(volume: Volume, *, held_out: float = 0.15, without: Collection[int] = ()) -> TrainingData:
     """Read a volume and hold out its last sections.
 
     Args:
         volume: what to learn from, wholly read into memory.
         held_out: share of the sections held out; at least 5.
+        without: sections that are damaged: blocks end there.
 
     Raises:
-        InputError: fewer than 16 sections.
+        InputError: fewer than 16 intact sections, or none that adjoin each other.
     """
-    z = volume.shape[0]
-    if z < 16:
-        raise InputError(f"training needs at least 16 sections, got {z}")
-    kept = z - max(5, round(z * held_out))
+    intact = [z for z in range(volume.shape[0]) if z not in without]
+    if len(intact) < LEAST_SECTIONS:
+        said = f" of {volume.shape[0]} that do not look damaged" if len(without) else ""
+        raise InputError(f"training needs at least {LEAST_SECTIONS} sections, got {len(intact)}{said}")
+    kept = len(intact) - max(5, round(len(intact) * held_out))
     block = volume.read(slice(None))
-    axes = (0, 1, 2) if is_isotropic(volume) and min(block[:kept].shape) >= 32 else (0,)
+    learned, scored = _runs(intact[:kept]), _runs(intact[kept:])
+    if not learned or not scored:
+        raise InputError(
+            f"training needs at least {LEAST_RUN} sections in a row to learn from, and as many to be scored on"
+        )
+    axes: tuple[int, ...] = (0,)
+    if is_isotropic(volume) and (deep := _resliced(learned, volume.shape)):
+        learned, axes = deep, (0, 1, 2)
     return TrainingData(
-        blocks=[block[:kept]], held_out=[block[kept:]], axes=axes, name=volume.name or "volume"
+        blocks=[block[run.start : run.stop] for run in learned],
+        held_out=[block[run.start : run.stop] for run in scored],
+        axes=axes,
+        name=volume.name or "volume",
     )
+
+
+def closed_up(volume: Volume, without: Collection[int]) -> Volume:
+    """Return a volume without some sections, in memory: those before and after lie next to each other."""
+    intact = [z for z in range(volume.shape[0]) if z not in without]
+    return Volume.of(volume.read(slice(None))[intact], voxel_nm=volume.grid.voxel_nm, name=volume.name)
+
+
+def _runs(sections: Sequence[int]) -> list[range]:
+    """Return the runs of adjoining sections, but for those that are too short to teach anything."""
+    return [run for run in around(sections, 0, 1 + max(sections, default=0)) if len(run) >= LEAST_RUN]
+
+
+def _resliced(runs: Sequence[range], shape: Shape) -> list[range]:
+    """Return the runs that are long enough to look at reslices; none when too much would be lost with the others."""
+    deep = [run for run in runs if min(len(run), *shape[1:]) >= LEAST_RESLICED]
+    return deep if sum(map(len, deep)) >= RESLICED_SHARE * sum(map(len, runs)) else []

@@ -12,7 +12,7 @@ that matter (:func:`around`), be it lazy or in memory, and the answer says where
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,11 @@ class LeftOut:
     def sections(self) -> frozenset[int]:
         """Which they are."""
         return frozenset(self.kinds)
+
+    def shifted(self, by: int) -> LeftOut:
+        """Return the same of a volume in which every section lies ``by`` sections further on."""
+        kinds = {section + by: kind for section, kind in self.kinds.items()}
+        return replace(self, kinds=kinds, looked=tuple(z + by for z in self.looked))
 
     def notices(self, of: str) -> list[str]:
         """Return what the user must know, one line at most.

@@ -52,7 +52,7 @@ def test_the_margin_that_comes_in_from_outside_does_not_count():
     known = jitter(STACK, 2.0, 0, edge=30, depth=8)
     assert known.whole.shape == (8, 42, 42)
     assert known.inner(known.whole).shape == (8, 30, 30)
-    assert known.first == 6
+    assert known.sections == tuple(range(6, 14))
     assert (known.whole == STACK.data[6:14, 3:45, 3:45]).all()
     assert known.volume.data.dtype == np.uint8
 

@@ -121,9 +121,15 @@ def test_optical_flow_finds_most_of_the_warp_and_the_seed_decides(install):
 def test_damaged_equal_and_skipped_sections_are_left_out(install):
     data = STACK.data.copy()
     data[2], data[5] = 0, data[4]
-    asked, _ = request(install, [none()] * 4, volume=Volume.of(data))
+    asked, _ = request(install, [none()] * 12, volume=Volume.of(data))
     found = self_test(asked, skip=[7], pairs=8)
-    assert sorted(found.pairs) == [(1, 0), (4, 3), (6, 5)]
+    assert sorted(found.pairs) == [(1, 0), (4, 3)]
+    assert {e["section"]: e["kind"] for e in found.to_json()["left_out"]["sections"]} == {
+        2: "blank",
+        5: "duplicate",
+    }
+    # Who says that nothing is damaged is believed; only what shows no tissue cannot be asked about.
+    assert (6, 5) in self_test(asked, skip=[], pairs=8).pairs
 
 
 def test_only_the_middle_is_looked_at_and_time_is_kept(install):

@@ -6,8 +6,8 @@ from scipy import ndimage
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.superres.neighbours import check_damaged, misleading, seen, spacing
-from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
+from napari_emsynth.trust.intact import LeftOut, left_out
 from napari_emsynth.volume import Volume
 
 
@@ -75,7 +75,12 @@ def test_neither_a_damaged_section_nor_unknown_voxels_change_how_far_apart():
 def test_a_blank_section_misleads():
     data = np.array(Phantom(shape=(8, 48, 48)).volume().data)
     data[3] = 90
-    assert list(misleading(Volume.of(data), Runtime())) == [3]
+    assert misleading(left_out(Volume.of(data))) == {3}
+
+
+def test_blur_and_repeats_do_not_mislead():
+    found = LeftOut(kinds={1: "blurred", 2: "duplicate", 3: "displaced", 4: "saturated", 5: "half-missing"})
+    assert misleading(found) == {3, 4, 5}
 
 
 def test_what_a_user_says_is_damaged():

@@ -31,6 +31,7 @@ from napari_emsynth.methods.request import Request
 from napari_emsynth.spec import no_progress
 from napari_emsynth.trust.detect import RELIABLE, Kind, examine
 from napari_emsynth.trust.features import Features
+from napari_emsynth.trust.intact import MOST
 from napari_emsynth.volume import Float
 
 # Sections solved together, and how many of them only lend support on either side.
@@ -71,6 +72,9 @@ class Plan:
         if constraints.skip is None:
             skipped = {s.section: f"{s.kind}: {s.detail}" for s in suspects if s.kind in LEFT_OUT}
             skipped = {z: why for z, why in skipped.items() if z not in constraints.reference}
+            if len(skipped) > MOST * request.volume.shape[0]:
+                # As good as certainly a false alarm.
+                skipped = {}
         else:
             skipped = dict.fromkeys(constraints.skip, "left out as asked")
         return cls(request, constraints, nodes_of(request), skipped, features)

@@ -12,6 +12,7 @@ were shifted, turned and bent, and judged by what they leave of that, ``epe_px``
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,16 +22,20 @@ from scipy.ndimage import gaussian_filter1d
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.methods import default, get
+from napari_emsynth.methods.advice import Advice, advice, verdict
 from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.jitter import Jittered, distort, jitter
 from napari_emsynth.methods.align.selfcheck import dense
 from napari_emsynth.methods.align.straighten import straighten
-from napari_emsynth.methods.align.task import check_sections
+from napari_emsynth.methods.align.task import check_sections, counts
+from napari_emsynth.methods.align.unfit import unfit
+from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request, params_of
 from napari_emsynth.metrics.registration import folds, stack_cpc, stack_residual
 from napari_emsynth.metrics.scores import Table, score
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.spec import Runtime
+from napari_emsynth.trust.intact import left_out
 from napari_emsynth.volume import Array, Volume
 
 # The middle of a volume that is scored: networks in three dimensions take their time.
@@ -63,8 +68,9 @@ def evaluate(
         limit: most sections to score, from the middle of the stack.
 
     Returns:
-        JSON object: scores of the method and of the floors, the chunked Pearson correlations, and whether the method
-        beats every floor: by PSNR, or, where there are displacements, by what is left of the known ones.
+        JSON object: scores of the method and of the floors, the chunked Pearson correlations, whether the method beats
+        every floor (by PSNR, or, where there are displacements, by what is left of the known ones), what to use instead
+        where it does not, and which sections look damaged: they are left out.
 
     Raises:
         InputError: too few sections, a jitter out of range.
@@ -77,19 +83,23 @@ def evaluate(
     )  # fmt: skip
     check_sections(request, min(request.volume.shape[0], limit))
     runtime.progress(0, 1, f"aligning {min(request.volume.shape[0], limit)} sections")
-    found = (_moved if request.spec.answers == "displacement" else _redrawn)(request, gap, limit)
+    z = middle(request.volume.shape[0], limit)
+    damage = left_out(request.volume, range(z.start, z.stop), runtime=runtime)
+    without = unfit(damage, None, *counts(request))
+    found = (_moved if request.spec.answers == "displacement" else _redrawn)(request, gap, limit, without)
     scores, known = _scores(found.known, found.answers), found.known
     return {
         "task": "align",
         "method": request.method,
         "weights": request.weights,
         "gap": gap,
-        "sections": [known.first + z for z in range(len(known.whole))],
+        "sections": list(known.sections),
         "scores": scores,
         "cpc": {name: _cpc(known, stack) for name, stack in {"truth": known.whole, **found.answers}.items()},
         **found.figures,
         "coverage90": None,
-        "beats_floors": _beaten(request.method, scores, found.figures),
+        **verdict(_advised(request, scores, found.figures), "on sections of this volume that were moved"),
+        "left_out": damage.to_json(),
         "seconds": round(time.monotonic() - started, 3),
     }
 
@@ -109,18 +119,18 @@ class _Found:
     figures: dict[str, dict[str, float]]
 
 
-def _redrawn(request: Request, gap: int, limit: int) -> _Found:
-    known = jitter(request.volume, gap, request.runtime.seed, edge=EDGE, depth=limit)
+def _redrawn(request: Request, gap: int, limit: int, without: Collection[int]) -> _Found:
+    known = jitter(request.volume, gap, request.runtime.seed, edge=EDGE, depth=limit, without=without)
     return _Found(known, {request.method: known.aligned(request), **_floors(known)}, {})
 
 
-def _moved(request: Request, gap: int, limit: int) -> _Found:
+def _moved(request: Request, gap: int, limit: int, without: Collection[int]) -> _Found:
     distortion = Distortion(shift_px=gap, rotation_deg=0.1 * gap, warp_px=0.5 * gap)
-    known = distort(request.volume, distortion, request.runtime.seed, edge=EDGE, depth=limit)
+    known = distort(request.volume, distortion, request.runtime.seed, edge=EDGE, depth=limit, without=without)
     asked = {request.method: request.on(known.volume)}
     if request.method != FLOOR:
         asked[FLOOR.replace("-", "_")] = _of_floor(asked[request.method])
-    straight = {name: straighten(r, Constraints()) for name, r in asked.items()}
+    straight = {name: straighten(r, Constraints(skip=())) for name, r in asked.items()}
     fields = {name: dense(s.alignment.field) for name, s in straight.items()}
     fields["jittered"] = np.zeros_like(fields[request.method])
     figures = {
@@ -138,12 +148,13 @@ def _of_floor(request: Request) -> Request:
     return replace(request, method=FLOOR, params=params_of(get("align", FLOOR), None), weights=None)
 
 
-def _beaten(method: str, scores: dict[str, dict[str, float]], figures: dict[str, dict[str, float]]) -> bool:
-    """Return whether the method beats every floor: in px of what is left where that is known, else in dB."""
+def _advised(
+    request: Request, scores: dict[str, dict[str, float]], figures: dict[str, dict[str, float]]
+) -> Advice | None:
+    """Return what to do where a floor wins: by px of what is left where that is known, else by dB."""
     if "epe_px" in figures:
-        left = figures["epe_px"]
-        return all(left[method] < rival for name, rival in left.items() if name != method)
-    return all(scores[method]["psnr"] >= rival["psnr"] for name, rival in scores.items() if name != method)
+        return advice(request.spec, figures["epe_px"], unit="px", best=min, ties=True)
+    return advice(request.spec, {name: score["psnr"] for name, score in scores.items()})
 
 
 def _floors(known: Jittered) -> dict[str, Array]:

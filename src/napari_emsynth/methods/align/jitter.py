@@ -2,11 +2,12 @@
 
 ``jittered_z(p) = truth_z(p + k_z(p))``, with ``k_z`` (dy, dx) px drawn anew for every section: a shift, or a smooth
 distortion (:mod:`napari_emsynth.fields.distortion`). What comes in from outside the sections is cut off: ``truth`` is
-smaller than what was read by a margin.
+smaller than what was read by a margin. Damaged sections are no truth: those before and after lie next to each other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.training.stacks import pulled
+from napari_emsynth.trust.intact import nearest_to_middle
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Float, Volume
 
@@ -36,14 +38,14 @@ class Jittered:
         volume: [z, y, x] moved, in memory, margins included.
         whole: [z, y, x] as acquired, margins included.
         margin: px that do not count on every side of a section.
-        first: section of the user's volume that is ``whole[0]``.
+        sections: of the user's volume that are ``whole``.
         known: [z, 2, y, x] (dy, dx) px, by which the sections were pulled, margins included.
     """
 
     volume: Volume
     whole: Array
     margin: int
-    first: int
+    sections: tuple[int, ...]
     known: Float
 
     @property
@@ -97,7 +99,9 @@ def _bent(section: Float, u: Array) -> Float:
     return np.asarray(map_coordinates(section, there, order=3, mode="mirror"), np.float32)
 
 
-def jitter(volume: Volume, sigma: float, seed: int, *, edge: int, depth: int) -> Jittered:
+def jitter(
+    volume: Volume, sigma: float, seed: int, *, edge: int, depth: int, without: Collection[int] = ()
+) -> Jittered:
     """Move the sections in the middle of a volume by known shifts.
 
     Args:
@@ -106,14 +110,23 @@ def jitter(volume: Volume, sigma: float, seed: int, *, edge: int, depth: int) ->
         seed: of the shifts.
         edge: largest size of the middle along y and x, px, without margins.
         depth: most sections.
+        without: sections that are damaged.
     """
-    whole, margin, first = _middle(volume, MOST_SIGMA * sigma, edge, depth)
+    whole, margin, sections = _middle(volume, MOST_SIGMA * sigma, edge, depth, without)
     by = shifts(len(whole), sigma, seed)
     known = np.broadcast_to(by.astype(np.float32)[:, :, None, None], (len(by), 2, *whole.shape[1:]))
-    return Jittered(_like(volume, moved(whole, by)), whole, margin, first, known)
+    return Jittered(_like(volume, moved(whole, by)), whole, margin, sections, known)
 
 
-def distort(volume: Volume, distortion: Distortion, seed: int, *, edge: int, depth: int) -> Jittered:
+def distort(
+    volume: Volume,
+    distortion: Distortion,
+    seed: int,
+    *,
+    edge: int,
+    depth: int,
+    without: Collection[int] = (),
+) -> Jittered:
     """Distort the sections in the middle of a volume by known smooth displacements.
 
     Args:
@@ -122,20 +135,23 @@ def distort(volume: Volume, distortion: Distortion, seed: int, *, edge: int, dep
         seed: of the distortions.
         edge: largest size of the middle along y and x, px, without margins.
         depth: most sections.
+        without: sections that are damaged.
     """
     reach = distortion.shift_px + distortion.warp_px + np.deg2rad(distortion.rotation_deg) * edge / 2
-    whole, margin, first = _middle(volume, MOST_SIGMA * reach, edge, depth)
+    whole, margin, sections = _middle(volume, MOST_SIGMA * reach, edge, depth, without)
     rng = np.random.default_rng((seed, len(whole)))
     known = np.stack([distortion.draw(rng, whole[0].shape) for _ in whole])
-    return Jittered(_like(volume, moved(whole, known)), whole, margin, first, known)
+    return Jittered(_like(volume, moved(whole, known)), whole, margin, sections, known)
 
 
-def _middle(volume: Volume, reach: float, edge: int, depth: int) -> tuple[Array, int, int]:
-    """Return the middle of a volume with a margin as wide as displacements reach, the margin, and its first section."""
+def _middle(
+    volume: Volume, reach: float, edge: int, depth: int, without: Collection[int]
+) -> tuple[Array, int, tuple[int, ...]]:
+    """Return the middle of a volume with a margin as wide as displacements reach, the margin, and the sections."""
     margin = min(int(np.ceil(reach)), int(MARGIN_SHARE * min(volume.shape[1:])))
-    z = middle(volume.shape[0], depth)
+    sections = nearest_to_middle(volume.shape[0], depth, without)
     y, x = (middle(n, edge + 2 * margin) for n in volume.shape[1:])
-    return volume.read(z, y, x), margin, z.start
+    return np.stack([volume.section(z, y, x) for z in sections]), margin, tuple(sections)
 
 
 def _like(volume: Volume, stack: Array) -> Volume:

@@ -32,7 +32,7 @@ class Job:
     @classmethod
     def of(cls, request: Request) -> Job:
         """Measure the input and return the job."""
-        return cls(request, statistics(request.volume))
+        return cls(request, statistics(request.volume, request.runtime))
 
     def __call__(self, box: Box, runtime: Runtime) -> Array:
         """Return [z, y, x] voxels of a box, in the source's dtype."""

@@ -14,6 +14,7 @@ both answers take out, is no error.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -105,12 +106,12 @@ class FieldCheck(SelfCheck):
         )
 
 
-def check(request: Request, constraints: Constraints = Constraints()) -> SelfCheck | None:
+def check(request: Request, without: Collection[int] = ()) -> SelfCheck | None:
     """Align the middle of the volume, as it is and moved by a known amount.
 
     Args:
         request: what is to be aligned, and by what.
-        constraints: of them, only the sections to skip count here: the rest is about where the stack shall lie.
+        without: sections that are damaged: they are no truth, and nothing is matched with them.
 
     Returns:
         None when the sections are too small to be compared.
@@ -118,13 +119,14 @@ def check(request: Request, constraints: Constraints = Constraints()) -> SelfChe
     Raises:
         Cancelled: after ``request.runtime.cancel``.
     """
-    if min(request.volume.shape[1:]) < SMALLEST_EDGE:
+    volume, seed = request.volume, request.runtime.seed
+    if min(volume.shape[1:]) < SMALLEST_EDGE:
         return None
-    seed = request.runtime.seed
     if request.spec.answers == "displacement":
-        known = distort(request.volume, DISTORTION, seed, edge=EDGE, depth=FIELD_DEPTH)
-        return _fields_checked(request, constraints, known)
-    return _voxels_checked(request, jitter(request.volume, SIGMA_PX, seed, edge=EDGE, depth=DEPTH))
+        return _fields_checked(
+            request, distort(volume, DISTORTION, seed, edge=EDGE, depth=FIELD_DEPTH, without=without)
+        )
+    return _voxels_checked(request, jitter(volume, SIGMA_PX, seed, edge=EDGE, depth=DEPTH, without=without))
 
 
 def _voxels_checked(request: Request, known: Jittered) -> SelfCheck:
@@ -140,10 +142,9 @@ def _voxels_checked(request: Request, known: Jittered) -> SelfCheck:
     )
 
 
-def _fields_checked(request: Request, constraints: Constraints, known: Jittered) -> FieldCheck:
-    last = known.first + len(known.whole)
-    skip = constraints.skip and tuple(z - known.first for z in constraints.skip if known.first <= z < last)
-    free = Constraints(skip=skip)
+def _fields_checked(request: Request, known: Jittered) -> FieldCheck:
+    # What is damaged is left out already, and where the stack shall lie is of no matter here.
+    free = Constraints(skip=())
     as_it_is = replace(known.volume, data=known.whole)
     straight, mended = (straighten(request.on(v), free) for v in (as_it_is, known.volume))
     truth = known.inner(known.whole)

@@ -8,8 +8,8 @@ With ``s`` a section, ``f`` the one before it, ``g`` a known smooth field withou
     u_g: s(p)          onto  f(p + g(p))              should be g + u_0 o (id + g): equivariance  (4)
 
 and none of the four should fold. See :mod:`napari_emsynth.metrics.registration` for the figures. Laws: the volume is
-only read, and no more of it than the middle of a few pairs; the same seed gives the same answer; doing nothing has
-the size of ``g`` as its errors in (1) and (4).
+only read, and no more of it than the middle of a few pairs and what it takes to tell that they are not damaged; the
+same seed gives the same answer; doing nothing has the size of ``g`` as its errors in (1) and (4).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.methods.align.aligner import Neighbour, Registrar
 from napari_emsynth.methods.align.pair import LARGE_PX
 from napari_emsynth.methods.align.sections import Section, normalised
+from napari_emsynth.methods.align.unfit import looked_over, unfit
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
 from napari_emsynth.metrics.registration import (
@@ -40,9 +41,10 @@ from napari_emsynth.metrics.registration import (
 from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.detect import RELIABLE
 from napari_emsynth.trust.features import stream
+from napari_emsynth.trust.intact import NOTHING, LeftOut
 from napari_emsynth.volume import Float, Volume
 
-EDGE, PAIRS = 512, 3
+EDGE, PAIRS, PAIR = 512, 3, 2
 SMALLEST_EDGE = 48
 # After so long no further pair is begun.
 BUDGET_S = 20.0
@@ -71,6 +73,7 @@ class SelfTest:
         cpc_before: chunked Pearson correlation of the neighbours as they are.
         cpc_after: the same, the section pulled onto its neighbour (3).
         seconds: for one answer.
+        left_out: sections that look damaged: no pair holds one.
     """
 
     method: str
@@ -84,6 +87,7 @@ class SelfTest:
     cpc_before: float
     cpc_after: float
     seconds: float
+    left_out: LeftOut = NOTHING
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -122,7 +126,8 @@ class SelfTest:
         """Return figures rounded for reading, and the verdict; what cannot be told is null."""
         figures = {k: _rounded(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
         pairs, edge = [list(p) for p in self.pairs], list(self.edge_px)
-        return figures | {"pairs": pairs, "edge_px": edge, "fit": self.fit, "verdict": self.verdict}
+        told = {"pairs": pairs, "edge_px": edge, "left_out": self.left_out.to_json()}
+        return figures | told | {"fit": self.fit, "verdict": self.verdict}
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class _Asked:
 def self_test(
     request: Request,
     *,
-    skip: Sequence[int] = (),
+    skip: Sequence[int] | None = None,
     pairs: int = PAIRS,
     edge: int = EDGE,
     budget_s: float = BUDGET_S,
@@ -153,7 +158,7 @@ def self_test(
 
     Args:
         request: volume, method, and how to compute; of a method that answers with displacements.
-        skip: sections that are not used.
+        skip: sections that are not used, beside those that look damaged; an empty list says that none is.
         pairs: most pairs, spread over the stack.
         edge: most px along y and x.
         budget_s: no further pair is begun after so many seconds.
@@ -172,10 +177,12 @@ def self_test(
     runtime = request.runtime
     runtime.progress(0, QUESTIONS * pairs, "self-test")
     asked = _Asked(request.built(), replace(runtime, progress=no_progress))
-    rng, started = np.random.default_rng(runtime.seed), time.monotonic()
     rows: list[dict[str, float]] = []
     which: list[tuple[int, int]] = []
-    for moving, fixed in _neighbours(request.volume, frozenset(skip), pairs, edge):
+    count = request.volume.shape[0]
+    found = looked_over(request.volume, skip, _spread(count, pairs), replace(runtime, progress=no_progress))
+    rng, started = np.random.default_rng(runtime.seed), time.monotonic()
+    for moving, fixed in _neighbours(request.volume, unfit(found, skip, count, PAIR), pairs, edge):
         if rows and time.monotonic() - started > budget_s:
             break
         rows.append(_score(asked, moving, fixed, rng))
@@ -185,7 +192,9 @@ def self_test(
         raise InputError("no two neighbouring sections show tissue: there is nothing to test on")
     means = {name: _mean([row[name] for row in rows]) for name in rows[0]}
     crop = moving.image.shape
-    return SelfTest(method=request.method, pairs=tuple(which), edge_px=(crop[0], crop[1]), **means)
+    return SelfTest(
+        method=request.method, pairs=tuple(which), edge_px=(crop[0], crop[1]), left_out=found, **means
+    )
 
 
 def _neighbours(
@@ -194,10 +203,10 @@ def _neighbours(
     """Yield the middle of up to ``most`` pairs that show tissue, those spread over the stack first."""
     count, height, width = volume.shape
     y, x = middle(height, edge), middle(width, edge)
-    spread = np.unique(np.linspace(1, count - 1, most + 2)[1:-1].round().astype(int)) if count > 1 else ()
+    spread = _spread(count, most)
     order = [*spread, *(z for z in range(1, count) if z not in spread)]
     given = 0
-    for z in (int(z) for z in order):
+    for z in order:
         if given == most:
             return
         if {z, z - 1} & skip:
@@ -206,6 +215,13 @@ def _neighbours(
         if min(moving.share_known, fixed.share_known) >= LEAST_TISSUE and _differ(moving, fixed):
             given += 1
             yield moving, fixed
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return sections with one before them, spread over a stack."""
+    if count < PAIR:
+        return []
+    return [int(z) for z in np.unique(np.linspace(1, count - 1, most + 2)[1:-1].round())]
 
 
 def _differ(a: Section, b: Section) -> bool:

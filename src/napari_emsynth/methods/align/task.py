@@ -7,7 +7,7 @@ voxel along; those that redraw every voxel do that, and every result says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +17,16 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.methods import blocks, default
 from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.job import Job
-from napari_emsynth.methods.align.selfcheck import SMALLEST_EDGE, SelfCheck, check
+from napari_emsynth.methods.align.selfcheck import DEPTH, SMALLEST_EDGE, SelfCheck, check
 from napari_emsynth.methods.align.straighten import notices as field_notices
 from napari_emsynth.methods.align.straighten import section_entries, straighten
+from napari_emsynth.methods.align.unfit import looked_over, unfit
+from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.trust import provenance
+from napari_emsynth.trust.intact import NOTHING, LeftOut
 from napari_emsynth.volume import Array, Volume
 
 # A section is redrawn between its neighbours, and moved onto one of them.
@@ -59,7 +62,8 @@ def align(
             damaged, an empty list nothing.
         materials: [z, y, x] of the volume's shape: 0 tissue, 1 fold or crack (may tear), 2 dirt or empty (ignored).
         runtime: device, precision, tile, seed, progress, cancel.
-        selfcheck: align the middle of the volume, as it is and distorted by a known amount, and report both.
+        selfcheck: align the middle of the volume, as it is and distorted by a known amount, and report both; without
+            what looks damaged, unless an empty list of sections to skip says that none is.
 
     Returns:
         volume, synthetic mask (uint8, 1 where a voxel was redrawn or came from outside its section) and provenance, on
@@ -94,13 +98,16 @@ def align(
     notices: list[str] = []
     request = request.heard(notices)
     request.built()
-    checked = _checked(request, given, notices) if selfcheck else None
+    found = _looked_over(request, given) if selfcheck else NOTHING
+    notices += found.notices("the self-check")
+    checked = _checked(request, unfit(found, given.skip, *counts(request)), notices) if selfcheck else None
     result = _moved(request, given, notices) if moves else _redrawn(request, notices)
     notices += scale_notices(request.spec, request.weights, request.volume)
     record = provenance.record(
         **request.record(),
         **result.provenance,
         notices=list(dict.fromkeys(notices)),
+        left_out=found.to_json(),
         selfcheck=None if checked is None else checked.to_json(),
     )
     return replace(result, provenance=record)
@@ -156,10 +163,22 @@ def check_sections(request: Request, count: int | None = None) -> None:
     Raises:
         InputError: fewer than 3 sections to redraw, or 2 to move.
     """
-    least = LEAST_MOVED if request.spec.answers == "displacement" else LEAST_REDRAWN
-    count = request.volume.shape[0] if count is None else count
+    depth, least = counts(request)
+    count = depth if count is None else count
     if count < least:
         raise InputError(f"{count} section(s) cannot be aligned: the limit is {least} sections")
+
+
+def counts(request: Request) -> tuple[int, int]:
+    """Return how many sections there are, and how many the method needs."""
+    return request.volume.shape[0], LEAST_MOVED if request.spec.answers == "displacement" else LEAST_REDRAWN
+
+
+def _looked_over(request: Request, given: Constraints) -> LeftOut:
+    """Return what looks damaged: of the whole stack where that is looked over anyway."""
+    moves, z = request.spec.answers == "displacement", middle(request.volume.shape[0], DEPTH)
+    matter = None if moves else range(z.start, z.stop)
+    return looked_over(request.volume, given.skip, matter, request.runtime)
 
 
 def refuse_constraints(request: Request, given: Constraints) -> None:
@@ -180,10 +199,10 @@ def refuse_constraints(request: Request, given: Constraints) -> None:
         )
 
 
-def _checked(request: Request, constraints: Constraints, notices: list[str]) -> SelfCheck | None:
+def _checked(request: Request, without: Collection[int], notices: list[str]) -> SelfCheck | None:
     """Run the self-check and say what must be said of it."""
     request.runtime.progress(0, 1, "self-check")
-    found = check(request, constraints)
+    found = check(request, without)
     if found is None:
         height, width = request.volume.shape[1:]
         notices.append(

@@ -12,14 +12,16 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import default, get
+from napari_emsynth.methods.advice import advice, verdict
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.superres.hidden import Hidden, hide
+from napari_emsynth.methods.superres.hidden import Hidden, hide, looked_at
 from napari_emsynth.methods.superres.limits import check_factor, weights_for
 from napari_emsynth.methods.superres.reduction import repeated
-from napari_emsynth.methods.superres.selfcheck import floor_of
+from napari_emsynth.methods.superres.selfcheck import PIXELS, floor_of
 from napari_emsynth.metrics.image import coverage
 from napari_emsynth.metrics.scores import Table, score
 from napari_emsynth.spec import Runtime
+from napari_emsynth.trust.intact import left_out
 from napari_emsynth.volume import Array, Volume
 
 # The middle of a volume that is scored, in px of the volume, and the least that coarse sections must have.
@@ -46,7 +48,8 @@ def evaluate(
         limit: most sections to score, from the middle of the stack.
 
     Returns:
-        JSON object: scores of the method and of the floors, and whether the method beats every floor's PSNR.
+        JSON object: scores of the method and of the floors, whether the method beats every floor's PSNR, what to use
+        instead where it does not, and which sections look damaged: they are left out.
 
     Raises:
         InputError: sections that are too small, a factor that the method cannot do.
@@ -60,37 +63,36 @@ def evaluate(
     request = Request.of(
         "superres", volume, spec.id, weights=chosen, params=None, voxel_nm=None, runtime=runtime
     )
-    hidden = hide(request, factor, edge=EDGE // factor, count=limit, least=LEAST)
+    damage = left_out(request.volume, looked_at(request, limit), runtime=runtime)
+    hidden = hide(request, factor, edge=EDGE // factor, count=limit, least=LEAST, damaged=damage.sections)
     if hidden is None:
         raise InputError(
             f"sections of {request.volume.shape[1]} x {request.volume.shape[2]} px are too small to be made {factor} "
             f"times coarser: the limit is {LEAST * factor} x {LEAST * factor} px"
         )
-    sections = hidden.middle(limit)
-    scores, covered = _scores(hidden, request, sections)
-    rivals = [s["psnr"] for name, s in scores.items() if name != spec.id]
+    scores, covered = _scores(hidden, request)
+    named = {PIXELS if name == "nearest" else name: s["psnr"] for name, s in scores.items()}
     return {
         "task": "superres",
         "method": spec.id,
         "weights": request.weights,
         "factor": factor,
-        "sections": [hidden.first + section for section in sections],
+        "sections": [hidden.first + section for section in hidden.sections],
         "scores": scores,
         "coverage90": covered,
-        "beats_floors": scores[spec.id]["psnr"] >= max(rivals),
+        **verdict(advice(spec, named), f"on sections of this volume made {factor} times coarser"),
+        "left_out": damage.to_json(),
         "seconds": round(time.monotonic() - started, 3),
     }
 
 
-def _scores(
-    hidden: Hidden, request: Request, sections: range
-) -> tuple[dict[str, dict[str, float]], float | None]:
+def _scores(hidden: Hidden, request: Request) -> tuple[dict[str, dict[str, float]], float | None]:
     """Score every section, and what needs no model; and the share of pixels inside the stated interval."""
     table, shares = Table(), []
     job, floor = hidden.job(request), hidden.job(floor_of(request))
-    for done, section in enumerate(sections):
+    for done, section in enumerate(hidden.sections):
         request.runtime.cancel.check()
-        request.runtime.progress(done, len(sections), f"section {hidden.first + section}")
+        request.runtime.progress(done, len(hidden.sections), f"section {hidden.first + section}")
         truth = hidden.truth[section].astype(np.float32)
         ours = hidden.drawn(job, section)
         answers = {request.method: ours.values[0]}

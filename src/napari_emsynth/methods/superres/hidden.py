@@ -2,11 +2,12 @@
 
 ``coarse = mean of f x f px of truth``, in the source's dtype; made finer by ``f`` it must give ``truth`` again. The
 coarse sections are a further ``f`` times coarser than what the user has: how a method fares there tells how it fares on
-this tissue, not how it fares at this pixel size.
+this tissue, not how it fares at this pixel size. Damaged sections are no truth, and are not seen as neighbours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.superres.job import Drawn, Job
 from napari_emsynth.methods.superres.reduction import reduced
 from napari_emsynth.normalisation import to_dtype
+from napari_emsynth.trust.intact import nearest_to_middle
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Volume
 
@@ -29,26 +31,25 @@ class Hidden:
         truth: [z, f y, f x] what super-resolution must give.
         factor: f.
         first: section of the user's volume that is ``truth[0]``.
+        sections: of the truth that are made finer; the others are what is seen around them.
+        damaged: sections of the truth that are damaged.
     """
 
     coarse: Volume
     truth: Array
     factor: int
     first: int
+    sections: tuple[int, ...]
+    damaged: frozenset[int] = frozenset()
 
     @property
     def peak(self) -> float:
         """The source's 8-bit range."""
-        return intensity_range(self.truth)
-
-    def middle(self, count: int) -> range:
-        """Return up to ``count`` sections from the middle: those with most neighbours."""
-        chosen = middle(len(self.truth), count)
-        return range(chosen.start, chosen.stop)
+        return intensity_range(self.truth[[z for z in range(len(self.truth)) if z not in self.damaged]])
 
     def job(self, request: Request) -> Job:
         """Return what draws the finer sections by the request's method."""
-        return Job.of(request.on(self.coarse), self.factor)
+        return Job.of(request.on(self.coarse), self.factor, self.damaged)
 
     def drawn(self, job: Job, section: int) -> Drawn:
         """Return a section as a :meth:`job` makes it."""
@@ -56,7 +57,16 @@ class Hidden:
         return job.drawn((slice(section, section + 1), slice(0, y), slice(0, x)), job.request.runtime)
 
 
-def hide(request: Request, factor: int, *, edge: int, count: int, least: int) -> Hidden | None:
+def looked_at(request: Request, count: int) -> range:
+    """Return the sections from the middle of a volume that are read to make ``count`` of them finer."""
+    method = request.built()
+    z = middle(request.volume.shape[0], count + 2 * method.context * method.spacing)
+    return range(z.start, z.stop)
+
+
+def hide(
+    request: Request, factor: int, *, edge: int, count: int, least: int, damaged: Collection[int] = ()
+) -> Hidden | None:
     """Make the pixels of a volume's middle coarser.
 
     Args:
@@ -65,17 +75,19 @@ def hide(request: Request, factor: int, *, edge: int, count: int, least: int) ->
         edge: largest size of the coarse middle along y and x, px.
         count: most sections that will be made finer.
         least: smallest size of the coarse middle, px.
+        damaged: sections that are damaged.
 
     Returns:
-        None when the volume is too small.
+        None when the volume is too small, or no section is intact.
     """
     volume, method = request.volume, request.built()
-    depth = count + 2 * method.context * method.spacing
+    chosen, around = nearest_to_middle(volume.shape[0], count, damaged), method.context * method.spacing
     sizes = [min(edge, n // factor) for n in volume.shape[1:]]
-    if min(sizes) < least:
+    if min(sizes) < least or not chosen:
         return None
-    z = middle(volume.shape[0], depth)
+    z = slice(max(0, chosen[0] - around), min(volume.shape[0], chosen[-1] + around + 1))
     y, x = (middle(n, size * factor) for n, size in zip(volume.shape[1:], sizes, strict=True))
     truth = volume.read(z, y, x)
     coarse = np.stack([to_dtype(reduced(section, factor), truth.dtype) for section in truth])
-    return Hidden(Volume.of(coarse), truth, factor, z.start)
+    here = frozenset(section - z.start for section in damaged if z.start <= section < z.stop)
+    return Hidden(Volume.of(coarse), truth, factor, z.start, tuple(s - z.start for s in chosen), here)

@@ -72,7 +72,7 @@ class Job:
         return cls(
             request,
             factor,
-            statistics(volume),
+            statistics(volume, request.runtime, damaged),
             frozenset(damaged),
             apart=spacing(volume, method.context, method.spacing),
             confidence=0.0 if method.confidence is None else method.confidence.on(volume),

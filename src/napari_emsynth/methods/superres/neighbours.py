@@ -17,8 +17,8 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.sections import parse_sections
-from napari_emsynth.spec import Runtime
-from napari_emsynth.trust.detect import Kind, detect
+from napari_emsynth.trust.detect import Kind
+from napari_emsynth.trust.intact import LeftOut
 from napari_emsynth.volume import Array, Volume
 
 # What is wrong with sections that must not speak for their neighbours. Brightness jumps and blur are no reason.
@@ -84,18 +84,9 @@ def _correlation(a: Array, b: Array) -> float:
     return float(p @ q) / power if power else 0.0
 
 
-def misleading(volume: Volume, runtime: Runtime) -> dict[int, str]:
-    """Return the sections that must not speak for their neighbours, and why.
-
-    Raises:
-        Cancelled: after ``runtime.cancel``.
-    """
-
-    def progress(done: int, total: int, _: str) -> None:
-        runtime.progress(done, total, "looking for damaged sections")
-
-    suspects = detect(volume, progress=progress, cancel=runtime.cancel)
-    return {s.section: s.detail for s in suspects if s.kind in MISLEADING}
+def misleading(found: LeftOut) -> frozenset[int]:
+    """Return the sections, of those that look damaged, that must not speak for their neighbours."""
+    return frozenset(z for z, kind in found.kinds.items() if kind in MISLEADING)
 
 
 def check_damaged(damaged: str | int | Sequence[int] | None, count: int) -> list[int] | None:

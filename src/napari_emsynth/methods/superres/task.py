@@ -6,7 +6,7 @@ numpy in gives numpy out, and dask or zarr in gives dask arrays that compute onl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -15,16 +15,19 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid
 from napari_emsynth.methods import blocks, default, get
+from napari_emsynth.methods.advice import Advice, advice
 from napari_emsynth.methods.request import Request, scale_notices
+from napari_emsynth.methods.superres.hidden import looked_at
 from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.limits import check_factor, check_shape, weights_for
 from napari_emsynth.methods.superres.neighbours import check_damaged, misleading
-from napari_emsynth.methods.superres.selfcheck import SelfCheck, check, residual
+from napari_emsynth.methods.superres.selfcheck import COUNT, SelfCheck, check, residual
 from napari_emsynth.params import Params
 from napari_emsynth.sections import spans
-from napari_emsynth.spec import Result, Runtime
+from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.tiling.room import check_room
 from napari_emsynth.trust import provenance
+from napari_emsynth.trust.intact import NOTHING, LeftOut, left_out
 from napari_emsynth.trust.oversampled import oversampled
 from napari_emsynth.volume import Array, Volume
 
@@ -56,7 +59,8 @@ def superresolve(
         voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
         damaged: sections that are not looked at when their neighbours are drawn, as indices or as text such as
             "12,40-42"; empty for none; None takes those that look blank, saturated, half missing or displaced. They are
-            made finer all the same.
+            made finer all the same. Whatever looks damaged is left out of the self-check, unless an empty list says
+            that nothing is.
         runtime: device, precision, tile, seed, progress, cancel.
         selfcheck: make the volume's own pixels coarser and finer again, and report the error beside bicubic
             enlargement; report how consistent the method's answer is with what was acquired.
@@ -86,12 +90,12 @@ def superresolve(
     request = request.heard(notices)
     if not source.is_lazy:
         check_memory(request, grid)
-    looks_around = request.built().context > 0
-    found = misleading(source, runtime) if named is None and looks_around else {}
-    job = Job.of(request, factor, found if named is None else named)
-    notices += _notices(job)
-    checked = _checked(job, notices) if selfcheck else None
-    off = residual(job) if selfcheck else None
+    found = _looked_over(request, named, selfcheck=selfcheck)
+    job = Job.of(request, factor, misleading(found) if named is None else named)
+    notices += _notices(job) + (found.notices("the self-check") if selfcheck else [])
+    unfit = found.sections | frozenset(named or ())
+    checked = _checked(job, unfit, notices) if selfcheck else None
+    off = residual(job, unfit) if selfcheck else None
     drawn = _drawn(job, grid)
     return Result(
         volume=Volume(drawn["values"], grid, source.name, source.metadata),
@@ -101,8 +105,17 @@ def superresolve(
         uncertainty=_part(drawn, "half", grid, f"{source.name} uncertainty"),
         prior=_part(drawn, "prior", grid, f"{source.name} prior"),
         residual=_part(drawn, "residual", source.grid, f"{source.name} residual"),
-        provenance=_provenance(job, checked, off, notices),
+        provenance=_provenance(job, found, checked, off, notices),
     )
+
+
+def _looked_over(request: Request, named: Sequence[int] | None, *, selfcheck: bool) -> LeftOut:
+    """Return what looks damaged and was not named: of the whole volume where neighbours must not speak for others."""
+    looks_around = request.built().context > 0
+    if (named is not None and not named) or not (selfcheck or (looks_around and named is None)):
+        return NOTHING
+    matter = None if named is None and looks_around else looked_at(request, COUNT)
+    return left_out(request.volume, matter, runtime=request.runtime, named=named or ())
 
 
 def check_built(request: Request, factor: int) -> None:
@@ -156,23 +169,25 @@ def _part(drawn: Mapping[str, Any], name: str, grid: Grid, title: str) -> Volume
     return Volume(drawn[name], grid, title) if name in drawn else None
 
 
-def _checked(job: Job, notices: list[str]) -> SelfCheck | None:
+def _checked(job: Job, unfit: Collection[int], notices: list[str]) -> SelfCheck | None:
     """Run the self-check and say what must be said of it."""
     request = job.request
     request.runtime.progress(0, 1, "self-check")
-    found = check(request, job.factor)
+    found = check(request, job.factor, unfit)
     if found is None:
         _, y, x = request.volume.shape
         notices.append(
             f"sections of {y} x {x} px are too small to be made {job.factor} times coarser: the result is not "
             "self-checked"
         )
-    elif not found.beats_floors:
-        notices.append(
-            f"{request.spec.title} does not beat bicubic enlargement on this volume made {job.factor} times coarser "
-            f"({found.psnr:.1f} dB, bicubic {found.bicubic:.1f} dB); bicubic is offered instead"
-        )
+    elif (told := advised(request.spec, found)) is not None:
+        notices.append(told.line(f"on this volume made {job.factor} times coarser"))
     return found
+
+
+def advised(spec: MethodSpec, found: SelfCheck) -> Advice | None:
+    """Return what to do where the method loses; None where it does not."""
+    return advice(spec, {**found.floors, spec.id: found.psnr})
 
 
 def _notices(job: Job) -> list[str]:
@@ -203,8 +218,14 @@ def _notices(job: Job) -> list[str]:
 
 
 def _provenance(
-    job: Job, checked: SelfCheck | None, off: Mapping[str, float] | None, notices: Sequence[str]
+    job: Job,
+    found: LeftOut,
+    checked: SelfCheck | None,
+    off: Mapping[str, float] | None,
+    notices: Sequence[str],
 ) -> dict[str, Any]:
+    told = None if checked is None else advised(job.request.spec, checked)
+    instead = {"instead": None if told is None else told.instead}
     sections = [{"section": z, "treatment": "redrawn"} for z in range(job.request.volume.shape[0])]
     return provenance.record(
         **job.request.record(),
@@ -214,5 +235,6 @@ def _provenance(
         damaged=sorted(job.damaged),
         apart=job.apart,
         residual=off,
-        selfcheck=None if checked is None else checked.to_json(),
+        left_out=found.to_json(),
+        selfcheck=None if checked is None else checked.to_json() | instead,
     )
