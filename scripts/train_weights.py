@@ -182,14 +182,21 @@ def fit_filters(data: Data) -> None:
     from napari_emsynth.methods.interpolate.held_out import fitted
     from napari_emsynth.training.pairs import SectionStack
 
-    started, tensors = time.monotonic(), {}
+    started = time.monotonic()
+    found: dict[tuple[int, ...], tuple[Any, Any]] = {}
+    tensors: dict[str, Any] = {}
     learned = fib25_and_mouse(data)
     stacks = [SectionStack(stack) for stack in stacks_of(learned)[0]]
     for offsets in filters.bundled_offsets():
-        name = ",".join(str(o) for o in offsets)
         taps, error = fitted(stacks, offsets)
-        tensors |= {name: torch.from_numpy(taps), f"{name}{filters.ERROR}": torch.tensor(error)}
-        print(f"{name}: root mean square error {error:.3f} on places left out", flush=True)
+        found[offsets] = torch.from_numpy(taps), torch.tensor(error)
+        print(f"{offsets}: root mean square error {error:.3f} on places left out", flush=True)
+    for offsets, pair in found.items():
+        # Up and down are the same to tissue: a mirrored gap has the mirrored filter.
+        mirrored = found[tuple(-o for o in reversed(offsets))]
+        name = ",".join(str(o) for o in offsets)
+        tensors[name] = (pair[0] + mirrored[0].flip(0)) / 2
+        tensors[f"{name}{filters.ERROR}"] = (pair[1] + mirrored[1]) / 2
     id_ = store.bundled_id(filters.NAME, filters.BUNDLED)
     card = Card(
         id=id_, method=filters.NAME, name=filters.BUNDLED, data=learned.name, licence=MOUSE_LICENCE,

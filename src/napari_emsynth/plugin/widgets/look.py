@@ -18,8 +18,8 @@ from napari_emsynth.plugin.widgets.picture_card import picture_card
 TITLES = {"accurate": "Accurate\nleast error, soft", "natural": "Natural\nas sharp as tissue"}
 EXPLAINED = {
     "accurate": "The mean of what may have been there: nearest to the truth, and softer than acquired sections.",
-    "natural": "The same, with the sharpness of this volume's sections and fine detail of a neighbour, which the record "
-    "names (the seed chooses it). The error estimate stays that of the mean.",
+    "natural": "The same, as sharp as this volume's sections, with fine detail of a neighbour that the record names "
+    "(the seed chooses it). The error estimate stays that of the mean.",
 }
 PICTURES = Path(__file__).parents[1] / "pictures"
 LINES = 3
