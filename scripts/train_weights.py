@@ -50,7 +50,7 @@ EVAL: dict[str, list[tuple[str, Asked, int]]] = {
     "interpolate": [("fib25_eval", {"gap": gap}, 512) for gap in (1, 2, 3, 4)]
     + [
         (f"{name}_eval", {"gap": 1}, 512)
-        for name in ("hemibrain", "mouse_sbem", "vnc_sstem", "cremi_sstem", "mouse_sstem")
+        for name in ("hemibrain", "mouse_sbem", "mouse_atum", "vnc_sstem", "cremi_sstem", "mouse_sstem")
     ],
     "align": [("fib25_eval", {"gap": 1}, 160), ("fib25_eval", {"gap": 2}, 160), ("mouse_sbem_eval", {"gap": 1}, 160)],
     "upsample": [

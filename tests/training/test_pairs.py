@@ -18,7 +18,7 @@ CLEAN = Augmentation(rescale=0, jitter=0, contrast=0, noise=0, spoiled=0, partia
 
 
 def ramp(z=20, edge=48):
-    """A block of which a growing share of pixels is 1: what a sample shows can be read off, however it is normalised."""
+    """A block of which a growing share of pixels is 1, which a sample shows however it is normalised."""
     rng, block = np.random.default_rng(3), np.zeros((z, edge * edge), np.float32)
     for k, section in enumerate(block):
         section[: round((0.1 + 0.04 * k) * section.size)] = 1

@@ -2,10 +2,10 @@
 
 A mean of what a section may have been lacks the detail that cannot be known. On sections of the open volume itself,
 hidden and synthesised as ``m``, the power ``S`` of the mean, of the truth ``y``, of a neighbour ``n`` and of ``n - m``
-is measured by radial frequency. Then, where there is detail to be judged (0.04 to 0.3 cycles/px, fading out)::
+is measured by radial frequency. Then, where there is detail to be judged (0.07 to 0.3 cycles/px, fading in and out)::
 
     g = sqrt(S_y / S_m), 1 to 1.5                                       equaliser                                (1)
-    a = the root of  g^2 S_m + 2 a g C + a^2 S_(n-m) = S_y, 0 to 1      share of the neighbour's detail          (2)
+    a = the root of  g^2 S_m + 2 a g C + a^2 S_(n-m) = S_y, 0 to 1.3    share of the neighbour's detail          (2)
         with  C = (S_n - S_m - S_(n-m)) / 2  their covariance
     natural = g * m + s a * (n - m)                                     as filters of small support              (3)
 
@@ -37,13 +37,13 @@ LOOKS: tuple[LookName, ...] = ("accurate", "natural")
 
 # Radial bins of the measured spectra; from where on they are judged (fading in over half as much again), and up to
 # where (fading out over 0.1): above, the power of most microscopes is noise, which costs and shows nothing.
-BINS, LOWEST, HIGHEST, FADE_OUT = 32, 0.04, 0.3, 0.1
-# Largest gain of (1): more would ring.
-MOST_GAIN = 1.5
-# What (3) may cost in PSNR, and the shares of the grain that are tried until it costs no more.
-MOST_COST_DB, SHARES = 1.4, (1.0, 0.85, 0.7, 0.55, 0.4, 0.2, 0.0)
+BINS, LOWEST, HIGHEST, FADE_OUT = 32, 0.07, 0.3, 0.1
+# Largest gain of (1), more would ring; and largest share of (2), for neighbours that are softer than the truth.
+MOST_GAIN, MOST_SHARE = 1.5, 1.3
+# What (3) may cost in PSNR, and how finely the share of the grain is halved until it costs no more.
+MOST_COST_DB, HALVINGS = 1.4, 5
 # Filters are this many px to each side; images below the smallest edge have no spectrum worth the name.
-REACH, SMALLEST = 20, 48
+REACH, SMALLEST = 30, 64
 
 
 def checked_look(look: str) -> LookName:
@@ -118,23 +118,31 @@ def look_of(samples: Sequence[Hidden]) -> Look | None:
     along = gain * (near - mean - apart) / 2
     lacking = np.maximum(truth - gain**2 * mean, 0)
     share = (np.sqrt(along**2 + apart * lacking) - along) / (apart + tiny)  # (2)
-    share = judged * np.where(lacking > tiny, np.clip(share, 0, 1), 0)
+    share = judged * np.where(lacking > tiny, np.clip(share, 0, MOST_SHARE), 0)
     look = Look(_kernel(gain, at_rest=1.0), _kernel(share, at_rest=0.0), gain, share)
     return _affordable(look, samples)
 
 
 def _affordable(look: Look, samples: Sequence[Hidden]) -> Look:
     """Take less of the grain where all of it would cost too much."""
-    for s in SHARES:
-        less = replace(look, grain=np.float32(s) * look.grain, share=np.float32(s) * look.share)
-        if np.mean([_cost(less, sample) for sample in samples]) <= MOST_COST_DB:
-            return less
-    return replace(look, grain=0 * look.grain, share=0 * look.share)
+    drawn = [
+        (_filtered(s.mean, look.equaliser), _filtered(s.neighbour - s.mean, look.grain), s) for s in samples
+    ]
+
+    def cost(s: float) -> float:
+        return float(np.mean([_cost(a + np.float32(s) * b, sample) for a, b, sample in drawn]))
+
+    if cost(1.0) <= MOST_COST_DB:
+        return look
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if cost(middle) <= MOST_COST_DB else (low, middle)
+    return replace(look, grain=np.float32(low) * look.grain, share=np.float32(low) * look.share)
 
 
-def _cost(look: Look, sample: Hidden) -> float:
-    """PSNR that (3) costs in dB; the peak cancels."""
-    drawn = look.draw(sample.mean, sample.neighbour)
+def _cost(drawn: Float, sample: Hidden) -> float:
+    """PSNR in dB that an image costs beside the mean; the peak cancels."""
     before, after = (psnr(image, sample.truth, 1.0) for image in (sample.mean, drawn))
     return before - after if np.isfinite(before) else 0.0
 
