@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.linalg import cho_factor, cho_solve
 
 from napari_emsynth.volume import Array, Float
 
@@ -119,7 +120,8 @@ def solve(known: Equations, offsets: Offsets, ridge: float) -> Array:
     """Return the filter (2), flat [n] float64."""
     start = linear_taps(offsets).ravel().astype(np.float64)
     heavy = ridge * known.count * np.eye(len(start))
-    return np.asarray(start + np.linalg.solve(known.gram + heavy, known.right - known.gram @ start))
+    factor = cho_factor(known.gram + heavy, overwrite_a=True, check_finite=False)
+    return np.asarray(start + cho_solve(factor, known.right - known.gram @ start, check_finite=False))
 
 
 def taps_of(weights: Array) -> Float:
@@ -136,12 +138,14 @@ def best_ridge(places: Sequence[Equations], offsets: Offsets) -> tuple[float, fl
     if len(places) < 2:
         ridge = RIDGES[-1]
         return ridge, total.error(solve(total, offsets, ridge))
-    errors = {}
+    best = RIDGES[0], np.inf
     for ridge in RIDGES:
-        left_out = [place.error(solve(total - place, offsets, ridge)) for place in places]
-        errors[ridge] = float(np.mean(left_out))
-    ridge = min(errors, key=errors.__getitem__)
-    return ridge, errors[ridge]
+        error = float(np.mean([place.error(solve(total - place, offsets, ridge)) for place in places]))
+        if error >= best[1]:
+            # Too light a ridge learns noise, too heavy a one nothing: between them there is one best.
+            break
+        best = ridge, error
+    return best
 
 
 def apply(taps: Float, sections: Float) -> Float:

@@ -45,9 +45,9 @@ from napari_emsynth.volume import Float, Volume
 Source = Literal["volume", "bundled", "linear"]
 
 # Places a fit uses, how far from the gap they are looked for, and the least it needs.
-PLACES, REACH, LEAST_PLACES = 12, 64, 2
+PLACES, REACH, LEAST_PLACES = 10, 64, 2
 # A fit looks at a window of at most this edge around the gap, and at about this many px of each place.
-EDGE, PLACE_PX = 512, 12_000
+EDGE, PLACE_PX = 512, 10_000
 # Places and edge of the window on which the size of the error is learned.
 LAW_PLACES, LAW_EDGE = 3, 256
 # Width of G in (1), px.
