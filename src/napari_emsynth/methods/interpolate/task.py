@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
-from napari_emsynth.methods.advice import Advice, advice
+from napari_emsynth.methods.advice import Advice, advice, told
 from napari_emsynth.methods.interpolate import render
 from napari_emsynth.methods.interpolate.job import Job
 from napari_emsynth.methods.interpolate.plan import (
@@ -206,16 +206,25 @@ def _verdicts(spec: MethodSpec, repairs: Sequence[Repair], checks: dict[int, Sel
 
 def _advices(spec: MethodSpec, repairs: Sequence[Repair], checks: dict[int, SelfCheck | None]) -> list[str]:
     """Say what to do where the method loses: a line for each thing to do, with the scores of the first section."""
-    found = {k: _advice(spec, c) for k, c in checks.items()}
-    lines: dict[str | None, tuple[Advice, set[int]]] = {}
-    for k, what in found.items():
-        if what is not None:
-            lines.setdefault(what.instead, (what, set()))[1].add(repairs[k].section)
-    return [what.line(f"on intact sections near {_listed(sorted(near))}") for what, near in lines.values()]
+    alike: dict[str | None, list[int]] = {}
+    for k, check in checks.items():
+        if check is not None and (found := _advice(spec, check)) is not None:
+            alike.setdefault(found.instead, []).append(k)
+    lines = []
+    for ks in alike.values():
+        first = checks[ks[0]]
+        assert first is not None
+        lines.append(_told(spec, first, sorted({repairs[k].section for k in ks}))["advice"] or "")
+    return lines
 
 
-def _advice(spec: MethodSpec, check: SelfCheck | None) -> Advice | None:
-    return None if check is None else advice(spec, {**check.floors, spec.id: check.psnr})
+def _advice(spec: MethodSpec, check: SelfCheck) -> Advice | None:
+    return advice(spec, {**check.floors, spec.id: check.psnr})
+
+
+def _told(spec: MethodSpec, check: SelfCheck, near: Sequence[int]) -> dict[str, str | None]:
+    """Return what to use instead near some sections, and why."""
+    return told(_advice(spec, check), f"on intact sections near {_listed(near)}")
 
 
 def _listed(sections: Sequence[int]) -> str:
@@ -263,11 +272,5 @@ def _section_record(spec: MethodSpec, repair: Repair, check: SelfCheck | None) -
         "t": repair.t,
         "span": repair.span,
         "note": "extrapolated from one side" if one_sided else "",
-        "selfcheck": None if check is None else check.to_json() | {"instead": _instead(spec, check)},
+        "selfcheck": None if check is None else check.to_json() | _told(spec, check, [repair.section]),
     }
-
-
-def _instead(spec: MethodSpec, check: SelfCheck) -> str | None:
-    """Return the method that did better on hidden sections; None when none did."""
-    told = _advice(spec, check)
-    return None if told is None else told.instead
