@@ -229,14 +229,17 @@ def test_notices_offer_linear(
         """As if the model did not beat the floors."""
         outcome = made[0]
         entry = outcome.entries[(5, False)]
-        entry["selfcheck"] = {**entry["selfcheck"], "beats_floors": False}
-        outcome.result.provenance["notices"].append("the model does not beat the floors")
+        entry["selfcheck"] = {**entry["selfcheck"], "beats_floors": False, "instead": "linear"}
+        outcome.result.provenance["notices"].append(
+            "the model does not beat linear: use --method linear here"
+        )
         outcomes.append(outcome)
         show(made)
 
     job.on_done = poorer
     finish(session)
-    assert "the model does not beat the floors" in told
+    assert "the model does not beat linear: use --method linear here" in told
+    assert opened.notices.button.text() == "Use linear instead"
     assert not opened.notices.isHidden()
     assert not opened.notices.button.isHidden()
     opened.notices.button.click()

@@ -53,17 +53,13 @@ def describe(scores: dict[str, Any]) -> str:
         (method, *(f"{values[measure]:.3f}" for measure in measures))
         for method, values in scores["scores"].items()
     ]
-    instead = {"align": "the input", "superres": "bicubic"}.get(scores["task"], "linear")
-    verdict = (
-        "better than every floor"
-        if scores["beats_floors"]
-        else f"NOT better than every floor: prefer {instead}"
-    )
+    verdict = "better than every floor" if scores["beats_floors"] else "NOT better than every floor"
     count = len(scores["sections"])
     what = f"gap {scores['gap']}" if "gap" in scores else f"factor {scores['factor']}"
     what += f" ({scores['sampling']})" if "sampling" in scores else ""
     head = f"{scores['method']}, {what}, {count} section(s), {scores['seconds']:.1f} s: {verdict}"
-    return "\n".join([head, table(("method", *measures), rows), *_more(scores)])
+    advice = [] if scores["advice"] is None else [scores["advice"]]
+    return "\n".join([head, table(("method", *measures), rows), *_more(scores), *advice])
 
 
 def _more(scores: dict[str, Any]) -> list[str]:

@@ -104,6 +104,7 @@ def summarise(
         "selfcheck": [
             {"section": entry["section"], **entry["selfcheck"]} for entry in sections if entry["selfcheck"]
         ],
+        "left_out": record["left_out"],
         "seconds": round(seconds, 3),
         "voxels_per_second": round(made / seconds, 1),
         "device": bare_name(runtime.device),

@@ -27,7 +27,9 @@ Weights = Annotated[
 ]
 
 # What the JSON object says of a run in the words of its record, where the record has it.
-RECORDED = ("factor", "sampling", "constraints", "damaged", "repaired", "residual", "calibration")
+RECORDED = (
+    "factor", "sampling", "constraints", "damaged", "repaired", "left_out", "residual", "calibration",
+)  # fmt: skip
 NOTHING: Mapping[str, Path] = MappingProxyType({})
 
 

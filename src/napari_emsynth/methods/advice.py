@@ -92,13 +92,16 @@ def advice(
     return Advice(methods[winner], beaten, use)
 
 
-def verdict(told: Advice | None, where: str) -> dict[str, Any]:
-    """Return what reports say: whether a method beats every rival, what to use instead, and a sentence."""
-    return {
-        "beats_floors": told is None,
-        "instead": None if told is None else told.instead,
-        "advice": None if told is None else told.line(where),
-    }
+def told(found: Advice | None, where: str) -> dict[str, str | None]:
+    """Return what records say: the method to use instead, if there is one, and a sentence."""
+    if found is None:
+        return {"instead": None, "advice": None}
+    return {"instead": found.instead, "advice": found.line(where)}
+
+
+def verdict(found: Advice | None, where: str) -> dict[str, Any]:
+    """Return what reports say: whether a method beats every rival, and what records say."""
+    return {"beats_floors": found is None, **told(found, where)}
 
 
 def _best(scores: Mapping[str, float], best: Callable[[Iterable[float]], float]) -> str:

@@ -28,3 +28,8 @@ def warn(line: str, actions: Sequence[Action] = ()) -> None:
     # napari hands each action the notification it sits on; ours need nothing.
     buttons = [(label, lambda *_args, act=act: act()) for label, act in actions]
     notification_manager.dispatch(Notification(line, severity=NotificationSeverity.WARNING, actions=buttons))
+
+
+def use_instead(method: str) -> str:
+    """Return what a button says that does the last task again by another method."""
+    return f"Use {method} instead"

@@ -20,7 +20,6 @@ from napari_emsynth.plugin.layers import PROVENANCE_KEY, Placement, find_layer, 
 from napari_emsynth.plugin.marks import Marks, check_section, run_around, scored
 from napari_emsynth.plugin.preview import Preview, is_preview
 from napari_emsynth.plugin.request import (
-    FLOOR_METHOD,
     Outcome,
     Previous,
     Request,
@@ -162,24 +161,24 @@ class Repairing:
         self.results_changed.emit()
 
     def _tell(self, lines: list[str], outcome: Outcome) -> None:
-        """Show the notices; where the model is in doubt, offer the floor."""
-        checks = [e.get("selfcheck") for e in outcome.entries.values()]
-        beaten = outcome.request.settings.method != FLOOR_METHOD and any(
-            c and not c["beats_floors"] for c in checks
-        )
-        self.noticed.emit(lines, beaten)
+        """Show the notices; where another method did better, offer it."""
+        checks = [e.get("selfcheck") or {} for e in outcome.entries.values()]
+        instead = next((c["instead"] for c in checks if c.get("instead")), "")
+        self.noticed.emit(lines, instead)
         for line in lines:
-            notify.warn(line, [("Use linear instead", self.use_floor)] if beaten else ())
-            beaten = False
+            offered = instead and f"--method {instead} " in line
+            notify.warn(
+                line, [(notify.use_instead(instead), lambda: self.use_instead(instead))] if offered else ()
+            )
 
-    def use_floor(self) -> Job | None:
-        """Repeat the last repair with linear interpolation instead of its result."""
+    def use_instead(self, method: str) -> Job | None:
+        """Repeat the last repair with another method instead of its result."""
         if self.last_request is None:
             return None
         layer, request, channel = self.last_request
         if self.shown and self.history.done and self.history.done[-1] is self.shown[-1].step:
             self.undo()
-        settings = replace(request.settings, method=FLOOR_METHOD, weights="", params={})
+        settings = replace(request.settings, method=method, weights="", params={})
         return self.run(layer, replace(request, settings=settings), channel)
 
     def preview_at(self, layer: Any, section: int, channel: int | None = None) -> Job | None:

@@ -21,7 +21,6 @@ from napari_emsynth.volume import Array, Volume
 
 Place = Literal["new layer", "in place"]
 DEFAULT_METHOD = "emsynth"
-FLOOR_METHOD = "linear"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +186,12 @@ def lazy(volume: Volume) -> Volume:
 
     if hasattr(volume.data, "dask"):
         return volume
-    return replace(volume, data=da.from_array(volume.data, chunks=(1, *volume.shape[1:]), name=False))
+    from napari_emsynth.trust.remembered import shows
+
+    data = da.from_array(volume.data, chunks=(1, *volume.shape[1:]), name=False)
+    if isinstance(volume.data, np.ndarray):
+        shows(data, volume)
+    return replace(volume, data=data)
 
 
 def shifted(section: int, inserts: tuple[int, ...]) -> int:

@@ -50,7 +50,7 @@ class Session(Marking, Repairing, QObject):
         results_changed: results or history.
         settings_changed: the settings, by someone else than the form.
         engine_loaded: methods and devices are known.
-        noticed: lines the user must be told of the last result (may be empty), and whether linear would help.
+        noticed: lines the user must be told of the last result (may be empty), and the method that did better, or "".
         layer_chosen: a layer was worked on from the canvas.
         closing: the window is gone; whoever works beside the session's queue ends now.
     """
@@ -59,7 +59,7 @@ class Session(Marking, Repairing, QObject):
     results_changed = Signal()
     settings_changed = Signal()
     engine_loaded = Signal()
-    noticed = Signal(list, bool)
+    noticed = Signal(list, str)
     layer_chosen = Signal(object)
     closing = Signal()
 
@@ -183,7 +183,7 @@ class Session(Marking, Repairing, QObject):
     def refuse(self, line: str) -> None:
         """Tell the user, in one line, that something cannot be done."""
         notify.warn(line)
-        self.noticed.emit([line], False)
+        self.noticed.emit([line], "")
 
     def attempt(self, act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Do something that bad input may stop; return None when it did, after telling the user."""

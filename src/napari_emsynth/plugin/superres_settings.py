@@ -31,7 +31,6 @@ class SuperresSettings(VolumeSettings):
     task: ClassVar[Task] = "superres"
     verb: ClassVar[str] = "Super-resolve"
     function: ClassVar[str] = "superresolve"
-    floor: ClassVar[str] = "bicubic"
     least_sections: ClassVar[int] = 1
     preview_edge: ClassVar[int] = 64
     previews_reslices: ClassVar[bool] = False

@@ -56,12 +56,12 @@ class LookingTask(QObject):
     Signals:
         settings_changed: by someone else than the form.
         previewed: a preview is ready.
-        noticed: lines the user must be told (may be empty), and whether the floor would help.
+        noticed: lines the user must be told (may be empty), and the method that did better, or "".
     """
 
     settings_changed = Signal()
     previewed = Signal(object)
-    noticed = Signal(list, bool)
+    noticed = Signal(list, str)
 
     @classmethod
     def of(cls, session: Session, start: VolumeSettings) -> Self:
@@ -113,7 +113,7 @@ class LookingTask(QObject):
         """Tell the user, in one line, that something cannot be done."""
         notify.warn(line)
         self._is_refused = True
-        self.noticed.emit([line], False)
+        self.noticed.emit([line], "")
 
     def attempt(self, act: Callable[..., Any], *args: Any) -> Any:
         """Do something that bad input may stop; return None when it did, after telling the user."""
@@ -223,7 +223,7 @@ class LookingTask(QObject):
                 if self._is_refused:
                     # What was in the way has gone.
                     self._is_refused = False
-                    self.noticed.emit([], False)
+                    self.noticed.emit([], "")
 
             key = f"preview {self.name}"
             return Job("Preview", work, on_done=done, on_failed=refuse, key=key, owner=self.name, quiet=live)
@@ -236,7 +236,7 @@ class LookingTask(QObject):
 
     def _not_previewed(self, line: str) -> None:
         self._is_refused = True
-        self.noticed.emit([line], False)
+        self.noticed.emit([line], "")
 
     def detect(self, layer: Any, channel: int | None, then: Callable[[list[Suspect]], None]) -> Job | None:
         """Look for damaged sections; ``then`` is given what was found, and the user a line."""

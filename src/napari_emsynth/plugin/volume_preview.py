@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from napari_emsynth.grid import Shape
 from napari_emsynth.plugin.align_preview import aligned_drawer
 from napari_emsynth.plugin.align_settings import AlignSettings
@@ -245,9 +247,11 @@ def repaired(volume: Volume, settings: UpsampleSettings, window: Window, runtime
     if asked is not None:
         return mended(volume, find_damage(volume, asked, runtime), runtime)
     first = max(0, window.sections.start - AROUND)
-    near = lazy(volume).data[first : window.sections.stop + AROUND]
+    data = volume.data if isinstance(volume.data, np.ndarray) else lazy(volume).data
+    near = data[first : window.sections.stop + AROUND]
     found = find_damage(Volume.of(near), None, runtime) if near.shape[0] > AROUND else Damage({})
-    return mended(volume, Damage({first + z: why for z, why in found.why.items()}), runtime)
+    why = {first + z: why for z, why in found.why.items()}
+    return mended(volume, Damage(why, found.found.shifted(first)), runtime)
 
 
 def _picture(

@@ -123,22 +123,18 @@ class VolumeTask(LookingTask):
         self.session.results_changed.emit()
 
     def _tell(self, lines: list[str], outcome: VolumeOutcome) -> None:
-        """Show the notices; where the method is in doubt, offer the task's floor if there is one."""
-        check = outcome.selfcheck
-        beaten = bool(check) and not check["beats_floors"] and self._has_floor(outcome)
+        """Show the notices; where another method did better, offer it."""
+        check = outcome.selfcheck or {}
+        instead = check.get("instead") or ""
         self._is_refused = False
-        self.noticed.emit(lines, beaten)
+        self.noticed.emit(lines, instead)
         # The dock shows all; what calls for a decision is worth interrupting for.
-        if check and not check["beats_floors"]:
-            notify.warn(lines[0], [(f"Use {self.settings.floor} instead", self.use_floor)] if beaten else ())
+        if check.get("advice"):
+            offer = (notify.use_instead(instead), lambda: self.use_instead(instead))
+            notify.warn(check["advice"], [offer] if instead else ())
 
-    def _has_floor(self, outcome: VolumeOutcome) -> bool:
-        engine, floor = self.session.engine, self.settings.floor
-        is_floor = outcome.result.provenance["method"] == floor
-        return not is_floor and engine is not None and engine.spec(floor, self.name) is not None
-
-    def use_floor(self) -> Job | None:
-        """Do the last task again with its floor, instead of its result."""
+    def use_instead(self, method: str) -> Job | None:
+        """Do the last task again with another method, instead of its result."""
         if self.last_request is None:
             return None
         layer, settings, channel, target = self.last_request
@@ -149,8 +145,8 @@ class VolumeTask(LookingTask):
         shown = session.shown
         if shown and session.history.done and session.history.done[-1] is shown[-1].step:
             session.undo()
-        floor = replace(settings, method=settings.floor, weights="", params={})
-        return self.run(layer, channel, floor, None if target is None else target.beside(settings.floor))
+        other = replace(settings, method=method, weights="", params={})
+        return self.run(layer, channel, other, None if target is None else target.beside(method))
 
     # -- the rest ----------------------------------------------------------------------------------
 

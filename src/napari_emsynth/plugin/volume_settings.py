@@ -31,7 +31,6 @@ class VolumeSettings(MethodSettings):
     Attributes:
         task: its name, which is also that of its command.
         function: its function's; "" when it is the task's.
-        floor: the method without a network that is offered where another is in doubt.
         verb: for a progress bar.
         done: for the name of a result.
         least_sections: a volume needs.
@@ -45,7 +44,6 @@ class VolumeSettings(MethodSettings):
 
     task: ClassVar[Task]
     function: ClassVar[str] = ""
-    floor: ClassVar[str] = "linear"
     verb: ClassVar[str]
     least_sections: ClassVar[int]
     compares_neighbours: ClassVar[bool] = False

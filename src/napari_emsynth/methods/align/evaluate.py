@@ -85,6 +85,8 @@ def evaluate(
     runtime.progress(0, 1, f"aligning {min(request.volume.shape[0], limit)} sections")
     z = middle(request.volume.shape[0], limit)
     damage = left_out(request.volume, range(z.start, z.stop), runtime=runtime)
+    for line in damage.notices("what is scored"):
+        runtime.note(line)
     without = unfit(damage, None, *counts(request))
     found = (_moved if request.spec.answers == "displacement" else _redrawn)(request, gap, limit, without)
     scores, known = _scores(found.known, found.answers), found.known

@@ -108,7 +108,7 @@ def align(
         **result.provenance,
         notices=list(dict.fromkeys(notices)),
         left_out=found.to_json(),
-        selfcheck=None if checked is None else checked.to_json(),
+        selfcheck=None if checked is None else checked.to_json() | advised(request, checked),
     )
     return replace(result, provenance=record)
 
@@ -199,6 +199,16 @@ def refuse_constraints(request: Request, given: Constraints) -> None:
         )
 
 
+def advised(request: Request, found: SelfCheck) -> dict[str, str | None]:
+    """Return what to do where the method loses, and why; there is nothing to use instead but the input."""
+    if found.beats_floors:
+        return {"instead": None, "advice": None}
+    line = (
+        f"{request.spec.title} does not undo {found.verdict}: prefer the input, or another method by --method"
+    )
+    return {"instead": None, "advice": line}
+
+
 def _checked(request: Request, without: Collection[int], notices: list[str]) -> SelfCheck | None:
     """Run the self-check and say what must be said of it."""
     request.runtime.progress(0, 1, "self-check")
@@ -209,5 +219,5 @@ def _checked(request: Request, without: Collection[int], notices: list[str]) -> 
             f"sections of {height} x {width} px are below {SMALLEST_EDGE} px: the result is not self-checked"
         )
     elif not found.beats_floors:
-        notices.append(f"{request.spec.title} does not undo {found.verdict}: prefer the input")
+        notices.append(advised(request, found)["advice"] or "")
     return found

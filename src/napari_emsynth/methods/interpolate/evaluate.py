@@ -78,6 +78,8 @@ def evaluate(
                 f"no section lies between two intact ones {gap} sections away: {found.told} look damaged; "
                 "name the sections to be hidden"
             )
+    for line in found.notices("what is scored"):
+        runtime.note(line)
     job = _job(volume, method, weights, runtime, found)
     flow = (
         _job(volume, "optical-flow", None, runtime, found)
@@ -102,7 +104,7 @@ def evaluate(
                 continue
             table.add(name, score(answer, sample.truth, sample.peak))
     scores = table.means()
-    told = advice(get("interpolate", method), {name: s["psnr"] for name, s in scores.items()})
+    lost = advice(get("interpolate", method), {name: s["psnr"] for name, s in scores.items()})
     return {
         "task": "interpolate",
         "method": method,
@@ -111,7 +113,7 @@ def evaluate(
         "sections": hidden,
         "scores": scores,
         "coverage90": held_out_coverage(samples, fits),
-        **verdict(told, "on hidden sections of this volume"),
+        **verdict(lost, "on hidden sections of this volume"),
         "left_out": found.to_json(),
         "seconds": round(time.monotonic() - started, 3),
     }

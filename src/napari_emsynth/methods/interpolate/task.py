@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
-from napari_emsynth.methods.advice import Advice, advice
+from napari_emsynth.methods.advice import Advice, advice, told
 from napari_emsynth.methods.interpolate import render
 from napari_emsynth.methods.interpolate.fit import LEAST_PLACES, Fit
 from napari_emsynth.methods.interpolate.job import Job
@@ -258,16 +258,25 @@ def _verdicts(spec: MethodSpec, repairs: Sequence[Repair], checks: dict[int, Sel
 
 def _advices(spec: MethodSpec, repairs: Sequence[Repair], checks: dict[int, SelfCheck | None]) -> list[str]:
     """Say what to do where the method loses: a line for each thing to do, with the scores of the first section."""
-    found = {k: _advice(spec, c) for k, c in checks.items()}
-    lines: dict[str | None, tuple[Advice, set[int]]] = {}
-    for k, what in found.items():
-        if what is not None:
-            lines.setdefault(what.instead, (what, set()))[1].add(repairs[k].section)
-    return [what.line(f"on intact sections near {_listed(sorted(near))}") for what, near in lines.values()]
+    alike: dict[str | None, list[int]] = {}
+    for k, check in checks.items():
+        if check is not None and (found := _advice(spec, check)) is not None:
+            alike.setdefault(found.instead, []).append(k)
+    lines = []
+    for ks in alike.values():
+        first = checks[ks[0]]
+        assert first is not None
+        lines.append(_told(spec, first, sorted({repairs[k].section for k in ks}))["advice"] or "")
+    return lines
 
 
-def _advice(spec: MethodSpec, check: SelfCheck | None) -> Advice | None:
-    return None if check is None else advice(spec, {**check.floors, spec.id: check.psnr})
+def _advice(spec: MethodSpec, check: SelfCheck) -> Advice | None:
+    return advice(spec, {**check.floors, spec.id: check.psnr})
+
+
+def _told(spec: MethodSpec, check: SelfCheck, near: Sequence[int]) -> dict[str, str | None]:
+    """Return what to use instead near some sections, and why."""
+    return told(_advice(spec, check), f"on intact sections near {_listed(near)}")
 
 
 def _listed(sections: Sequence[int]) -> str:
@@ -326,7 +335,7 @@ def _section_record(
         "note": "extrapolated from one side" if one_sided else "",
         "served": [repair.known[o] for o in job.offsets(repair)],
         "fit": fit.told() if fit is not None else None,
-        "selfcheck": None if check is None else check.to_json() | {"instead": _instead(spec, check)},
+        "selfcheck": None if check is None else check.to_json() | _told(spec, check, [repair.section]),
     }
 
 
@@ -335,9 +344,3 @@ def _look_record(repair: Repair, calibration: Calibration | None) -> dict[str, A
     if calibration is None or calibration.look is None or calibration.borrowed is None:
         return None
     return {"borrowed_from": repair.known[calibration.borrowed], **calibration.look.told()}
-
-
-def _instead(spec: MethodSpec, check: SelfCheck) -> str | None:
-    """Return the method that did better on hidden sections; None when none did."""
-    told = _advice(spec, check)
-    return None if told is None else told.instead

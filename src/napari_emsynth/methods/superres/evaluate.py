@@ -64,6 +64,8 @@ def evaluate(
         "superres", volume, spec.id, weights=chosen, params=None, voxel_nm=None, runtime=runtime
     )
     damage = left_out(request.volume, looked_at(request, limit), runtime=runtime)
+    for line in damage.notices("what is scored"):
+        runtime.note(line)
     hidden = hide(request, factor, edge=EDGE // factor, count=limit, least=LEAST, damaged=damage.sections)
     if hidden is None:
         raise InputError(

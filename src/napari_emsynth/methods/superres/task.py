@@ -15,7 +15,7 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid
 from napari_emsynth.methods import blocks, default, get
-from napari_emsynth.methods.advice import Advice, advice
+from napari_emsynth.methods.advice import advice, told
 from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.methods.superres.hidden import looked_at
 from napari_emsynth.methods.superres.job import Job
@@ -24,7 +24,7 @@ from napari_emsynth.methods.superres.neighbours import check_damaged, misleading
 from napari_emsynth.methods.superres.selfcheck import COUNT, SelfCheck, check, residual
 from napari_emsynth.params import Params
 from napari_emsynth.sections import spans
-from napari_emsynth.spec import MethodSpec, Result, Runtime
+from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.tiling.room import check_room
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.intact import NOTHING, LeftOut, left_out
@@ -180,14 +180,16 @@ def _checked(job: Job, unfit: Collection[int], notices: list[str]) -> SelfCheck 
             f"sections of {y} x {x} px are too small to be made {job.factor} times coarser: the result is not "
             "self-checked"
         )
-    elif (told := advised(request.spec, found)) is not None:
-        notices.append(told.line(f"on this volume made {job.factor} times coarser"))
+    elif (line := advised(job, found)["advice"]) is not None:
+        notices.append(line)
     return found
 
 
-def advised(spec: MethodSpec, found: SelfCheck) -> Advice | None:
-    """Return what to do where the method loses; None where it does not."""
-    return advice(spec, {**found.floors, spec.id: found.psnr})
+def advised(job: Job, found: SelfCheck) -> dict[str, str | None]:
+    """Return what to use instead where the method loses, and why."""
+    spec = job.request.spec
+    lost = advice(spec, {**found.floors, spec.id: found.psnr})
+    return told(lost, f"on this volume made {job.factor} times coarser")
 
 
 def _notices(job: Job) -> list[str]:
@@ -224,8 +226,6 @@ def _provenance(
     off: Mapping[str, float] | None,
     notices: Sequence[str],
 ) -> dict[str, Any]:
-    told = None if checked is None else advised(job.request.spec, checked)
-    instead = {"instead": None if told is None else told.instead}
     sections = [{"section": z, "treatment": "redrawn"} for z in range(job.request.volume.shape[0])]
     return provenance.record(
         **job.request.record(),
@@ -236,5 +236,5 @@ def _provenance(
         apart=job.apart,
         residual=off,
         left_out=found.to_json(),
-        selfcheck=None if checked is None else checked.to_json() | instead,
+        selfcheck=None if checked is None else checked.to_json() | advised(job, checked),
     )

@@ -78,6 +78,8 @@ def evaluate(
     depth = max(LEAST_SECTIONS, -(-limit // gap) + 1) * (gap + 1)
     z = middle(request.volume.shape[0], depth)
     damage = Damage({}, left_out(request.volume, range(z.start, z.stop), runtime=runtime))
+    for line in damage.found.notices("what is scored"):
+        runtime.note(line)
     whole = mended(request.volume, damage.all_repaired, runtime)
     hidden = hide(whole, int(factor), known, edge=EDGE, depth=depth, unfit=damage.unfit)
     if hidden is None:
@@ -89,7 +91,7 @@ def evaluate(
     values, half = hidden.drawn(job)
     here = hidden.sections
     scores = _scores(hidden, values, request)
-    told = advice(spec, _named(scores, slab=known == "slab" and method != "linear"))
+    lost = advice(spec, _named(scores, slab=known == "slab" and method != "linear"))
     return {
         "task": "upsample",
         "method": method,
@@ -103,7 +105,7 @@ def evaluate(
         if measured_on is None
         else round(coverage(hidden.truth[here], values[here], half[here]), 4),
         "calibrated_on": measured_on,
-        **verdict(told, "on hidden sections of this volume"),
+        **verdict(lost, "on hidden sections of this volume"),
         "left_out": damage.found.to_json(),
         "seconds": round(time.monotonic() - started, 3),
     }

@@ -16,7 +16,7 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Shape
 from napari_emsynth.methods import INDEX, blocks, get
-from napari_emsynth.methods.advice import Advice, advice
+from napari_emsynth.methods.advice import advice, told
 from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.methods.upsample.fuse import trust_of
 from napari_emsynth.methods.upsample.job import Job
@@ -32,7 +32,6 @@ from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, 
 from napari_emsynth.methods.upsample.selfcheck import (
     DEPTH,
     EDGE,
-    Scores,
     SelfCheck,
     calibration,
     check,
@@ -166,29 +165,33 @@ def _found(job: Job, source: Volume, damage: Damage) -> SelfCheck:
 
 def _checked(job: Job, found: SelfCheck | None, notices: list[str]) -> tuple[Job, Checked]:
     """Calibrate the job by its self-check, measure its residual, and say what must be said of it."""
-    request, residual, told = job.request, None, None
+    request, residual = job.request, None
     if found is not None:
-        told = advised(request.spec, found.along)
-        notices += [*_verdicts(told, found, request.volume.shape[0]), *_departures(request.spec, found)]
+        notices += [
+            *_verdicts(request.spec, found, request.volume.shape[0]),
+            *_departures(request.spec, found),
+        ]
         job = replace(job, departure=found.departure)
         residual = _residual(job)
     factor, measured_on = calibration(job, found)
     calibrated = {"factor": round(factor, 4), "measured_on": measured_on}
     scores = None if found is None else found.to_json()
     return replace(job, calibration=factor), Checked(
-        selfcheck=None if scores is None else scores | {"instead": None if told is None else told.instead},
+        selfcheck=None if found is None or scores is None else scores | advised(request.spec, found),
         residual=residual,
         calibration=calibrated if request.spec.has_uncertainty else None,
         departure=None if found is None or found.in_plane is None else round(found.departure, 4),
     )
 
 
-def advised(spec: MethodSpec, along: Scores | None) -> Advice | None:
-    """Return what to do where the method loses on hidden sections; None where it does not, or none was hidden."""
-    return None if along is None else advice(spec, {**along.floors, spec.id: along.psnr})
+def advised(spec: MethodSpec, found: SelfCheck) -> dict[str, str | None]:
+    """Return what to use instead where the method loses on hidden sections, and why."""
+    along = found.along
+    lost = None if along is None else advice(spec, {**along.floors, spec.id: along.psnr})
+    return told(lost, "on hidden sections of this volume")
 
 
-def _verdicts(told: Advice | None, found: SelfCheck, count: int) -> list[str]:
+def _verdicts(spec: MethodSpec, found: SelfCheck, count: int) -> list[str]:
     in_plane = found.in_plane
     if found.along is None:
         instead = "the result is not self-checked"
@@ -197,7 +200,8 @@ def _verdicts(told: Advice | None, found: SelfCheck, count: int) -> list[str]:
                 f"it was checked in plane only ({in_plane.psnr:.1f} dB, linear {in_plane.linear:.1f} dB)"
             )
         return [f"{count} sections are too few to hide some: {instead}"]
-    return [] if told is None else [told.line("on hidden sections of this volume")]
+    line = advised(spec, found)["advice"]
+    return [] if line is None else [line]
 
 
 def _departures(spec: MethodSpec, found: SelfCheck) -> list[str]:

@@ -55,7 +55,7 @@ class LookingDock(Dock):
         self.channel = QSpinBox()
         self.form = form(self.task.settings)
         self.reslices, self.caption = Reslices(self.planes), QLabel()
-        self.notices = Notices(start.floor)
+        self.notices = Notices()
         self.blink = BlinkKey(session)
         self.live = Live(session.viewer, self)
         self._lay_out()
@@ -81,7 +81,7 @@ class LookingDock(Dock):
 
     def preview(self) -> None:
         """Look at what it would do."""
-        self.notices.show_lines([], False)
+        self.notices.show_lines([], "")
         self.task.preview(self.layer(), self.sections.value(), self.channel_index())
 
     def preview_live(self) -> None:

@@ -7,37 +7,39 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout
 
+from napari_emsynth.plugin.notify import use_instead
+
 
 class Notices(QFrame):
     """Hidden while there is nothing to say.
 
-    Args:
-        floor: the method that is offered where another is in doubt.
-
     Signals:
-        floor_asked: it is to be used instead.
+        instead_asked: the method that did better is to be used; its id.
     """
 
-    floor_asked = Signal()
+    instead_asked = Signal(str)
 
-    def __init__(self, floor: str = "linear") -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.instead = ""
         self.setObjectName("emsynthNotices")
         self.setStyleSheet("#emsynthNotices { border: 1px solid #c98a2b; border-radius: 3px; }")
         self.text = QLabel()
         self.text.setWordWrap(True)
-        self.button = QPushButton(f"Use {floor} instead")
+        self.button = QPushButton()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.addWidget(self.text)
         layout.addWidget(self.button)
-        self.button.clicked.connect(lambda: self.floor_asked.emit())
+        self.button.clicked.connect(lambda: self.instead_asked.emit(self.instead))
         self.setVisible(False)
 
-    def show_lines(self, lines: list[str], floor_helps: bool) -> None:
-        """Show these lines, and the button when the floor is the better choice."""
+    def show_lines(self, lines: list[str], instead: str) -> None:
+        """Show these lines, and the button where another method (its id, or "") is the better choice."""
         self.text.setText("\n".join(lines))
-        self.button.setVisible(floor_helps)
+        self.instead = instead
+        self.button.setText(use_instead(instead))
+        self.button.setVisible(bool(instead))
         self.setVisible(bool(lines))
 
 

@@ -110,7 +110,7 @@ class RestoreSections(Dock):
 
     def run(self) -> None:
         """Repair what is marked."""
-        self.notices.show_lines([], False)
+        self.notices.show_lines([], "")
         self.session.run_marked(self.layer(), self.channel_index())
 
     def preview_now(self) -> None:
@@ -273,7 +273,7 @@ class RestoreSections(Dock):
         self.board.clicked.connect(lambda on: session.show_checkerboard(on))
         session.results_changed.connect(self._refresh_board)
         session.viewer.layers.events.removed.connect(self._refresh_board)
-        self.notices.floor_asked.connect(lambda: session.use_floor())
+        self.notices.instead_asked.connect(session.use_instead)
         self.job_bar.run_asked.connect(self.run)
         self.copy.clicked.connect(lambda: self.copy_code())
         self.save.clicked.connect(lambda: self.export())

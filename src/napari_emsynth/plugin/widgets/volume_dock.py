@@ -49,7 +49,7 @@ class VolumeDock(LookingDock):
 
     def run(self) -> None:
         """Do the task, where the user wants the result."""
-        self.notices.show_lines([], False)
+        self.notices.show_lines([], "")
         place = self.place()
         if place is not None:
             self.task.run(self.layer(), self.channel_index(), target=place.target)
@@ -113,7 +113,7 @@ class VolumeDock(LookingDock):
 
     def _connect(self) -> None:
         super()._connect()
-        self.notices.floor_asked.connect(lambda: self.task.use_floor())
+        self.notices.instead_asked.connect(self.task.use_instead)
         self.job_bar.run_asked.connect(self.run)
         self.copy.clicked.connect(lambda: self.copy_code())
         self.save.clicked.connect(lambda: self.export())
