@@ -422,6 +422,7 @@ def train(
     objective: str | None = None,
     only: str | None = None,
     resume: bool = False,
+    save_anyway: bool = False,
     roi: Sequence[slice] | None = None,
     voxel_nm: Sequence[float] | None = None,
     on_step: Callable[[Any], None] | None = None,
@@ -443,6 +444,8 @@ def train(
         objective: name of one of the method's recipes; None for the one that made the starting weights.
         only: the part to train, of methods that are learned in parts or stages; None for all.
         resume: go on from the checkpoint that a killed run left beside ``out``; what is not given is as it was.
+        save_anyway: write weights even when nothing beat the start on held-out sections; by default nothing is written
+            then, and ``file`` of the report is None.
         roi: three slices z, y, x to learn from; None takes everything.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         on_step: called after every step with its number, the seconds and budget spent, and its terms.
@@ -468,6 +471,7 @@ def train(
         objective=objective,
         only=only,
         resume=resume,
+        save_anyway=save_anyway,
         roi=roi,
         runtime=_runtime(runtime, device=device, precision=precision, tile=tile, seed=seed, progress=None),
         on_step=on_step,

@@ -31,7 +31,9 @@ def volume():
 def test_training_writes_weights_that_load(tmp_path):
     out = tmp_path / "mine.safetensors"
     steps = []
-    report = train(METHOD, volume(), out, steps=2, on_step=lambda t: steps.append(t["step"]))
+    report = train(
+        METHOD, volume(), out, steps=2, save_anyway=True, on_step=lambda t: steps.append(t["step"])
+    )
     assert json.loads(json.dumps(report)) == report
     assert steps == [1, 2]
     assert report["finished"]
@@ -43,15 +45,34 @@ def test_training_writes_weights_that_load(tmp_path):
     assert {"score", "psnr_1", "linear_1"} <= set(card.figures["validation"])
 
 
+def test_nothing_is_saved_where_nothing_was_gained(tmp_path, monkeypatch):
+    monkeypatch.setattr(methods_train, "LR_FINE", 0.0)
+    out = tmp_path / "mine.safetensors"
+    report = train(METHOD, volume(), out, steps=2)
+    assert (report["gained"], report["file"], report["weights"]) == (False, None, None)
+    assert report["after"] == report["before"]
+    assert list(tmp_path.iterdir()) == []
+    asked = train(METHOD, volume(), out, steps=2, save_anyway=True)
+    assert (asked["gained"], asked["file"]) == (False, str(out))
+    mine, bundled = (store.load(METHOD, name)[0] for name in (str(out), "accurate"))
+    assert all(torch.equal(mine[name], bundled[name]) for name in bundled)
+
+
 def test_a_cancelled_run_keeps_its_best_and_goes_on(tmp_path):
     out, token = tmp_path / "mine.safetensors", CancelToken()
     first = train(
-        METHOD, volume(), out, steps=3, runtime=Runtime(cancel=token), on_step=lambda t: token.cancel()
+        METHOD,
+        volume(),
+        out,
+        steps=3,
+        save_anyway=True,
+        runtime=Runtime(cancel=token),
+        on_step=lambda t: token.cancel(),
     )
     assert not first["finished"]
     assert first["steps"] == 1
     assert (tmp_path / "mine.ckpt.safetensors").exists()
-    second = train(METHOD, volume(), out, steps=3, resume=True)
+    second = train(METHOD, volume(), out, steps=3, save_anyway=True, resume=True)
     assert second["steps"] == 3
     assert not (tmp_path / "mine.ckpt.safetensors").exists()
 
@@ -63,7 +84,16 @@ def test_a_killed_run_goes_on_from_its_description(tmp_path):
         raise Cancelled("as a window that closes")
 
     with pytest.raises(Cancelled):
-        train(METHOD, volume(), out, steps=3, start="scratch", runtime=Runtime(seed=5), on_step=kill)
+        train(
+            METHOD,
+            volume(),
+            out,
+            steps=3,
+            save_anyway=True,
+            start="scratch",
+            runtime=Runtime(seed=5),
+            on_step=kill,
+        )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.ckpt.safetensors", "mine.job.json"]
     (left,) = unfinished_in(tmp_path)
     assert (left.step, left.job.steps, left.job.start, left.job.seed) == (1, 3, "scratch", 5)
@@ -103,7 +133,7 @@ def test_a_lost_gpu_names_the_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(methods_train, "fit", lost)
     monkeypatch.setattr(methods_train, "resolve", lambda name: torch.device("cuda", 0))
     with pytest.raises(InputError) as said:
-        train(METHOD, volume(), out, steps=1)
+        train(METHOD, volume(), out, steps=1, save_anyway=True)
     assert str(said.value) == (
         "device cuda:0 was lost while training (CUDA error: unspecified launch failure); "
         f"the last checkpoint is {tmp_path / 'w.ckpt.safetensors'}"
@@ -124,7 +154,15 @@ def test_our_own_mistakes_are_not_called_a_lost_gpu(tmp_path):
 def test_a_full_disk_keeps_the_last_checkpoint_and_names_it(tmp_path, monkeypatch):
     out = tmp_path / "w.safetensors"
     token = CancelToken()
-    train(METHOD, volume(), out, steps=9, runtime=Runtime(cancel=token), on_step=lambda t: token.cancel())
+    train(
+        METHOD,
+        volume(),
+        out,
+        steps=9,
+        save_anyway=True,
+        runtime=Runtime(cancel=token),
+        on_step=lambda t: token.cancel(),
+    )
     before = (tmp_path / "w.ckpt.safetensors").read_bytes()
 
     def full(*args, **kwargs):
@@ -134,7 +172,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_names_it(tmp_path, monkeypatc
     with pytest.raises(
         InputError, match=r"w.ckpt.safetensors could not be .*No space left.*last one there is kept"
     ):
-        train(METHOD, volume(), out, steps=2, resume=True)
+        train(METHOD, volume(), out, steps=2, save_anyway=True, resume=True)
     assert (tmp_path / "w.ckpt.safetensors").read_bytes() == before
     assert len(unfinished_in(tmp_path)) == 1
 

@@ -183,7 +183,7 @@ def test_the_code_makes_the_same_job(job: TrainingJob, monkeypatch: pytest.Monke
 
     def take(job: TrainingJob, *args: Any, **kwargs: Any) -> dict[str, Any]:
         made.append(job)
-        return {"method": "", "before": {}, "after": {}, "steps": 0}
+        return {"method": "", "before": {}, "after": {}, "steps": 0, "file": "mine", "gained": True}
 
     monkeypatch.setattr(methods_train, "run", take)
     monkeypatch.setattr(es, "read", lambda *_args, **_options: phantom())

@@ -61,7 +61,7 @@ def test_the_best_is_kept_even_when_later_training_spoils_it(tmp_path):
     class Spoiling(Slope):
         def validate(self, network, device):
             self.calls_to_validate = getattr(self, "calls_to_validate", 0) + 1
-            return {"score": 1.0 if self.calls_to_validate == 2 else 0.0}
+            return {"score": 1.0 if self.calls_to_validate == 3 else 0.0}
 
     weights = []
     trained = run(
@@ -74,6 +74,34 @@ def test_the_best_is_kept_even_when_later_training_spoils_it(tmp_path):
     assert trained.counters.best == 1.0
     assert weights[1] == 1.0
     assert float(trained.state["weight"].item()) != pytest.approx(3, abs=0.05)
+
+
+def test_the_start_is_judged_before_the_first_step(tmp_path):
+    checks = []
+    trained = run(
+        tmp_path / "c.safetensors", steps=3, on_check=lambda state, scores: checks.append((state, scores))
+    )
+    assert trained.start["step"] == 0
+    assert checks[0][1] == trained.start
+    assert trained.gained
+    assert trained.best["score"] > trained.start["score"]
+
+
+def test_what_never_beats_the_start_gains_nothing_and_keeps_it(tmp_path):
+    class Perfect(Slope):
+        def network(self):
+            network = super().network()
+            nn.init.constant_(network.weight, 3.0)
+            return network
+
+        def loss(self, network, rng, device):
+            loss = network.weight.square().sum()  # away from what is scored
+            return loss, {"mse": float(loss.detach())}
+
+    trained = run(tmp_path / "c.safetensors", Perfect(), steps=5, every=0.0)
+    assert not trained.gained
+    assert trained.best == trained.start
+    assert float(trained.state["weight"].item()) == 3
 
 
 def test_resuming_goes_on_where_it_stopped(tmp_path):

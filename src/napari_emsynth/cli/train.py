@@ -54,6 +54,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a killed run; what is not given is as it was.")
     ] = False,
+    save_anyway: Annotated[
+        bool, typer.Option("--save-anyway", help="Write weights even when nothing beat what it started from.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
     roi: Annotated[
         str | None,
@@ -81,6 +84,7 @@ def train(
             device=common.device,
             seed=common.seed,
             resume=resume,
+            save_anyway=save_anyway,
             source=str(source.absolute()),
             data=volume.name,
             voxel_nm=volume.grid.voxel_nm,
@@ -166,7 +170,10 @@ def describe(answer: dict[str, Any]) -> str:
         for name, value in answer["before"].items()
         if name in answer["after"] and name not in ("step", "seconds")
     ]
-    head = (
-        f"trained {answer['method']}, {answer['steps']} steps in {answer['seconds']:.0f} s -> {answer['out']}"
-    )
+    head = f"trained {answer['method']}, {answer['steps']} steps in {answer['seconds']:.0f} s"
+    if answer["file"] is not None:
+        head += f" -> {answer['out']}"
+    if not answer["gained"]:
+        head += "; nothing gained: on held-out sections no step beat what it started from"
+        head += "" if answer["file"] else ", and nothing was saved (--save-anyway saves it all the same)"
     return f"{head}\n{table(('on held-out sections', 'before', 'after'), rows)}"

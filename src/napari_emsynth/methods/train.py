@@ -75,6 +75,7 @@ def train(
     objective: str | None = None,
     only: str | None = None,
     resume: bool = False,
+    save_anyway: bool = False,
     roi: Roi | Sequence[slice] | None = None,
     runtime: Runtime = Runtime(),
     on_step: OnStep | None = None,
@@ -92,6 +93,7 @@ def train(
         device=runtime.device,
         seed=runtime.seed,
         resume=resume,
+        save_anyway=save_anyway,
         data=volume.name,
         voxel_nm=volume.grid.voxel_nm,
     )
@@ -116,9 +118,9 @@ def run(
         on_draft: called at every validation.
 
     Returns:
-        JSON object: method, objective, weights (id, sha256), file, steps, seconds, device, validation before and after,
-        sections left out, and whether the budget was spent (False after a cancel: the best so far is written all the
-        same).
+        JSON object: method, objective, weights (id, sha256) and file (None both where nothing beat the start and it was
+        not to be saved anyway), ``gained``, steps, seconds, device, validation before and after, sections left out, and
+        whether the budget was spent (False after a cancel: the best so far is written all the same).
 
     Raises:
         InputError: a method that cannot be trained, weights that do not fit it, a region or a volume too small, a
@@ -159,7 +161,8 @@ def run(
                 cancel=runtime.cancel,
                 note=runtime.note,
             )
-        written = _write(spec, job, objective, recipe, trained, str(device))
+        kept = trained.gained or job.save_anyway or tensors is None
+        written = _write(spec, job, objective, recipe, trained, str(device)) if kept else None
     except BaseException:
         if not job.checkpoint.exists():
             # Nothing to go on from.
@@ -193,19 +196,21 @@ def _taught(
     return recipe
 
 
-def report(job: TrainingJob, objective: str, card: Card, trained: Trained, device: str) -> dict[str, Any]:
-    """Return the outcome as a JSON object."""
-    history = trained.counters.history
+def report(
+    job: TrainingJob, objective: str, card: Card | None, trained: Trained, device: str
+) -> dict[str, Any]:
+    """Return the outcome as a JSON object; ``card`` is of the weights that were written, None where none were."""
     return {
         "method": job.method,
         "objective": objective,
-        "weights": {"id": card.id, "sha256": card.sha256},
-        "file": str(job.path),
+        "weights": None if card is None else {"id": card.id, "sha256": card.sha256},
+        "file": None if card is None else str(job.path),
+        "gained": trained.gained,
         "steps": trained.counters.step,
         "seconds": round(trained.counters.seconds, 1),
         "device": device,
-        "before": history[0],
-        "after": max(history, key=lambda record: record["score"]),
+        "before": trained.start,
+        "after": trained.best,
         "finished": trained.finished,
     }
 
@@ -291,7 +296,6 @@ def _write(
     network = recipe.network()
     network.load_state_dict({k: v.cpu() for k, v in trained.state.items()})
     facts = recipe.facts(network.eval(), resolve("cpu"))
-    best = max(trained.counters.history, key=lambda record: record["score"])
     path = job.path
     card = Card(
         id=path.stem,
@@ -303,7 +307,7 @@ def _write(
         steps=trained.counters.step,
         seconds=round(trained.counters.seconds, 1),
         device=device,
-        figures={"validation": best},
+        figures={"validation": trained.best},
         **facts,
     )
     try:

@@ -130,6 +130,11 @@ class TrainingRun:
         assert self.record is not None
         before, after = self.record["before"]["score"], self.record["after"]["score"]
         word = "finished" if self.record["finished"] else "stopped"
+        if self.record["file"] is None:
+            return (
+                f"{word} after {self.record['steps']} steps: nothing gained. On held-out sections no step beat the "
+                f"weights it started from (score {before:.2f}); nothing was saved"
+            )
         return (
             f"{word} after {self.record['steps']} steps: score {before:.2f} before, {after:.2f} at its best; "
             f"saved as {self.job.path.stem}"

@@ -41,6 +41,7 @@ class TrainingJob:
         device: "auto", "cpu", "cuda", "cuda:n" or "mps".
         seed: of weights and samples.
         resume: go on from the checkpoint beside ``out``.
+        save_anyway: write weights even when nothing beat what training started from.
         source: file the volume was read from, None when it came from elsewhere.
         data: what the user calls the volume.
         voxel_nm: of the volume, None when unknown.
@@ -60,6 +61,7 @@ class TrainingJob:
     device: str = "auto"
     seed: int = 0
     resume: bool = False
+    save_anyway: bool = False
     source: str | None = None
     data: str = ""
     voxel_nm: Triple | None = None

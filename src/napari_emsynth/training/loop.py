@@ -31,6 +31,21 @@ class Trained:
     counters: checkpoint.Counters
     finished: bool
 
+    @property
+    def start(self) -> dict[str, float]:
+        """The validation before the first step."""
+        return self.counters.history[0]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The validation of what is kept; the first of equal ones."""
+        return max(self.counters.history, key=lambda record: record["score"])
+
+    @property
+    def gained(self) -> bool:
+        """True when something beat the start."""
+        return self.best["score"] > self.start["score"]
+
 
 OnStep = Callable[[dict[str, float]], None]
 OnCheck = Callable[[dict[str, Tensor], dict[str, float]], None]
@@ -126,7 +141,8 @@ def fit(
 ) -> Trained:
     """Train until the budget is spent or the user cancels; the best moving average is never lost.
 
-    The checkpoint is written at every validation, and once a minute between them.
+    The start is validated before the first step. The checkpoint is written at every validation after it, and once a
+    minute between them.
 
     Args:
         recipe: what to train, on what, and how it is scored.
@@ -149,7 +165,12 @@ def fit(
     if resume and path.exists():
         trainer.resume()
     counters = trainer.counters
-    next_check = counters.seconds + (plan.validate_every if counters.history else 0.0)
+    if not counters.history:
+        # What there was before the first step is what every later one has to beat.
+        scores = trainer.validate()
+        if on_check is not None:
+            on_check(trainer.average, scores)
+    next_check = counters.seconds + plan.validate_every
     next_save = counters.seconds + SAVE_EVERY
     while plan.progress(counters) < 1.0 and not (cancel is not None and cancel.cancelled):
         started = time.monotonic()

@@ -1,4 +1,6 @@
-"""Live curves: the loss, and the validation against the floors, as dB above each.
+"""Live curves: the loss, and the validation against the baselines, as dB above each.
+
+What training started from is a dotted line of each curve's colour; a star marks what would be saved now.
 
 Conventions of a validation's record: ``psnr`` or ``psnr_<case>`` is ours; any other name with the same ending is a
 floor; ``step``, ``seconds``, ``score`` and ``mid_band`` are neither.
@@ -97,6 +99,9 @@ class TrainingCurves(QWidget):
         self.floor = pg.InfiniteLine(pos=0, angle=0, pen=pg.mkPen(GREY, style=Qt.PenStyle.DashLine))
         self.score.addItem(self.floor)
         self.lines: dict[str, Any] = {}
+        self.starts: dict[str, pg.InfiniteLine] = {}
+        self.saved = pg.ScatterPlotItem(symbol="star", size=12, pen=None)
+        self.score.addItem(self.saved)
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.words.setTextFormat(Qt.TextFormat.RichText)
@@ -118,6 +123,7 @@ class TrainingCurves(QWidget):
         curves = gains(checks)
         for title in [title for title in self.lines if title not in curves]:
             self.score.removeItem(self.lines.pop(title))
+            self.score.removeItem(self.starts.pop(title))
         for n, (title, points) in enumerate(curves.items()):
             colour = COLOURS[n % len(COLOURS)]
             if title not in self.lines:
@@ -128,11 +134,33 @@ class TrainingCurves(QWidget):
                     symbolBrush=colour,
                     symbolPen=None,
                 )
+                self.starts[title] = pg.InfiniteLine(angle=0, pen=pg.mkPen(colour, style=Qt.PenStyle.DotLine))
+                self.score.addItem(self.starts[title])
             self.lines[title].setData([x for x, _ in points], [y for _, y in points])
+            self.starts[title].setPos(points[0][1])
+        self._mark_saved(checks, curves)
         has_floor = bool(checks) and "score" not in curves
         self.floor.setVisible(has_floor)
         self.score.setLabel("left", "dB" if has_floor else "score", color=GREY.name())
         self.words.setText(describe(curves, has_floor=has_floor) if checks else "")
+
+    def _mark_saved(self, checks: Checks, curves: dict[str, list[tuple[float, float]]]) -> None:
+        step = best_step(checks)
+        spots = [
+            {"pos": point, "brush": COLOURS[n % len(COLOURS)]}
+            for n, points in enumerate(curves.values())
+            for point in points
+            if point[0] == step
+        ]
+        self.saved.setData(spots)
+
+
+def best_step(checks: Checks) -> float | None:
+    """Return the step of the validation that is kept; None while that is the start."""
+    if not checks:
+        return None
+    best = max(checks, key=lambda record: record["score"])
+    return best["step"] if best["score"] > checks[0]["score"] else None
 
 
 def describe(curves: dict[str, list[tuple[float, float]]], *, has_floor: bool) -> str:
