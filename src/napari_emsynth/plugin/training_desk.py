@@ -128,7 +128,8 @@ class TrainingDesk(QObject):
     def _failed(self, run: TrainingRun, work: Job, line: str) -> None:
         run.failure = line
         self._over()
-        for told in (line, *work.notes):
+        # Why it ended is said last: it stays on the screen.
+        for told in (*work.notes, line):
             self.session.refuse(told)
 
     def _over(self) -> None:

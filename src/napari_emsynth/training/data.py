@@ -36,6 +36,7 @@ class TrainingData:
         name: what the blocks are called, for the card.
         thick: further blocks, of sections thicker than their pixels: along z only. A recipe may leave them.
         thick_held_out: of these, to be scored on.
+        own: True for the very volume that will be mended: other volumes need not be thought of.
     """
 
     blocks: Sequence[Array]
@@ -44,11 +45,12 @@ class TrainingData:
     name: str = ""
     thick: Sequence[Array] = ()
     thick_held_out: Sequence[Array] = ()
+    own: bool = False
 
     def judged(self) -> list[tuple[Array, Array]]:
-        """Return every held-out block with one that is learned from, of the same volume."""
-        pairs = [*zip(self.held_out, self.blocks, strict=False)]
-        return [*pairs, *zip(self.thick_held_out, self.thick, strict=False)]
+        """Return every held-out block with the largest one of its kind that is learned from."""
+        kinds = ((self.held_out, self.blocks), (self.thick_held_out, self.thick))
+        return [(block, max(learned, key=np.size)) for held_out, learned in kinds for block in held_out]
 
     def fingerprint(self) -> str:
         """A short hash of shapes and a sample of the values: equal data, equal hash."""
@@ -95,6 +97,7 @@ def split(volume: Volume, *, held_out: float = 0.15, without: Collection[int] = 
         held_out=[block[run.start : run.stop] for run in scored],
         axes=axes,
         name=volume.name or "volume",
+        own=True,
     )
 
 

@@ -171,7 +171,8 @@ def fit(
         if on_check is not None:
             on_check(trainer.average, scores)
     next_check = counters.seconds + plan.validate_every
-    next_save = counters.seconds + SAVE_EVERY
+    # From the first step on there is something to go on with.
+    next_save = counters.seconds + (SAVE_EVERY if path.exists() else 0.0)
     while plan.progress(counters) < 1.0 and not (cancel is not None and cancel.cancelled):
         started = time.monotonic()
         terms = _step_or_fall_back(trainer, note)

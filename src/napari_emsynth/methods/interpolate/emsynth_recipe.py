@@ -46,6 +46,10 @@ KNOWN_WEIGHT = 0.05
 THICK_SHARE = 0.3
 # What is simulated: the filter sees the same noise, so that more of it teaches nothing but blur.
 DEFECTS = Augmentation(jitter=0.2, noise=0.35, noise_max=0.5, one_sided=0.04, partial=0.15)
+# Of the very volume that will be mended its pixel size, noise and jitter are known: they are its own.
+OWN = Augmentation(rescale=0.0, jitter=0.0, noise=0.0, contrast=0.2, one_sided=0.04, partial=0.15)
+# What fine-tuning is judged by: every setting costs as much again, and judging should not take longer than learning.
+JUDGED = {name: (POSED | RUNS)[name] for name in ("1", "2", "run_3")}
 
 
 class Recipe(recipe.Recipe):
@@ -55,7 +59,7 @@ class Recipe(recipe.Recipe):
         data: blocks to learn from and to be scored on.
         start: weights to start from, or None.
         config: sizes of the network as JSON, None for the defaults.
-        augmentation: what is simulated.
+        augmentation: what is simulated; None takes what suits the data.
         batch: samples a step.
         size: crop edge in px.
     """
@@ -70,15 +74,16 @@ class Recipe(recipe.Recipe):
         start: dict[str, Tensor] | None = None,
         config: dict[str, Any] | None = None,
         *,
-        augmentation: Augmentation = DEFECTS,
+        augmentation: Augmentation | None = None,
         batch: int = 4,
         size: int = 128,
     ) -> None:
         self.data, self.start, self.count = data, start, batch
         self.config = Config.from_json(config or {})
-        self.judge = Judge(data, POSED | RUNS)
+        self.judge = Judge(data, JUDGED if data.own else POSED | RUNS)
         stacks, weights = stacks_of(data)
-        self.samples = GapSamples(stacks, weights=weights, size=size, augmentation=augmentation)
+        defects = augmentation or (OWN if data.own else DEFECTS)
+        self.samples = GapSamples(stacks, weights=weights, size=size, augmentation=defects)
 
     def build(self) -> nn.Module:
         """Build the network."""

@@ -18,6 +18,8 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 OURS = "psnr"
 NO_FLOORS = ("step", "seconds", "score", "mid_band")
+# What the network is built on: its curves would be those of the floor over again.
+BASE = "fitted"
 LOSS_HEIGHT, SCORE_HEIGHT = 96, 136
 # Readable on dark and on light themes.
 GREY = QColor(140, 140, 140)
@@ -35,20 +37,28 @@ def gains(checks: Checks) -> dict[str, list[tuple[float, float]]]:
     """Return the curves of (step, dB above a floor) by their titles; the bare score where nothing has a floor."""
     curves: dict[str, list[tuple[float, float]]] = {}
     for record in checks:
-        floors = [name for name in record if name not in NO_FLOORS and not name.startswith(OURS)]
+        floors = [name for name in record if name not in NO_FLOORS and not name.startswith((OURS, BASE))]
         for floor in floors:
             word, case = _parts(floor, record)
             ours = record.get(OURS + case)
             if ours is not None:
-                title = f"{word}, gap {case[1:]}" if case else word
+                title = f"{word}, {_case(case)}" if case else word
                 curves.setdefault(title, []).append((record["step"], ours - record[floor]))
     return curves or {"score": [(record["step"], record["score"]) for record in checks]}
 
 
 def _parts(name: str, record: dict[str, float]) -> tuple[str, str]:
-    """Return the word and the ending ("_2" or "") that a figure of ours has too."""
-    word, bar, case = name.rpartition("_")
-    return (word, bar + case) if bar and OURS + bar + case in record else (name, "")
+    """Return the word and the ending ("_2", "_run_3" or "") that a figure of ours has too."""
+    for n, letter in enumerate(name):
+        if letter == "_" and OURS + name[n:] in record:
+            return name[:n], name[n:]
+    return name, ""
+
+
+def _case(ending: str) -> str:
+    """Return what a person calls a case: "gap 2", "run 3"."""
+    words = ending.strip("_").replace("_", " ")
+    return words if " " in words else f"gap {words}"
 
 
 def smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -137,7 +147,8 @@ class TrainingCurves(QWidget):
                 self.starts[title] = pg.InfiniteLine(angle=0, pen=pg.mkPen(colour, style=Qt.PenStyle.DotLine))
                 self.score.addItem(self.starts[title])
             self.lines[title].setData([x for x, _ in points], [y for _, y in points])
-            self.starts[title].setPos(points[0][1])
+            if points:
+                self.starts[title].setPos(points[0][1])
         self._mark_saved(checks, curves)
         has_floor = bool(checks) and "score" not in curves
         self.floor.setVisible(has_floor)
