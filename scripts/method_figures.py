@@ -1,7 +1,7 @@
 """Draw the figure of every method's page: one section and its reslices, before and after, on an eval volume.
 
 Usage:
-    python scripts/method_figures.py --data FOLDER [TASK/ID ... labels]
+    python scripts/method_figures.py --data FOLDER [TASK/ID ... labels looks]
 
 The volume is fly medulla FIB-SEM (FlyEM, Janelia; Creative Commons Attribution), which nothing was trained on.
 """
@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tifffile
 import typer
+from PIL import Image
 
 import napari_emsynth as es
 from napari_emsynth.methods import all_methods, get
@@ -39,6 +40,9 @@ MISSING = 2  # sections each side of the one shown, for interpolation: a 20 nm g
 JITTER_PX = 1.5
 FACTOR = 4  # of upsampling
 LABELS = "labels"  # the figure of what goes along with it
+LOOKS = "looks"  # the figure of both looks, and the pictures of them in the dock
+PICTURES = Path(__file__).parents[1] / "src" / "napari_emsynth" / "plugin" / "pictures"
+PICTURE = (slice(52, 108), slice(16, 144))  # of a crop: what the dock's buttons show, 56 x 128 px
 WIDE = 240  # px, for super-resolution
 
 Panel = tuple[str, Any]
@@ -62,6 +66,30 @@ def interpolate(spec: MethodSpec, stack: Any) -> list[list[Panel]]:
         (f"linear: {psnr(0.5 * stack[a] + 0.5 * stack[b], truth):.1f} dB", 0.5 * stack[a] + 0.5 * stack[b])
     ]
     return [[*row, ("truth", truth)]]
+
+
+def looks(stack: Any) -> list[list[Panel]]:
+    """The hidden section in both looks, beside the truth; the natural one by two seeds."""
+    run = list(range(SECTION - MISSING + 1, SECTION + MISSING))
+    asked = (("accurate", 0), ("natural", 0), ("natural", 1))
+    drawn = [(f"{look}, seed {seed}" if look == "natural" else look, look, seed) for look, seed in asked]
+    row: list[Panel] = []
+    truth = stack[SECTION]
+    for title, look, seed in drawn:
+        result = es.interpolate(stack, run, look=look, seed=seed, device="cpu")
+        image = np.asarray(result.volume.data)[SECTION]
+        row.append((f"{title}: {psnr(image, truth):.1f} dB", image))
+    return [[*row, ("truth", truth)]]
+
+
+def save_pictures(row: list[Panel]) -> None:
+    """Write the pictures of the dock's question, twice as large for sharp screens."""
+    PICTURES.mkdir(exist_ok=True)
+    for (_, image), name in zip(row, ("accurate", "natural"), strict=False):
+        small = Image.fromarray(np.asarray(image[PICTURE], np.uint8))
+        small.resize((2 * small.width, 2 * small.height), Image.Resampling.BICUBIC).save(
+            PICTURES / f"look-{name}.png", optimize=True
+        )
 
 
 def reslices(title: str, stack: Any, truth: Any | None) -> list[Panel]:
@@ -186,6 +214,11 @@ def main(
         ids = tifffile.imread(data / "fib25_eval_segmentation.tif")[CROP]
         draw(labels(ids), HERE / f"upsample-{LABELS}.png")
         print(LABELS)
+    if not names or LOOKS in names:
+        rows = looks(stack)
+        draw(rows, HERE / f"interpolate-{LOOKS}.png")
+        save_pictures(rows[0])
+        print(LOOKS)
     for spec in all_methods():
         if not names or spec.name in names:
             shown = volume if spec.task == "superres" else stack

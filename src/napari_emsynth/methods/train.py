@@ -40,8 +40,9 @@ from napari_emsynth.weights.own import SCRATCH
 
 Roi = tuple[slice, slice, slice]
 
-# Fine-tuning starts from good weights: a tenth of the rate they were made with.
-LR_FINE = 3e-4
+# Fine-tuning starts from good weights, without the moments that their optimiser had: at 3e-4 its first steps, each as
+# long as the rate whatever the gradient, lost more than the next hundred won back.
+LR_FINE = 1e-4
 LR_SCRATCH = 1e-3
 # Seconds of training between validations. Every one writes a checkpoint, so even with a slow validation no more than a
 # minute is lost by a kill; a short run has a dozen of them, so that its curves say something.

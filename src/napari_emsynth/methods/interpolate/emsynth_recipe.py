@@ -33,7 +33,7 @@ from napari_emsynth.nn.warp import warp
 from napari_emsynth.training import recipe
 from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
-from napari_emsynth.training.gaps import GapLesson, GapSamples
+from napari_emsynth.training.gaps import SCENES, GapLesson, GapSamples
 from napari_emsynth.training.pairs import Augmentation, shares, stack_of
 from napari_emsynth.trust.selfcheck import covering_factor
 from napari_emsynth.volume import Float
@@ -48,6 +48,8 @@ THICK_SHARE = 0.3
 DEFECTS = Augmentation(jitter=0.2, noise=0.35, noise_max=0.5, one_sided=0.04, partial=0.15)
 # Of the very volume that will be mended its pixel size, noise and jitter are known: they are its own.
 OWN = Augmentation(rescale=0.0, jitter=0.0, noise=0.0, contrast=0.2, one_sided=0.04, partial=0.15)
+# Few enough that the filters of all are fitted within the first steps of a short run.
+OWN_SCENES = 64
 # What fine-tuning is judged by: every setting costs as much again, and judging should not take longer than learning.
 JUDGED = {name: (POSED | RUNS)[name] for name in ("1", "2", "run_3")}
 
@@ -83,7 +85,13 @@ class Recipe(recipe.Recipe):
         self.judge = Judge(data, JUDGED if data.own else POSED | RUNS)
         stacks, weights = stacks_of(data)
         defects = augmentation or (OWN if data.own else DEFECTS)
-        self.samples = GapSamples(stacks, weights=weights, size=size, augmentation=defects)
+        self.samples = GapSamples(
+            stacks,
+            weights=weights,
+            size=size,
+            augmentation=defects,
+            scenes=OWN_SCENES if data.own else SCENES,
+        )
 
     def build(self) -> nn.Module:
         """Build the network."""
