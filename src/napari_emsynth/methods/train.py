@@ -137,8 +137,6 @@ def run(
     region = crop(volume, job.slices)
     damage = left_out(region, runtime=Runtime(cancel=runtime.cancel))
     found = damage.shifted(job.slices[0].start if job.slices else 0)
-    for line in found.notices("training and validation"):
-        runtime.note(line)
     make = recipe_of(spec, objective, job.only)
     recipe = _taught(
         lambda data: make(data, tensors, None if card is None else card.config), region, damage, runtime
@@ -147,6 +145,8 @@ def run(
         # Weights that do not fit are refused before anything is written.
         store.fill(recipe.build(), tensors, card.id, spec.name)
     check_checkpoint(job, recipe)
+    for line in found.notices("training and validation"):
+        runtime.note(line)
     job.write()
     try:
         with naming(job.checkpoint, device):
