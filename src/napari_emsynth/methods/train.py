@@ -40,8 +40,8 @@ from napari_emsynth.weights.own import SCRATCH
 
 Roi = tuple[slice, slice, slice]
 
-# Fine-tuning starts from good weights, without the moments that their optimiser had: at 3e-4 its first steps, each as
-# long as the rate whatever the gradient, lost more than the next hundred won back.
+# Fine-tuning starts from good weights, without the moments that their optimiser had: its first steps are as long as the
+# rate, whatever the gradient. At 3e-4 they fell below the start and it swayed later; at 1e-4 it only rose (medulla).
 LR_FINE = 1e-4
 LR_SCRATCH = 1e-3
 # Seconds of training between validations. Every one writes a checkpoint, so even with a slow validation no more than a
