@@ -238,7 +238,7 @@ def stream(
         Cancelled: the token was cancelled.
     """
     sections = range(volume.shape[0]) if sections is None else sections
-    known, earlier = memory(volume), _Earlier(volume)
+    known, earlier = memory(volume, "features"), _Earlier(volume)
     seen = prints(volume, range(max(0, sections.start - REACH), sections.stop))
     for done, z in enumerate(sections, start=1):
         if cancel is not None:

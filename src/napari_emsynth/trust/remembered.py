@@ -12,6 +12,7 @@ import hashlib
 import weakref
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -60,19 +61,26 @@ class Memory(Generic[T]):
     """What was measured of the sections of one view of an array.
 
     Args:
-        held: by section, with the prints of what it was measured on.
+        most: values that are remembered; of more, the one that was put first is forgotten.
+        held: by section (and whatever else was asked), with the prints of what it was measured on.
     """
 
-    held: dict[int, tuple[Prints, T]] = field(default_factory=dict)
+    most: int = 1 << 20
+    held: dict[Hashable, tuple[Prints, T]] = field(default_factory=dict)
+    _lock: Any = field(default_factory=Lock, repr=False)
 
-    def get(self, section: int, seen: Prints) -> T | None:
+    def get(self, key: Hashable, seen: Prints) -> T | None:
         """Return what is known of a section; None when nothing is, or when it was measured on something else."""
-        found = self.held.get(section)
+        found = self.held.get(key)
         return found[1] if found is not None and found[0] == seen else None
 
-    def put(self, section: int, seen: Prints, value: T) -> None:
+    def put(self, key: Hashable, seen: Prints, value: T) -> None:
         """Remember what was measured of a section."""
-        self.held[section] = (seen, value)
+        with self._lock:
+            self.held.pop(key, None)
+            self.held[key] = (seen, value)
+            while len(self.held) > self.most:
+                del self.held[next(iter(self.held))]
 
 
 _MEMORIES: ByIdentity[dict[Hashable, Memory[Any]]] = ByIdentity()
@@ -87,8 +95,14 @@ def shows(lazy: Any, source: Volume) -> None:
     _SHOWN.put(lazy, (weakref.ref(source.data), prints(source, range(source.shape[0]))))
 
 
-def memory(volume: Volume) -> Memory[Any]:
-    """Return what is remembered of a volume, to be read and added to."""
+def memory(volume: Volume, what: str, most: int = 1 << 20) -> Memory[Any]:
+    """Return what is remembered of a volume, to be read and added to.
+
+    Args:
+        volume: [z, y, x].
+        what: was measured; nothing else shares its memory.
+        most: values that are remembered.
+    """
     known = _SHOWN.get(volume.data)
     source = None if known is None else known[0]()
     data = volume.data if source is None else source
@@ -100,7 +114,7 @@ def memory(volume: Volume) -> Memory[Any]:
     views = _MEMORIES.get(owner)
     if views is None:
         views = _MEMORIES.put(owner, {})
-    return views.setdefault(view, Memory())
+    return views.setdefault((view, what), Memory(most))
 
 
 def prints(volume: Volume, sections: range) -> dict[int, bytes]:

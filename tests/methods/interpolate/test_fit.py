@@ -116,7 +116,14 @@ def test_a_fit_travels():
     fit = work.fit(FOUR, 12, WHOLE)
     there = pickle.loads(pickle.dumps(work))
     assert there.fit(FOUR, 12, WHOLE).taps.tobytes() == fit.taps.tobytes()
-    assert not there._places
+
+
+def test_an_array_that_was_written_to_is_fitted_anew():
+    data = tissue()
+    before = fitter(data).fit(FOUR, 12, WHOLE)
+    assert (fitter(data).fit(FOUR, 12, WHOLE).taps == before.taps).all()
+    data[5:9] = data[15:19].copy()
+    assert (fitter(data).fit(FOUR, 12, WHOLE).taps != before.taps).any()
 
 
 def test_near_offsets_by_hand():

@@ -39,6 +39,7 @@ from napari_emsynth.models.fitted_filter import (
     taps_of,
 )
 from napari_emsynth.normalisation import Normalisation
+from napari_emsynth.trust.remembered import memory, prints
 from napari_emsynth.trust.selfcheck import covering_factor
 from napari_emsynth.volume import Float, Volume
 
@@ -48,6 +49,8 @@ Source = Literal["volume", "bundled", "linear"]
 PLACES, REACH, LEAST_PLACES = 10, 64, 2
 # A fit looks at a window of at most this edge around the gap, and at about this many px of each place.
 EDGE, PLACE_PX = 512, 10_000
+# Places whose equations are remembered of a volume; each takes 0.3 MB.
+REMEMBERED = 120
 # Places and edge of the window on which the size of the error is learned.
 LAW_PLACES, LAW_EDGE = 3, 256
 # Width of G in (1), px.
@@ -157,7 +160,7 @@ def bundled_offsets() -> list[Offsets]:
 
 @dataclass
 class Fitter:
-    """Fits the gaps of one volume, each once.
+    """Fits the gaps of one volume, each once; the equations of its places are remembered as long as the volume lives.
 
     Args:
         volume: [z, y, x].
@@ -168,12 +171,7 @@ class Fitter:
     volume: Volume
     marks: Marks
     norm: Callable[[int], Normalisation]
-    _places: dict[tuple[int, ...], Equations] = field(default_factory=dict)
     _fits: dict[tuple[int, ...], Fit] = field(default_factory=dict)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Take the fits along; the equations stay."""
-        return self.__dict__ | {"_places": {}}
 
     def fit(self, offsets: Offsets, start: int, window: Window, without: int | None = None) -> Fit:
         """Return the filter of a gap.
@@ -212,12 +210,16 @@ class Fitter:
         return sorted(found)
 
     def _equations(self, k: int, offsets: Offsets, view: Window) -> Equations:
-        key = (k, *_flat(view), *offsets)
-        if key not in self._places:
+        key, known = (k, *_flat(view), *offsets), memory(self.volume, "equations", REMEMBERED)
+        looked = range(min(k, k + offsets[0]), max(k, k + offsets[-1]) + 1)
+        seen = tuple(prints(self.volume, looked).values())
+        found: Equations | None = known.get(key, seen)
+        if found is None:
             area = (view[0].stop - view[0].start) * (view[1].stop - view[1].start)
             step = max(1, round(math.sqrt(area / PLACE_PX)))
-            self._places[key] = equations(self._known(k, offsets, view), self._section(k, view), step)
-        return self._places[key]
+            found = equations(self._known(k, offsets, view), self._section(k, view), step)
+            known.put(key, seen, found)
+        return found
 
     def _section(self, z: int, view: Window) -> Float:
         return self.norm(z).forward(self.volume.section(z, *view))

@@ -25,6 +25,7 @@ from napari_emsynth.params import Params
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.look import REACH as LOOK_REACH
 from napari_emsynth.trust.look import Hidden, LookName, look_of
+from napari_emsynth.trust.remembered import memory, prints
 from napari_emsynth.trust.selfcheck import Calibration, Sample, SelfCheck, check, intensity_range, mixed
 from napari_emsynth.volume import Array, Float, Volume
 
@@ -84,9 +85,17 @@ class Job:
         return method
 
     def norm(self, z: int) -> Normalisation:
-        """Return (and remember) the statistics of an input section."""
+        """Return the statistics of an input section, remembered as long as the volume lives."""
         if z not in self._norms:
-            self._norms[z] = Normalisation.of_section(self.volume.section(z))
+            known, seen = (
+                memory(self.volume, "statistics"),
+                tuple(prints(self.volume, range(z, z + 1)).values()),
+            )
+            found: Normalisation | None = known.get(z, seen)
+            if found is None:
+                found = Normalisation.of_section(self.volume.section(z))
+                known.put(z, seen, found)
+            self._norms[z] = found
         return self._norms[z]
 
     def render(
