@@ -7,13 +7,16 @@
 >>> es.write(result, "mended.ome.zarr")
 
 Conventions: order is z, y, x; lengths are nm. Law: importing this module loads neither torch, nor Qt, nor
-napari, nor numpy; each name brings what it needs when it is first used.
+napari, nor numpy; each name brings what it needs when it is first used. It says how threads are to wait for each other,
+unless the user did (:mod:`napari_emsynth.waiting`).
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from napari_emsynth.waiting import wait_asleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +43,9 @@ __all__ = [
     "invert", "methods", "move_points", "read", "read_field", "superresolve", "train", "upsample", "write",
     "write_field",
 ]  # fmt: skip
+
+# It must be said before torch is first imported.
+wait_asleep()
 
 # Name -> the module it lives in, with its name there where that differs. ``methods`` is both: the package, which lists
 # its methods when it is called.

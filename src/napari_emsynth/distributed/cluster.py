@@ -49,10 +49,12 @@ def _local(distributed: Any, workers: int) -> Any:
     """Return a cluster of ``workers`` processes that share this machine's cores evenly."""
     import dask
 
+    from napari_emsynth.tiling.threads import LIMIT, cores
+
     # One task at a time a process, with several threads inside: torch and NumPy use them, weights load once.
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": dict.fromkeys(names, threads)}):
+    share = str(max(1, cores() // workers))
+    shares = {LIMIT: share, "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", share)}
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": shares}):
         return distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
         )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from napari_emsynth.grid import Shape
 from napari_emsynth.methods.request import portable
+from napari_emsynth.methods.working import working
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.intact import left_out
@@ -342,4 +343,5 @@ class _DrawBlock:
 
     def __call__(self, block_info: Any = None) -> tuple[Array, ...]:
         z, y, x = (slice(int(a), int(b)) for a, b in block_info[None]["array-location"])
-        return self.draw((z, y, x), self.runtime)
+        with working((y.stop - y.start) * (x.stop - x.start)):
+            return self.draw((z, y, x), self.runtime)

@@ -12,6 +12,7 @@ from typing import Any
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get_by_name
+from napari_emsynth.methods.working import section_px, working
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
@@ -57,4 +58,5 @@ def evaluate(
     asked: dict[str, Any] = {"factor": factor or 8} if spec.task == "superres" else {"gap": gap}
     if sampling is not None:
         asked["sampling"] = sampling
-    return task(volume, method=spec.id, weights=weights, runtime=runtime, limit=limit, **asked, **chosen)
+    with working(section_px(volume)):
+        return task(volume, method=spec.id, weights=weights, runtime=runtime, limit=limit, **asked, **chosen)

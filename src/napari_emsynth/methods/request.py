@@ -14,6 +14,7 @@ from typing import Any
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
+from napari_emsynth.methods.working import torch_is_here
 from napari_emsynth.params import Params
 from napari_emsynth.spec import CancelToken, MethodSpec, Runtime, Task, no_note, no_progress
 from napari_emsynth.volume import Array, Volume
@@ -136,7 +137,9 @@ def built(spec: MethodSpec, params: Params, weights: str | None, device: str) ->
     """
     record = weights_record(spec, weights)
     sha256 = None if record is None else record["sha256"]
-    return _built(spec.task, spec.id, json.dumps(params.to_json()), weights, sha256, device)
+    method = _built(spec.task, spec.id, json.dumps(params.to_json()), weights, sha256, device)
+    torch_is_here()
+    return method
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,6 @@ costs nothing of the budget; stopping writes the best weights so far, leaving wr
 from __future__ import annotations
 
 import importlib
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -211,12 +210,8 @@ def ready_to_train(job: Job) -> None:
 
 @contextmanager
 def one_core_left() -> Iterator[None]:
-    """Compute with one core less than there are: the window needs it, and threads that wait for a busy core crawl."""
-    import torch
+    """Compute with one core less than there are: the window needs it."""
+    from napari_emsynth.tiling.threads import fitting, threads
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 2) - 1)))
-    try:
+    with threads(fitting(spare=1)):
         yield
-    finally:
-        torch.set_num_threads(before)

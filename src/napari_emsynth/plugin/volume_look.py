@@ -209,11 +209,14 @@ class LookingTask(QObject):
 
             def work(job: Job) -> Previewed:
                 ready(job)
+                from napari_emsynth.methods.working import working
+
                 runtime = job.runtime(**settings.runtime_options())
-                planes = preview(
-                    volume, settings, window, (z, y, x), runtime, limits=limits, more=more,
-                    told=speeds.append,
-                )  # fmt: skip
+                with working(window.pixels):
+                    planes = preview(
+                        volume, settings, window, (z, y, x), runtime, limits=limits, more=more,
+                        told=speeds.append,
+                    )  # fmt: skip
                 return Previewed(planes, window, settings, look, layer.unique_id, (z, y, x))
 
             def done(made: Previewed) -> None:

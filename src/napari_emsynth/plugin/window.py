@@ -30,6 +30,11 @@ class Window:
     cross: tuple[int, int] | None = None
 
     @property
+    def pixels(self) -> int:
+        """How many pixels a section of it has."""
+        return (self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start)
+
+    @property
     def row(self) -> int:
         """The row of the xz reslice: the chosen one while it is in the window, else the middle."""
         return _chosen(self.rows, None if self.cross is None else self.cross[0])

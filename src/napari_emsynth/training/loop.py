@@ -18,6 +18,7 @@ from torch import Tensor
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.spec import CancelToken, no_note
+from napari_emsynth.tiling.threads import fitting, threads
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.plan import Plan
 from napari_emsynth.training.recipe import Divergence, Recipe
@@ -94,7 +95,8 @@ class Trainer:
         """Take one optimiser step and return its terms."""
         rate = self.plan.rate(self.plan.progress(self.counters))
         self.network.train()
-        terms = self.learner.step(rng, rate)
+        with threads(fitting()):
+            terms = self.learner.step(rng, rate)
         self.counters.step += 1
         self._update_average()
         return {"lr": rate, **terms}
@@ -115,7 +117,7 @@ class Trainer:
         current = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
         self.network.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), threads(fitting()):
             scores = self.recipe.validate(self.network, self.device)
         self.network.load_state_dict(current)
         record = {"step": float(self.counters.step), "seconds": round(self.counters.seconds, 1), **scores}

@@ -23,6 +23,7 @@ from napari_emsynth.methods.align.straighten import section_entries, straighten
 from napari_emsynth.methods.align.unfit import looked_over, unfit
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request, scale_notices
+from napari_emsynth.methods.working import on_sections
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.trust import provenance
@@ -33,6 +34,7 @@ from napari_emsynth.volume import Array, Volume
 LEAST_REDRAWN, LEAST_MOVED = 3, 2
 
 
+@on_sections
 def align(
     volume: Volume | Array,
     *,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from napari_emsynth.methods.interpolate.job import Job, blocks
 from napari_emsynth.methods.interpolate.plan import Repair, Window
+from napari_emsynth.methods.working import working
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.selfcheck import Calibration
 from napari_emsynth.volume import Array
@@ -122,6 +124,17 @@ def compose(
 ) -> tuple[Array, Array, Array]:
     """Draw all repairs of one section that touch a window; each answer is [1, y, x]."""
     size = tuple(s.stop - s.start for s in window)
+    with working(prod(size)):
+        return _composed(job, source, repairs, window, size)
+
+
+def _composed(
+    job: Job,
+    source: int | None,
+    repairs: Sequence[tuple[Repair, Calibration | None]],
+    window: Window,
+    size: tuple[int, ...],
+) -> tuple[Array, Array, Array]:
     values = (
         np.zeros(size, job.volume.dtype) if source is None else job.volume.section(source, *window).copy()
     )

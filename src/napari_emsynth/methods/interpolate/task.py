@@ -27,6 +27,7 @@ from napari_emsynth.methods.interpolate.plan import (
     plan_repairs,
 )
 from napari_emsynth.methods.request import heard, params_of, scale_notices, weights_of, weights_record
+from napari_emsynth.methods.working import on_sections
 from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
@@ -41,6 +42,7 @@ CONSTANT = 1e-6
 LEFT_OUT_OF = "the self-check, and of the neighbours where others are near"
 
 
+@on_sections
 def interpolate(
     volume: Volume | Array,
     sections: Sequence[int] | None = None,

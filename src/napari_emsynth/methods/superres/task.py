@@ -22,6 +22,7 @@ from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.limits import check_factor, check_shape, weights_for
 from napari_emsynth.methods.superres.neighbours import check_damaged, misleading
 from napari_emsynth.methods.superres.selfcheck import COUNT, SelfCheck, check, residual
+from napari_emsynth.methods.working import on_sections
 from napari_emsynth.params import Params
 from napari_emsynth.sections import spans
 from napari_emsynth.spec import Result, Runtime
@@ -36,6 +37,7 @@ from napari_emsynth.volume import Array, Volume
 EAGER_EDGE, LAZY_EDGE = 256, 128
 
 
+@on_sections
 def superresolve(
     volume: Volume | Array,
     factor: int = 8,

@@ -37,6 +37,7 @@ from napari_emsynth.methods.upsample.selfcheck import (
     check,
     measured,
 )
+from napari_emsynth.methods.working import on_sections
 from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
@@ -46,6 +47,7 @@ from napari_emsynth.volume import Array, Volume
 FOLLOWED = 0.5
 
 
+@on_sections
 def upsample(
     volume: Volume | Array,
     factor: float | str = 2,
