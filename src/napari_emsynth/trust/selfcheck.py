@@ -80,7 +80,7 @@ class Sample:
         t: position between them.
         base: [y, x] answer of the filter that was fitted on the volume.
         peak: the source's 8-bit range, in the same units.
-        sections: [y, x] each, those that may serve, by their offset from the hidden one.
+        sections: [y, x] each, normalised by itself: those that may serve, and the hidden one, by their offset from it.
     """
 
     truth: Float

@@ -209,7 +209,10 @@ class Job:
         offsets = self.offsets(repair)
         borrowed = offsets[int(rng.integers(len(offsets)))]
         samples = [self._sample(k, posed, repair) for k, posed in self._hidden(repair) if borrowed in posed]
-        hidden = [Hidden(mixed(s.guesses, calibration.mix), s.truth, s.sections[borrowed]) for s in samples]
+        # Each in units of its own section: a step of brightness is no sharpness.
+        hidden = [
+            Hidden(mixed(s.guesses, calibration.mix), s.sections[0], s.sections[borrowed]) for s in samples
+        ]
         return replace(calibration, look=look_of(hidden), borrowed=borrowed)
 
     def _hidden(self, repair: Repair) -> list[tuple[int, Offsets]]:
@@ -246,7 +249,7 @@ class Job:
         gap, norm = self.gap(known, read, lambda: fit)
         synthesis = method(gap, self.runtime)
         truth = self.volume.section(k, *window)
-        sections = {o: self.norm(k + o).forward(self.volume.section(k + o, *window)) for o in offsets}
+        sections = {o: self.norm(k + o).forward(self.volume.section(k + o, *window)) for o in (*offsets, 0)}
         return Sample(
             truth=norm.forward(truth),
             guesses=tuple(
