@@ -51,7 +51,7 @@ def inside(displacement: Tensor) -> Tensor:
     Args:
         displacement: [b, d, *size] px.
     """
-    size = displacement.shape[2:]
-    at = pixel_grid(size, displacement) + displacement.detach().float()
-    limits = torch.tensor([n - 1.0 for n in size], device=at.device).view(1, -1, *(1,) * len(size))
-    return ((at >= 0) & (at <= limits)).all(dim=1, keepdim=True).to(displacement.dtype)
+    pixels = pixel_grid(displacement.shape[2:], displacement)
+    at = pixels + displacement.detach().float()
+    last = pixels.flatten(2)[..., -1].view(1, -1, *(1,) * (pixels.ndim - 2))  # the corner opposite the origin
+    return ((at >= 0) & (at <= last)).all(dim=1, keepdim=True).to(displacement.dtype)

@@ -19,12 +19,14 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def resolve(device: str) -> torch.device:
-    """Return the torch device for "auto", "cpu", "cuda", "cuda:n" or "mps".
+    """Return the torch device for "auto", "cpu", "cuda", "cuda:n" or "mps", or for any other that PyTorch has here.
 
     Raises:
         InputError: an unknown name, or a device this machine does not have (with the reason).
     """
     kind, _, number = device.partition(":")
+    if _is_other(device):
+        return torch.device(kind, int(number or 0))
     if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
         raise InputError(f"device {device!r} is not one of auto, cpu, cuda, cuda:n, mps")
     if kind == "auto":
@@ -75,7 +77,7 @@ def describe(device: str | torch.device) -> str:
         return f"{known} ({card.name}, {card.total_memory / 2**30:.0f} GiB)"
     if known.type == "mps":
         return "mps (Apple GPU)"
-    return f"cpu ({torch.get_num_threads()} threads)"
+    return f"cpu ({torch.get_num_threads()} threads)" if known.type == "cpu" else str(known)
 
 
 def choices() -> list[str]:
@@ -87,6 +89,8 @@ def free_bytes(device: torch.device) -> int | None:
     """Return the memory that is free on the device, in bytes; None when it cannot be told."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    if device.type not in ("cpu", "mps"):
+        return None
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -112,6 +116,18 @@ def why_no_gpu() -> str:
     if not _has_driver():
         return "no NVIDIA driver is running on this machine (no GPU, or its driver is not installed)"
     return f"PyTorch {torch.__version__} (CUDA {torch.version.cuda}) cannot use the GPU: {_cuda_complaint()}"
+
+
+def _is_other(device: str) -> bool:
+    """True for a device of another kind that PyTorch, or an extension of it, has on this machine."""
+    try:
+        known = torch.device(device)
+        if known.type in ("cpu", "cuda", "mps"):
+            return False
+        module = torch.get_device_module(known)
+    except RuntimeError:
+        return False
+    return bool(module.is_available()) and (known.index or 0) < module.device_count()
 
 
 def _cuda_count() -> int:

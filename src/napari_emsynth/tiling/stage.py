@@ -39,6 +39,12 @@ def channels_last(module: nn.Module) -> nn.Module:
     return module
 
 
+def sent(images: Tensor, device: torch.device) -> Tensor:
+    """Return images [b, c, *size] on a device, channels last; of equal images the layout is equal on every device."""
+    there = images.contiguous().to(device, non_blocking=True)
+    return there.contiguous(memory_format=memory_format(images.ndim - 2))
+
+
 class Stage:
     """Host buffers that torch shares: no copy on the CPU but that from the source.
 
@@ -65,7 +71,7 @@ class Stage:
         """Return the buffer filled last on the device, [b, c, *size] float32, channels last."""
         host = self._inputs[self._turn]
         assert host is not None
-        return host.to(self.device).contiguous(memory_format=memory_format(host.ndim - 2))
+        return sent(host, self.device)
 
     def download(self, answer: Tensor) -> Ticket:
         """Start to bring an answer [b, c, *size] of any float type back."""

@@ -19,6 +19,7 @@ weight of the adversarial term per px. Both optimisers are Adam.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from napari_emsynth.tiling.stage import channels_last
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.plan import Plan
-from napari_emsynth.training.recipe import Divergence, Learner, Recipe, set_rate
+from napari_emsynth.training.recipe import Divergence, Learner, Recipe, set_rate, told
 
 # Generator updates a step.
 GENERATOR_UPDATES = 2
@@ -125,7 +126,7 @@ class Adversaries:
         strong = self.vigil.accuracy > scheme.gate
         for _ in range(GENERATOR_UPDATES):
             terms |= self._deceive(first, rng, with_pixels=scheme.reading == "gate" or strong)  # (5), (6)
-        self.vigil.watch(float(fakes.std()), float(reals.std()))
+        self.vigil.watch(**told({"fake_std": fakes.std(), "real_std": reals.std()}))
         return terms
 
     def _judge(self, fakes: Tensor, reals: Tensor) -> dict[str, float]:
@@ -133,16 +134,17 @@ class Adversaries:
         logits = self.critic(torch.cat((fakes, reals)))  # [b_f + b_r]
         truth = torch.cat((logits.new_zeros(len(fakes)), logits.new_ones(len(reals))))
         loss = F.binary_cross_entropy_with_logits(logits, truth)
-        if not torch.isfinite(loss):
-            raise Divergence(f"the discriminator's loss became {loss.item()}")
-        self.vigil.saw(float(((logits > 0) == (truth > 0.5)).float().mean()))
+        figures = told({"d_loss": loss, "right": ((logits > 0) == (truth > 0.5)).float().mean()})
+        if not math.isfinite(figures["d_loss"]):
+            raise Divergence(f"the discriminator's loss became {figures['d_loss']}")
+        self.vigil.saw(figures["right"])
         opened = self.recipe.scheme.reading == "pixel" or self.vigil.accuracy <= self.recipe.scheme.gate
         if opened:
             self.critic_optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.critic_optimiser.step()
         return {
-            "d_loss": float(loss.detach()),
+            "d_loss": figures["d_loss"],
             "d_accuracy": self.vigil.accuracy,
             "gate_open": float(opened),
         }
@@ -157,17 +159,14 @@ class Adversaries:
         loss = scheme.adversarial * adversarial
         if with_pixels and scheme.pixel:
             loss = loss + scheme.pixel * pixel  # both sides of (5) divided by n
-        if not torch.isfinite(loss):
-            raise Divergence(f"the generator's loss became {loss.item()}")
+        figures = told({"pixel": pixel, "adversarial": adversarial, "loss": loss})
+        if not math.isfinite(figures["loss"]):
+            raise Divergence(f"the generator's loss became {figures['loss']}")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
         self.optimiser.step()
-        return {
-            "pixel": float(pixel.detach()),
-            "adversarial": float(adversarial.detach()),
-            "loss": float(loss.detach()),
-        }
+        return figures
 
     def state(self) -> dict[str, Tensor]:
         """The discriminator, both optimisers' moments, and the running figures."""

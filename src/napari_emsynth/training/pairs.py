@@ -20,6 +20,7 @@ from torch import Tensor
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.normalisation import robust_mean_std
+from napari_emsynth.tiling.stage import sent
 from napari_emsynth.volume import Array, Float
 
 # Longest run of missing sections a sample imitates, plus one.
@@ -79,13 +80,9 @@ class Lesson:
 
     def to(self, device: torch.device) -> Lesson:
         """Move every tensor, images in channels_last."""
-
-        def image(x: Tensor) -> Tensor:
-            return x.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-
         return Lesson(
-            image(self.below), image(self.above), image(self.target), self.t.to(device), self.span.to(device),
-            image(self.partial), image(self.keep),
+            sent(self.below, device), sent(self.above, device), sent(self.target, device), self.t.to(device),
+            self.span.to(device), sent(self.partial, device), sent(self.keep, device),
         )  # fmt: skip
 
 

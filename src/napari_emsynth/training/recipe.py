@@ -7,6 +7,8 @@ A :class:`Recipe` knows data, network, loss and judge; a :class:`Learner` knows 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -19,6 +21,9 @@ from napari_emsynth.training import checkpoint
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.plan import Plan
 from napari_emsynth.weights import store
+
+# What a step has to say, by name: numbers, or tensors of one number that still lie on the device.
+Figures = Mapping[str, Tensor | float]
 
 
 class Divergence(ArithmeticError):  # noqa: N818 - what happened, not somebody's mistake
@@ -94,9 +99,7 @@ class Recipe:
         """Return what the card needs to know of the trained network: ``config``, ``voxel_nm``, perhaps ``factor``."""
         return {"config": asdict(self.config), "voxel_nm": self.voxel_nm}
 
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, Figures]:
         """Draw a batch and return its loss and the terms to log."""
         raise NotImplementedError
 
@@ -121,13 +124,14 @@ class Descent:
         """Take one optimiser step and return its terms."""
         set_rate(self.optimiser, rate)
         loss, terms = self.recipe.loss(self.network, rng, self.device)
-        if not torch.isfinite(loss):
-            raise Divergence(f"the loss became {loss.item()}")
+        figures = told({**terms, "loss": loss})
+        if not math.isfinite(figures["loss"]):
+            raise Divergence(f"the loss became {figures['loss']}")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
         self.optimiser.step()
-        return {**terms, "loss": float(loss.detach())}
+        return figures
 
     def state(self) -> dict[str, Tensor]:
         """The optimiser's moments."""
@@ -136,6 +140,13 @@ class Descent:
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put them back."""
         checkpoint.restore_optimiser(self.optimiser, state)
+
+
+def told(figures: Figures) -> dict[str, float]:
+    """Return figures as plain numbers; those that lie on a device come in one copy, for each one is waited for."""
+    there = {name: value.detach().float() for name, value in figures.items() if isinstance(value, Tensor)}
+    here = torch.stack(list(there.values())).tolist() if there else []
+    return {name: float(value) for name, value in {**figures, **dict(zip(there, here, strict=True))}.items()}
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

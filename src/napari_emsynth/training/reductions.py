@@ -27,6 +27,7 @@ from torch import Tensor
 from napari_emsynth.errors import InputError
 from napari_emsynth.nn.lateral import reduced
 from napari_emsynth.normalisation import robust_mean_std
+from napari_emsynth.tiling.stage import sent
 from napari_emsynth.training.pairs import grain, log_uniform, shares, spoil, stack_of
 from napari_emsynth.volume import Array, Float
 
@@ -81,11 +82,7 @@ class Reduced:
 
     def to(self, device: torch.device) -> Reduced:
         """Move both tensors, in channels_last."""
-
-        def moved(x: Tensor) -> Tensor:
-            return x.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-
-        return Reduced(moved(self.low), moved(self.fine))
+        return Reduced(sent(self.low, device), sent(self.fine, device))
 
 
 class ReducedSections:

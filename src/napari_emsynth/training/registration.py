@@ -25,6 +25,7 @@ from torch import Tensor
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.nn.warp import warp
+from napari_emsynth.tiling.stage import sent
 from napari_emsynth.training.pairs import grain, log_uniform, shares, spoil, stacks_of
 from napari_emsynth.volume import Array, Float
 
@@ -72,12 +73,11 @@ class Pairs:
 
     def to(self, device: torch.device) -> Pairs:
         """Move every tensor, sections in channels_last."""
-
-        def image(x: Tensor) -> Tensor:
-            return x.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-
         return Pairs(
-            image(self.moving), image(self.fixed), self.displacement.to(device), self.related.to(device)
+            sent(self.moving, device),
+            sent(self.fixed, device),
+            self.displacement.to(device),
+            self.related.to(device),
         )
 
 

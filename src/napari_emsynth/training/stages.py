@@ -8,6 +8,7 @@ earlier one, and the last stage's is its own.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from napari_emsynth.tiling.stage import channels_last
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.plan import Plan
-from napari_emsynth.training.recipe import Divergence, Learner, Recipe, set_rate
+from napari_emsynth.training.recipe import Divergence, Figures, Learner, Recipe, set_rate, told
 
 # What a stage's score is lowered by for every stage that follows it; no score is as large.
 STEP_OF_SCORES = 1000.0
@@ -69,7 +70,7 @@ class Stage:
     def begin(self, network: nn.Module) -> None:
         """Prepare the network, once, before the first step."""
 
-    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, Figures]:
         """Draw a batch and return the loss, that of the discriminator (or None), and terms to log."""
         raise NotImplementedError
 
@@ -187,9 +188,10 @@ class Stages:
         stage, turn = running.stage, Turn(rng=rng, device=self.device, done=self.done, rival=running.rival)
         rate = self.plan.rate(turn.done)
         loss, rivalry, terms = stage.loss(self.network, turn)
-        for value in (loss, rivalry):
-            if value is not None and not torch.isfinite(value):
-                raise Divergence(f"the loss of stage {stage.name} became {value.item()}")
+        figures = told({**terms, "loss": loss, "rivalry": 0.0 if rivalry is None else rivalry})
+        for value in (figures["loss"], figures.pop("rivalry")):
+            if not math.isfinite(value):
+                raise Divergence(f"the loss of stage {stage.name} became {value}")
         set_rate(running.optimiser, rate * stage.pace)
         running.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -201,7 +203,7 @@ class Stages:
             running.rival_optimiser.zero_grad(set_to_none=True)
             rivalry.backward()  # type: ignore[no-untyped-call]
             running.rival_optimiser.step()
-        return {**terms, "lr": rate * stage.pace, "loss": float(loss.detach())}
+        return {**figures, "lr": rate * stage.pace}
 
     def state(self) -> dict[str, Tensor]:
         """Where it is, which stages have begun, their discriminators and all optimisers' moments."""

@@ -10,6 +10,7 @@ from napari_emsynth.models.ssemnet import Autoencoder, Config
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.plan import Plan
+from napari_emsynth.training.recipe import told
 
 CPU = torch.device("cpu")
 TINY = {"widths": [4, 6, 8]}
@@ -26,7 +27,7 @@ def test_the_loss_is_the_reconstruction_and_the_weights_size():
     network = r.network()
     loss, terms = r.loss(network, np.random.default_rng(0), CPU)
     size = sum(float(p.detach().square().sum()) for p in network.parameters())
-    assert float(loss.detach()) == pytest.approx(terms["mse"] + DECAY * size, rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(told(terms)["mse"] + DECAY * size, rel=1e-5)
 
 
 def test_a_perfect_autoencoder_has_no_error():

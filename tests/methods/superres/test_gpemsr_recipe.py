@@ -22,6 +22,7 @@ from napari_emsynth.training import checkpoint
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.loop import fit
 from napari_emsynth.training.plan import Plan
+from napari_emsynth.training.recipe import told
 from napari_emsynth.training.stages import STEP_OF_SCORES, Stages, Turn
 from napari_emsynth.weights import store
 
@@ -98,7 +99,7 @@ def test_the_codebook_starts_at_the_data_and_learns_to_redraw_it():
     stage.begin(network)
     # First there are no codes.
     loss, _, terms = stage.loss(network, turn(stage, 0.0))
-    assert float(loss.detach()) == pytest.approx(terms["l1"])
+    assert float(loss.detach()) == pytest.approx(told(terms)["l1"])
     assert torch.equal(network.vqgan.codebook.codes, before)
     stage.loss(network, turn(stage, 0.2))
     codes = network.vqgan.codebook.codes.detach()
@@ -117,7 +118,9 @@ def test_the_discriminator_joins_after_the_warm_up():
     network = recipe().network()
     early, none, terms = stage.loss(network, turn(stage, 0.2))
     assert none is None
-    assert float(early.detach()) == pytest.approx(terms["l1"] + CODE_WEIGHT * terms["code"], rel=1e-5)
+    assert float(early.detach()) == pytest.approx(
+        told(terms)["l1"] + CODE_WEIGHT * told(terms)["code"], rel=1e-5
+    )
     _, rivalry, terms = stage.loss(network, turn(stage, 0.9))
     assert rivalry is not None
     assert 0 <= terms["d_accuracy"] <= 1

@@ -109,9 +109,7 @@ class Warps(recipe.Recipe):
             network.encoder.calibrate(self.samples.batch(np.random.default_rng(0), CALIBRATION).fixed)
         return network
 
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
         """Draw a batch and return N / 10 + C with their terms."""
         pairs = self.samples.batch(rng, self.count).to(device)
         return pair_loss(pairs, network(pairs.moving, pairs.fixed))
@@ -252,7 +250,7 @@ def at_level(displacement: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(displacement, size=like.shape[-2:], mode="area")
 
 
-def pair_loss(pairs: Pairs, answer: Answer) -> tuple[Tensor, dict[str, float]]:
+def pair_loss(pairs: Pairs, answer: Answer) -> tuple[Tensor, dict[str, Tensor]]:
     """Return N / 10 + C and their terms. Sections that do not overlap only teach that their answer is worth nothing."""
     related = pairs.related.view(-1, 1, 1, 1)
     share = related.mean().clamp_min(0.25)
@@ -264,8 +262,8 @@ def pair_loss(pairs: Pairs, answer: Answer) -> tuple[Tensor, dict[str, float]]:
     for weight, level in zip(LEVEL_WEIGHTS[-len(answer.levels) :], answer.levels, strict=True):
         off = length(at_level(pairs.displacement, level) - level)
         on_the_way = on_the_way + weight * ((off + 0.01) ** EXPONENT * related).mean() / share  # (2)
-    epe = float((error * related).mean().detach() / float(share))
-    return 0.1 * likelihood + on_the_way, {"epe": epe, "likelihood": float(likelihood.detach())}
+    epe = (error * related).mean() / share
+    return 0.1 * likelihood + on_the_way, {"epe": epe.detach(), "likelihood": likelihood.detach()}
 
 
 def straightened(steps: Tensor) -> Tensor:

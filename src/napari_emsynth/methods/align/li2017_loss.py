@@ -111,7 +111,7 @@ def loss(
     displacements: Sequence[Tensor],
     config: LossConfig = LossConfig(),
     known: Tensor | None = None,
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Return (4), with the similarity and the roughness at full size.
 
     Args:
@@ -129,4 +129,4 @@ def loss(
         alike = similarity(reduced(fixed, factor), reduced(moving, factor), u, config, small)
         rough = roughness(u)
         total = total + weight * (config.smoothness * rough - alike)  # (4)
-    return total, {"ncc": float(alike.detach()), "roughness": float(rough.detach())}
+    return total, {"ncc": alike.detach(), "roughness": rough.detach()}

@@ -73,9 +73,7 @@ class Recipe(recipe.Recipe):
         """Build the network."""
         return LiFan(self.config)
 
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
         """Draw a batch and return the loss with its terms."""
         pairs = self.samples.batch(rng, self.count)
         fixed, moving = pairs.fixed.to(device), pairs.moving.to(device)

@@ -73,16 +73,14 @@ class Recipe(recipe.Recipe):
         """Build the network."""
         return Autoencoder(self.config)
 
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
         """Draw sections and return (1) with its terms."""
         lesson = self.samples.batch(rng, self.count).to(device)
         sections = torch.cat((lesson.below, lesson.target, lesson.above))  # [3b, 1, y, x]
         square = (sections - network(sections)).square().mean()
         size = sum(p.square().sum() for p in network.parameters())
         loss = square + DECAY * size  # (1)
-        return loss, {"mse": float(square.detach())}
+        return loss, {"mse": square}
 
     def learner(self, plan: Plan, device: torch.device) -> recipe.Descent:
         """Gradient descent; the optimiser's own weight decay makes way for that of (1)."""

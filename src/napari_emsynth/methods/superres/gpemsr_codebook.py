@@ -26,6 +26,7 @@ from napari_emsynth.metrics.image import psnr
 from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.models.vqgan import PatchCritic
 from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.recipe import Figures
 from napari_emsynth.training.reductions import ReducedSections, Simulation
 from napari_emsynth.training.stages import Stage, Turn
 
@@ -85,7 +86,7 @@ class CodebookStage(Stage):
             ]
         network.vqgan.codebook.revive(torch.cat(drawn), least=1.0, generator=_seeded(rng))
 
-    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, Figures]:
         """Return (1), after the warm-up (2), and how many codes are in use."""
         assert isinstance(network, GPEMSR)
         rng, rival = turn.rng, turn.rival
@@ -94,7 +95,7 @@ class CodebookStage(Stage):
         fine = self._sections(rng, turn.device)
         if turn.done < OPEN:
             absolute = (network.vqgan.decoder(network.vqgan.encoder(fine)) - fine).abs().mean()
-            return absolute, None, {"l1": float(absolute.detach()), "perplexity": 1.0}
+            return absolute, None, {"l1": absolute, "perplexity": 1.0}
         if not codebook.usage.any():
             self._settle(network, rng, turn.device)
         revived = _revived(network, fine, rng) if turn.done < SETTLED and rng.random() < LOOKED else 0
@@ -102,8 +103,8 @@ class CodebookStage(Stage):
         absolute = (redrawn.section - fine).abs().mean()
         loss = absolute + CODE_WEIGHT * redrawn.loss
         terms = {
-            "l1": float(absolute.detach()),
-            "code": float(redrawn.loss.detach()),
+            "l1": absolute,
+            "code": redrawn.loss,
             "perplexity": codebook.perplexity(),
             "revived": float(revived),
         }

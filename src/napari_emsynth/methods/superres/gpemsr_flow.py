@@ -23,6 +23,7 @@ from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.nn.lateral import reduced
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.pairs import stack_of
+from napari_emsynth.training.recipe import Figures
 from napari_emsynth.training.registration import Pairs, SectionPairs, Simulation
 from napari_emsynth.training.stages import Stage, Turn
 from napari_emsynth.volume import Array, Float
@@ -78,7 +79,7 @@ class FlowStage(Stage):
         assert isinstance(network, GPEMSR)
         return list(network.flow.parameters())
 
-    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, Figures]:
         """Return (1), and the end-point error in low-resolution px."""
         assert isinstance(network, GPEMSR)
         pairs = self.samples.batch(turn.rng, self.count).to(turn.device)

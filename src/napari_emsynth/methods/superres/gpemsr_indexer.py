@@ -22,6 +22,7 @@ from napari_emsynth.metrics.image import psnr
 from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.models.indexer import accuracy
 from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.recipe import Figures
 from napari_emsynth.training.reductions import ReducedSections, Simulation
 from napari_emsynth.training.stages import Stage, Turn
 
@@ -55,7 +56,7 @@ class IndexerStage(Stage):
         assert isinstance(network, GPEMSR)
         return list(network.indexer.parameters())
 
-    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, Figures]:
         """Return (1), and how often the codes are right."""
         assert isinstance(network, GPEMSR)
         batch = self.samples.batch(turn.rng, self.count).to(turn.device)

@@ -26,6 +26,7 @@ from napari_emsynth.models.gpemsr import GPEMSR, Config
 from napari_emsynth.nn.contextual import contextual_loss
 from napari_emsynth.nn.lateral import reduced
 from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.recipe import Figures
 from napari_emsynth.training.reductions import ReducedSections, Simulation
 from napari_emsynth.training.stages import Stage, Turn
 
@@ -74,7 +75,7 @@ class ReconstructionStage(Stage):
         """All but what is held still."""
         return [p for name, p in network.named_parameters() if name.partition(".")[0] not in self.still]
 
-    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+    def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, Figures]:
         """Return (1) with its terms, and how far the answer is from what was acquired."""
         assert isinstance(network, GPEMSR)
         batch = self.samples.batch(turn.rng, self.count).to(turn.device)
@@ -85,15 +86,15 @@ class ReconstructionStage(Stage):
         loss = absolute + square + LIKELIHOOD * likelihood
         away = reduced(error.detach(), self.config.factor)
         terms = {
-            "l1": float(absolute.detach()),
-            "mse": float(square.detach()),
-            "residual": float(away.square().mean().sqrt()),
-            "trusted": float(mask.detach().mean()),
+            "l1": absolute,
+            "mse": square,
+            "residual": away.square().mean().sqrt(),
+            "trusted": mask.mean(),
         }
         if self.config.mpf:
             context = self._context(network, mean, batch.fine, turn.rng)
             loss = loss + contextual_weight(self.config.factor) * context  # (1)
-            terms["contextual"] = float(context.detach())
+            terms["contextual"] = context
         return loss, None, terms
 
     def _context(self, network: GPEMSR, mean: Tensor, fine: Tensor, rng: Generator) -> Tensor:

@@ -79,9 +79,7 @@ class Recipe(recipe.Recipe):
         """Build the network."""
         return SingleStage(self.config)
 
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
         """Draw a batch and return (1) with its terms."""
         batch = self.samples.batch(rng, self.count).to(device)
         mean, log_scale = network(batch.low)
@@ -89,7 +87,7 @@ class Recipe(recipe.Recipe):
         absolute, square = error.abs().mean(), error.square().mean()
         likelihood = (error.abs().detach() * torch.exp(-log_scale) + log_scale).mean()
         loss = absolute + square + 0.1 * likelihood  # (1)
-        return loss, {"l1": float(absolute.detach()), "mse": float(square.detach())}
+        return loss, {"l1": absolute, "mse": square}
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """Scores on held-out sections, see :func:`~napari_emsynth.methods.superres.held_out.held_out_scores`."""

@@ -24,6 +24,7 @@ from napari_emsynth.models.reslice_unet import ResliceUNet, facts_of
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.pairs import grain
 from napari_emsynth.training.planes import Simulation
+from napari_emsynth.training.recipe import Figures
 from napari_emsynth.training.runs import Need, Runs
 from napari_emsynth.volume import Float
 
@@ -70,9 +71,7 @@ class RunLessons:
         self.count, self.simulation = count, simulation
         self.runs = Runs(data.blocks, axes=data.axes, size=size, simulation=simulation)
 
-    def loss(
-        self, network: ResliceUNet, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: ResliceUNet, rng: Generator, device: torch.device) -> tuple[Tensor, Figures]:
         """Draw runs and return the loss with its terms."""
         runs = self.batch(rng)
 

@@ -111,15 +111,14 @@ class Accurate(recipe.Recipe):
         """Build both networks."""
         return Experts(self.config)
 
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
         """Return the sum of the losses, with their terms."""
         assert isinstance(network, Experts)
-        losses, terms = [], dict[str, float]()
+        losses, terms = [], dict[str, Tensor | float]()
         if self.planes is not None:
-            loss, terms = self.planes.loss(network.reslices, rng, device)
+            loss, figures = self.planes.loss(network.reslices, rng, device)
             losses.append(loss)
+            terms |= figures
         if self.runs is not None:
             loss, others = self.runs.loss(network.sections, rng, device)
             losses.append(loss)

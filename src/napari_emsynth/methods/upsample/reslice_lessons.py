@@ -24,6 +24,7 @@ from napari_emsynth.methods.upsample.teaching import drawn_factor, judgement
 from napari_emsynth.models.reslice_unet import ResliceUNet, facts_of
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.planes import Acquire, Acquired, Plane, PlaneSamples, Simulation
+from napari_emsynth.training.recipe import Figures
 from napari_emsynth.volume import Float
 
 
@@ -72,9 +73,7 @@ class PlaneLessons:
             data.blocks, axes=data.axes, planes=planes, size=size, simulation=simulation
         )
 
-    def loss(
-        self, network: ResliceUNet, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: ResliceUNet, rng: Generator, device: torch.device) -> tuple[Tensor, Figures]:
         """Draw a batch and return its loss with the terms."""
         lesson = self.batch(rng, device)
         mean, log_scale = network(lesson.planes, lesson.places, lesson.facts)

@@ -15,12 +15,13 @@ from numpy.random import Generator
 from torch import Tensor
 
 from napari_emsynth.methods.upsample.lattice import HIGHEST, LOWEST, Sampling
+from napari_emsynth.training.recipe import Figures
 
 # A third of the samples under slab sampling have a fractional factor.
 FRACTIONAL = 0.33
 
 
-def judgement(error: Tensor, log_scale: Tensor, weight: Tensor) -> tuple[Tensor, dict[str, float]]:
+def judgement(error: Tensor, log_scale: Tensor, weight: Tensor) -> tuple[Tensor, Figures]:
     """Return (1) with its terms.
 
     Args:
@@ -32,7 +33,7 @@ def judgement(error: Tensor, log_scale: Tensor, weight: Tensor) -> tuple[Tensor,
     absolute, square = (weight * error.abs()).mean(), (weight * error**2).mean()
     likelihood = (weight * (error.abs().detach() * torch.exp(-log_scale) + log_scale)).mean()
     loss = absolute + 2 * square + 0.1 * likelihood  # (1)
-    return loss, {"l1": float(absolute.detach()), "mse": float(square.detach())}
+    return loss, {"l1": absolute, "mse": square}
 
 
 def drawn_factor(rng: Generator, sampling: Sampling) -> float:
