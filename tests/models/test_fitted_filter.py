@@ -14,6 +14,8 @@ from napari_emsynth.models.fitted_filter import (
     best_ridge,
     equations,
     linear_taps,
+    near_offsets,
+    sides,
     solve,
     taps_of,
 )
@@ -119,3 +121,11 @@ def test_linear_taps_by_hand(offsets, shares):
     taps = linear_taps(offsets)
     assert taps.sum() == pytest.approx(1)
     np.testing.assert_allclose(taps[:, TAPS // 2, TAPS // 2], shares)
+
+
+def test_offsets_fall_into_sides_from_near_to_far():
+    assert sides((-5, -2, 1, 3)) == ((-2, -5), (1, 3))
+    assert sides((1, 3)) == ((), (1, 3))
+    assert near_offsets((-5, -2, 1, 3)) == (-2, 1)
+    assert near_offsets((1, 3)) == (1,)
+    assert near_offsets((-3, -2)) == (-2,)

@@ -104,15 +104,26 @@ def equations(sections: Float, truth: Float, step: int = 1) -> Equations:
     )
 
 
+def sides(offsets: Sequence[int]) -> tuple[Offsets, Offsets]:
+    """Return the offsets below and above, each from near to far; one of the two may be empty."""
+    below = sorted((o for o in offsets if o < 0), reverse=True)
+    return tuple(below), tuple(sorted(o for o in offsets if o > 0))
+
+
+def near_offsets(offsets: Offsets) -> Offsets:
+    """Return the offsets of the nearest section on each side."""
+    below, above = sides(offsets)
+    return (*below[:1], *above[:1])
+
+
 def linear_taps(offsets: Offsets) -> Float:
     """Return linear interpolation between the nearest section on each side (or the nearest alone): [s, TAPS, TAPS]."""
     taps = np.zeros((len(offsets), TAPS, TAPS), np.float32)
-    below = max((o for o in offsets if o < 0), default=None)
-    above = min((o for o in offsets if o > 0), default=None)
-    for own, other in ((below, above), (above, below)):
-        if own is not None:
-            share = 1.0 if other is None else abs(other) / (abs(own) + abs(other))
-            taps[offsets.index(own), REACH, REACH] = share
+    near = near_offsets(offsets)
+    for own in near:
+        others = [o for o in near if o != own]
+        share = abs(others[0]) / (abs(own) + abs(others[0])) if others else 1.0
+        taps[offsets.index(own), REACH, REACH] = share
     return taps
 
 

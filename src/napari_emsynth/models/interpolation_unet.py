@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_emsynth.metrics.neighbours import correlation_of, noise_of
+from napari_emsynth.models.fitted_filter import sides
 from napari_emsynth.nn.rectified import SLOPE, Residual, conv, rectified
 from napari_emsynth.nn.warp import upsample_flow, warp
 from napari_emsynth.volume import Float
@@ -105,7 +106,7 @@ def clues_of(offsets: Sequence[int], below: Float, above: Float, error: float) -
         above: [y, x] the same above.
         error: root mean square error of the fitted filter.
     """
-    down, up = sorted(-o for o in offsets if o < 0), sorted(o for o in offsets if o > 0)
+    down, up = ([abs(o) for o in side] for side in sides(offsets))
     t, span = 0.5, 2.0 * (down or up)[0]
     if down and up:
         span = float(down[0] + up[0])

@@ -27,6 +27,7 @@ from napari_emsynth.models.fitted_filter import (
     apply,
     best_ridge,
     equations,
+    sides,
     solve,
     taps_of,
 )
@@ -253,14 +254,9 @@ def _resized(crop: Float, size: int) -> Float:
 
 def _placed(offsets: Offsets) -> tuple[int, int, int | None, int | None]:
     """Return near below, near above, far below, far above; the near ones agree when one side is unknown."""
-    below, above = sorted(o for o in offsets if o < 0), sorted((o for o in offsets if o > 0), reverse=True)
-    near_below, near_above = (below or above)[-1], (above or below)[-1]
-    return (
-        near_below,
-        near_above,
-        below[-2] if len(below) > 1 else None,
-        above[-2] if len(above) > 1 else None,
-    )
+    below, above = sides(offsets)
+    far = [side[1] if len(side) > 1 else None for side in (below, above)]
+    return (below or above)[0], (above or below)[0], far[0], far[1]
 
 
 def _offsets(rng: Generator, sections: int, a: Augmentation) -> Offsets:

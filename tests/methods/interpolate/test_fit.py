@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods.interpolate import interpolate
-from napari_emsynth.methods.interpolate.fit import Fitter, bundled, near_offsets, substitute
+from napari_emsynth.methods.interpolate.fit import PLACES, Fitter, bundled, substitute
 from napari_emsynth.methods.interpolate.gap import Gap
 from napari_emsynth.methods.interpolate.plan import Marks
 from napari_emsynth.models.fitted_filter import linear_taps
@@ -37,12 +37,18 @@ def fitter(data, replaced=()):
     return Fitter(volume, Marks(volume.shape, set(replaced), {}), norms.__getitem__)
 
 
-def test_places_are_intact_with_all_their_neighbours_and_nearest_first():
-    work = fitter(tissue(40), replaced={10})
-    found = work.places(FOUR, 10, WHOLE)
-    assert not {8, 9, 10, 11, 12} & set(found)
-    assert {7, 13, 6, 14} <= set(found)
-    assert max(abs(k - 10) for k in found) <= 10
+def test_places_are_intact_with_all_their_neighbours_and_spread_out():
+    work = fitter(tissue(40), replaced={20})
+    found = work.places(FOUR, 20, WHOLE)
+    assert not {18, 19, 20, 21, 22} & set(found)
+    assert len(found) == PLACES
+    assert {min(found), max(found)} <= {2, 3, 4, 36, 37, 38}
+    assert sorted(40 - k for k in found) == found
+
+
+def test_few_places_all_serve():
+    work = fitter(tissue(12), replaced={5})
+    assert work.places((-1, 1), 5, WHOLE) == [1, 2, 3, 7, 8, 9, 10]
 
 
 def test_a_mirrored_stack_has_mirrored_places():
@@ -124,12 +130,6 @@ def test_an_array_that_was_written_to_is_fitted_anew():
     assert (fitter(data).fit(FOUR, 12, WHOLE).taps == before.taps).all()
     data[5:9] = data[15:19].copy()
     assert (fitter(data).fit(FOUR, 12, WHOLE).taps != before.taps).any()
-
-
-def test_near_offsets_by_hand():
-    assert near_offsets((-5, -2, 1, 3)) == (-2, 1)
-    assert near_offsets((1, 3)) == (1,)
-    assert near_offsets((-3, -2)) == (-2,)
 
 
 def test_the_record_says_where_the_filter_came_from():

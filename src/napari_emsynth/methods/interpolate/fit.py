@@ -35,18 +35,20 @@ from napari_emsynth.models.fitted_filter import (
     best_ridge,
     equations,
     linear_taps,
+    near_offsets,
     solve,
     taps_of,
 )
 from napari_emsynth.normalisation import Normalisation
+from napari_emsynth.trust.intact import SIDE
 from napari_emsynth.trust.remembered import memory, prints
 from napari_emsynth.trust.selfcheck import covering_factor
 from napari_emsynth.volume import Float, Volume
 
 Source = Literal["volume", "bundled", "linear"]
 
-# Places a fit uses, how far from the gap they are looked for, and the least it needs.
-PLACES, REACH, LEAST_PLACES = 12, 48, 2
+# Places a fit uses, how far from the gap they are looked for (as far as damaged sections are), and the least it needs.
+PLACES, REACH, LEAST_PLACES = 12, SIDE, 2
 # A fit looks at a window of at most this edge around the gap, and at about this many px of each place.
 EDGE, PLACE_PX = 512, 10_000
 # Places whose equations are remembered of a volume; each takes 0.3 MB.
@@ -113,12 +115,6 @@ class Fit:
 def _scale(law: tuple[float, float], below: Float, above: Float) -> Float:
     apart = gaussian_filter(np.abs(below - above), LAW_BLUR_PX)
     return np.asarray(law[0] + law[1] * apart, dtype=np.float32)
-
-
-def near_offsets(offsets: Offsets) -> Offsets:
-    """Return the offsets of the nearest section on each side."""
-    below, above = [o for o in offsets if o < 0], [o for o in offsets if o > 0]
-    return (*below[-1:], *above[:1])
 
 
 def substitute(offsets: Offsets) -> Fit:
@@ -201,8 +197,7 @@ class Fitter:
     def places(self, offsets: Offsets, start: int, window: Window) -> list[int]:
         """Return places spread over the sections around ``start``; of two equally far ones both or none.
 
-        Sections next to each other show the same tissue: spread out as many teach more (0.03 and 0.08 dB on runs of three
-        and five in a FIB-SEM volume).
+        Sections next to each other show the same tissue: spread out, as many teach more.
         """
         found: list[list[int]] = []
         for d in range(REACH + 1):

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from napari_emsynth.models.fitted_filter import Offsets
+from napari_emsynth.models.fitted_filter import Offsets, sides
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Float
 
@@ -89,12 +89,10 @@ class Gap:
 
     def known(self) -> Float:
         """Return the known sections in the order of the offsets: [s, y, x]."""
-        downs, ups = sum(o < 0 for o in self.offsets), sum(o > 0 for o in self.offsets)
+        below, above = sides(self.offsets)
         sections = [
-            *([self.far_below] if downs > 1 else []),
-            *([self.below] if downs else []),
-            *([self.above] if ups else []),
-            *([self.far_above] if ups > 1 else []),
+            *(self.below, self.far_below)[: len(below)][::-1],
+            *(self.above, self.far_above)[: len(above)],
         ]
         assert all(section is not None for section in sections)
         return np.stack(sections)  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from napari_emsynth.models.fitted_filter import (
     best_ridge,
     equations,
     linear_taps,
+    sides,
     solve,
     taps_of,
 )
@@ -69,12 +70,12 @@ class HeldOut:
     @property
     def below(self) -> Float:
         """The nearest section below."""
-        return np.asarray(self.known[self.offsets.index(max(o for o in self.offsets if o < 0))])
+        return np.asarray(self.known[self.offsets.index(sides(self.offsets)[0][0])])
 
     @property
     def above(self) -> Float:
         """The nearest section above."""
-        return np.asarray(self.known[self.offsets.index(min(o for o in self.offsets if o > 0))])
+        return np.asarray(self.known[self.offsets.index(sides(self.offsets)[1][0])])
 
     @property
     def linear(self) -> Float:
@@ -126,7 +127,7 @@ def held_out_cases(block: Array, learned: Array, offsets: Offsets) -> list[HeldO
         return []
     taps, error = fitted([SectionStack(learned)], offsets)
     window = _window(block)
-    below, above = max(o for o in offsets if o < 0), min(o for o in offsets if o > 0)
+    below, above = (side[0] for side in sides(offsets))
     t = -below / (above - below)
     cases = []
     for k in chosen:

@@ -14,12 +14,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods import get
-from napari_emsynth.methods.interpolate.fit import Fit, Fitter, near_offsets
+from napari_emsynth.methods.interpolate.fit import Fit, Fitter
 from napari_emsynth.methods.interpolate.gap import Gap, Interpolator, LinearBase, Synthesis
 from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window, middle
 from napari_emsynth.methods.interpolate.seams import harmonise
 from napari_emsynth.methods.request import built, portable
-from napari_emsynth.models.fitted_filter import Offsets
+from napari_emsynth.models.fitted_filter import Offsets, near_offsets, sides
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Runtime
@@ -167,8 +167,8 @@ class Job:
         if not fitted:
             offsets = near_offsets(offsets)
         sections = {o: self.norm(known[o]).forward(self.volume.section(known[o], *read)) for o in offsets}
-        below, above = [o for o in offsets if o < 0], [o for o in offsets if o > 0]
-        low, high = (below or above[:1])[-1], (above or below[-1:])[0]
+        below, above = sides(offsets)
+        low, high = (below or above)[0], (above or below)[0]
         # One side alone is both sides, half way.
         t, span = (-low / (high - low), float(high - low)) if low < 0 < high else (0.5, 2.0 * abs(low))
         gap = Gap(
@@ -176,8 +176,8 @@ class Job:
             above=sections[high],
             t=t,
             span=span,
-            far_below=sections[below[0]] if len(below) > 1 else None,
-            far_above=sections[above[-1]] if len(above) > 1 else None,
+            far_below=sections[below[1]] if len(below) > 1 else None,
+            far_above=sections[above[1]] if len(above) > 1 else None,
             offsets=offsets,
             fit=fit() if fitted else LinearBase(),
         )
