@@ -164,7 +164,7 @@ def superres(spec: MethodSpec, volume: Any) -> list[list[Panel]]:
         }  # fmt: skip
         hidden = hide(asked[spec.id], factor, edge=WIDE // factor, count=1, least=1)
         assert hidden is not None
-        section = hidden.middle(1).start
+        section = hidden.sections[0]
         truth = hidden.truth[section]
         row: list[Panel] = [
             (f"means of {factor} x {factor} px", repeated(hidden.coarse.section(section), factor))

@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.linalg import cho_factor, cho_solve
+from scipy.signal import oaconvolve
 
 from napari_emsynth.volume import Array, Float
 
@@ -167,6 +166,5 @@ def apply(taps: Float, sections: Float) -> Float:
         sections: [s, y, x] normalised.
     """
     padded = np.pad(sections, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="symmetric")
-    with torch.inference_mode():
-        drawn = F.conv2d(torch.from_numpy(padded)[None], torch.from_numpy(np.ascontiguousarray(taps))[None])
-    return np.asarray(drawn[0, 0].numpy())
+    drawn = oaconvolve(padded, taps[:, ::-1, ::-1], mode="valid", axes=(1, 2))
+    return np.asarray(drawn.sum(axis=0), dtype=np.float32)

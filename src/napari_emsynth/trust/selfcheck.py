@@ -78,7 +78,7 @@ class Sample:
         below: [y, x] the neighbour below.
         above: [y, x] the neighbour above.
         t: position between them.
-        base: [y, x] answer of the filter that was fitted on the volume.
+        base: [y, x] answer of the filter that was fitted on the volume; linear interpolation where there is none.
         peak: the source's 8-bit range, in the same units.
         sections: [y, x] each, normalised by itself: those that may serve, and the hidden one, by their offset from it.
     """

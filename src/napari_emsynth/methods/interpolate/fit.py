@@ -167,10 +167,14 @@ class Fitter:
     volume: Volume
     marks: Marks
     norm: Callable[[int], Normalisation]
-    _fits: dict[tuple[int, ...], Fit] = field(default_factory=dict)
+    _fits: dict[tuple[int, ...], Fit | None] = field(default_factory=dict)
 
     def fit(self, offsets: Offsets, start: int, window: Window, without: int | None = None) -> Fit:
-        """Return the filter of a gap.
+        """Return the filter of a gap: :meth:`own`, or what stands in where there is none; the arguments are its."""
+        return self.own(offsets, start, window, without) or substitute(offsets)
+
+    def own(self, offsets: Offsets, start: int, window: Window, without: int | None = None) -> Fit | None:
+        """Return the filter of a gap fitted on the volume itself; None where it has too few places.
 
         Args:
             offsets: of the known sections from the wanted one.
@@ -184,15 +188,15 @@ class Fitter:
             self._fits[key] = self._fitted(offsets, start, view, without)
         return self._fits[key]
 
-    def _fitted(self, offsets: Offsets, start: int, view: Window, without: int | None) -> Fit:
+    def _fitted(self, offsets: Offsets, start: int, view: Window, without: int | None) -> Fit | None:
         if min(s.stop - s.start for s in view) < TAPS:
-            return substitute(offsets)
+            return None
         for chosen in dict.fromkeys((offsets, near_offsets(offsets))):
             places = [k for k in self.places(chosen, start, view) if k != without]
             known = [self._equations(k, chosen, view) for k in places]
             if len(known) >= LEAST_PLACES and sum(e.count for e in known) >= PX_A_TAP * len(chosen) * TAPS**2:
                 return self._solved(offsets, chosen, places, known, view)
-        return substitute(offsets)
+        return None
 
     def places(self, offsets: Offsets, start: int, window: Window) -> list[int]:
         """Return places spread over the sections around ``start``; of two equally far ones both or none.
@@ -201,16 +205,17 @@ class Fitter:
         """
         found: list[list[int]] = []
         for d in range(REACH + 1):
-            here = [
-                k
-                for k in sorted({start - d, start + d})
-                if all(self.marks.intact(z, window) for z in (k, *(k + o for o in offsets)))
-            ]
+            here = [k for k in sorted({start - d, start + d}) if self._serves(k, offsets, start, window)]
             if here:
                 found.append(here)
         count = min(len(found), PLACES // 2)
         chosen = [found[int((n + 0.5) * len(found) / count)] for n in range(count)]
         return sorted(k for here in chosen for k in here)
+
+    def _serves(self, k: int, offsets: Offsets, start: int, window: Window) -> bool:
+        """True when a section and its neighbours are intact, and no further away than damage was looked for."""
+        needed = (k, *(k + o for o in offsets))
+        return all(abs(z - start) <= REACH and self.marks.intact(z, window) for z in needed)
 
     def _equations(self, k: int, offsets: Offsets, view: Window) -> Equations:
         key, known = (k, *_flat(view), *offsets), memory(self.volume, "equations", REMEMBERED)

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods import get
-from napari_emsynth.methods.interpolate.fit import Fit, Fitter
+from napari_emsynth.methods.interpolate.fit import Fit, Fitter, substitute
 from napari_emsynth.methods.interpolate.gap import Gap, Interpolator, LinearBase, Synthesis
 from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window, middle
 from napari_emsynth.methods.interpolate.seams import harmonise
@@ -236,17 +236,24 @@ class Job:
         window = check_window(repair.window)
         key = (k, *offsets, *(n for s in window for n in (s.start, s.stop)))
         if key not in self._samples:
-            self._samples[key] = self.sample(k, offsets, window)
+            self._samples[key] = self.sample(k, offsets, window, _start(repair))
         return self._samples[key]
 
-    def sample(self, k: int, offsets: Offsets, window: Window) -> Sample:
-        """Hide section ``k`` and synthesise a window of it from its neighbours at ``offsets``."""
+    def sample(self, k: int, offsets: Offsets, window: Window, start: int | None = None) -> Sample:
+        """Hide a section and synthesise a window of it.
+
+        Args:
+            k: the section.
+            offsets: of the neighbours that serve.
+            window: rows and columns.
+            start: where the filter is fitted around; None for the section itself.
+        """
         method = self.built()
         read = grown(window, method.halo, self.volume.shape[1:])
         inner = inside(window, read)
         known = {o: k + o for o in offsets}
-        fit = self.fitter.fit(offsets, k, window, without=k)
-        gap, norm = self.gap(known, read, lambda: fit)
+        own = self.fitter.own(offsets, k if start is None else start, window, without=k)
+        gap, norm = self.gap(known, read, lambda: own or substitute(offsets))
         synthesis = method(gap, self.runtime)
         truth = self.volume.section(k, *window)
         sections = {o: self.norm(k + o).forward(self.volume.section(k + o, *window)) for o in (*offsets, 0)}
@@ -259,7 +266,7 @@ class Job:
             below=gap.below[inner],
             above=gap.above[inner],
             t=gap.t,
-            base=fit.answer(sections),
+            base=gap.linear[inner] if own is None else own.answer(sections),
             peak=intensity_range(truth) / norm.std,
             sections=sections,
         )
