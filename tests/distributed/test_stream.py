@@ -8,6 +8,7 @@ from napari_emsynth.distributed import connect, on_cluster
 from napari_emsynth.distributed.stream import Ahead, Streamed
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import Result
+from napari_emsynth.tiling.threads import cores
 from napari_emsynth.volume import Volume
 
 
@@ -115,6 +116,7 @@ def test_a_real_cluster_gives_the_same_voxels(numbered):
     lazy = da.from_array(numbered, chunks=(1, 6, 5)) * 2
     with connect(workers=2) as client:
         assert len(client.nthreads()) == 2
+        assert set(client.run(cores).values()) == {max(1, cores() // 2)}, "workers share the cores"
         placed = on_cluster(result_of(lazy, [0, 3, 5]), client)
         assert np.array_equal(placed.volume.read(slice(0, 7)), 2 * numbered)
     with connect(workers=1) as local, connect(address=local.scheduler.address) as client:
