@@ -86,6 +86,7 @@ def on_both(run: Callable[[str], T]) -> tuple[T, T, Counts]:
     Args:
         run: given the device's name.
     """
+    register()
     here = run("cpu")
     with second_device() as counts:
         return here, run(NAME), counts

@@ -21,9 +21,10 @@ import numpy as np
 
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.fields.distortion import Distortion
+from napari_emsynth.methods.align.alignment import Alignment
 from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.jitter import Jittered, distort, jitter
-from napari_emsynth.methods.align.straighten import Straight, straighten
+from napari_emsynth.methods.align.straighten import Straight, straightened
 from napari_emsynth.methods.request import Request
 from napari_emsynth.metrics.registration import folds, stack_cpc, stack_residual
 from napari_emsynth.trust.selfcheck import told_psnr
@@ -105,7 +106,9 @@ class FieldCheck(SelfCheck):
         )
 
 
-def check(request: Request, constraints: Constraints = Constraints()) -> SelfCheck | None:
+def check(
+    request: Request, constraints: Constraints = Constraints()
+) -> tuple[SelfCheck | None, Alignment | None]:
     """Align the middle of the volume, as it is and moved by a known amount.
 
     Args:
@@ -113,18 +116,19 @@ def check(request: Request, constraints: Constraints = Constraints()) -> SelfChe
         constraints: of them, only the sections to skip count here: the rest is about where the stack shall lie.
 
     Returns:
-        None when the sections are too small to be compared.
+        What was found, None when the sections are too small to be compared; and the fields of the whole volume where
+        they were found on the way: it is no larger than what is looked at, and nothing else constrains it.
 
     Raises:
         Cancelled: after ``request.runtime.cancel``.
     """
     if min(request.volume.shape[1:]) < SMALLEST_EDGE:
-        return None
+        return None, None
     seed = request.runtime.seed
     if request.spec.answers == "displacement":
         known = distort(request.volume, DISTORTION, seed, edge=EDGE, depth=FIELD_DEPTH)
         return _fields_checked(request, constraints, known)
-    return _voxels_checked(request, jitter(request.volume, SIGMA_PX, seed, edge=EDGE, depth=DEPTH))
+    return _voxels_checked(request, jitter(request.volume, SIGMA_PX, seed, edge=EDGE, depth=DEPTH)), None
 
 
 def _voxels_checked(request: Request, known: Jittered) -> SelfCheck:
@@ -140,15 +144,17 @@ def _voxels_checked(request: Request, known: Jittered) -> SelfCheck:
     )
 
 
-def _fields_checked(request: Request, constraints: Constraints, known: Jittered) -> FieldCheck:
+def _fields_checked(
+    request: Request, constraints: Constraints, known: Jittered
+) -> tuple[FieldCheck, Alignment | None]:
     last = known.first + len(known.whole)
     skip = constraints.skip and tuple(z - known.first for z in constraints.skip if known.first <= z < last)
     free = Constraints(skip=skip)
     as_it_is = replace(known.volume, data=known.whole)
-    straight, mended = (straighten(request.on(v), free) for v in (as_it_is, known.volume))
+    straight, mended = straightened([request.on(v) for v in (as_it_is, known.volume)], free)
     truth = known.inner(known.whole)
     u_0, u_k = (dense(s.alignment.field) for s in (straight, mended))
-    return FieldCheck(
+    found = FieldCheck(
         cpc_before=stack_cpc(truth),
         cpc_after=stack_cpc(known.inner(shown(straight))),
         psnr_jittered=told_psnr(known.inner(known.volume.data), truth, known.peak),
@@ -158,6 +164,8 @@ def _fields_checked(request: Request, constraints: Constraints, known: Jittered)
         folds=float(np.mean([folds(u) for u in u_k])),
         n=len(truth),
     )
+    everything = known.whole.shape == request.volume.shape and free == constraints
+    return found, straight.alignment if everything else None
 
 
 def dense(field: Displacement) -> Float:

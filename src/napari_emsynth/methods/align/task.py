@@ -15,11 +15,12 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import blocks, default
+from napari_emsynth.methods.align.alignment import Alignment
 from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.job import Job
 from napari_emsynth.methods.align.selfcheck import SMALLEST_EDGE, SelfCheck, check
+from napari_emsynth.methods.align.straighten import along, section_entries, straighten
 from napari_emsynth.methods.align.straighten import notices as field_notices
-from napari_emsynth.methods.align.straighten import section_entries, straighten
 from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Result, Runtime
@@ -94,8 +95,8 @@ def align(
     notices: list[str] = []
     request = request.heard(notices)
     request.built()
-    checked = _checked(request, given, notices) if selfcheck else None
-    result = _moved(request, given, notices) if moves else _redrawn(request, notices)
+    checked, found = _checked(request, given, notices) if selfcheck else (None, None)
+    result = _moved(request, given, found, notices) if moves else _redrawn(request, notices)
     notices += scale_notices(request.spec, request.weights, request.volume)
     record = provenance.record(
         **request.record(),
@@ -132,9 +133,9 @@ def _redrawn(request: Request, notices: list[str]) -> Result:
     )
 
 
-def _moved(request: Request, constraints: Constraints, notices: list[str]) -> Result:
-    """Find every section's displacements now, and move it along them: now, or as it is read."""
-    straight = straighten(request, constraints)
+def _moved(request: Request, constraints: Constraints, known: Alignment | None, notices: list[str]) -> Result:
+    """Find every section's displacements now, unless they are known, and move it along them: now, or as it is read."""
+    straight = straighten(request, constraints) if known is None else along(request, known)
     found = straight.alignment
     notices += field_notices(found, constraints)
     return Result(
@@ -180,10 +181,12 @@ def refuse_constraints(request: Request, given: Constraints) -> None:
         )
 
 
-def _checked(request: Request, constraints: Constraints, notices: list[str]) -> SelfCheck | None:
-    """Run the self-check and say what must be said of it."""
+def _checked(
+    request: Request, constraints: Constraints, notices: list[str]
+) -> tuple[SelfCheck | None, Alignment | None]:
+    """Run the self-check and say what must be said of it; also returns the fields of the stack, where it found them."""
     request.runtime.progress(0, 1, "self-check")
-    found = check(request, constraints)
+    found, alignment = check(request, constraints)
     if found is None:
         height, width = request.volume.shape[1:]
         notices.append(
@@ -191,4 +194,4 @@ def _checked(request: Request, constraints: Constraints, notices: list[str]) -> 
         )
     elif not found.beats_floors:
         notices.append(f"{request.spec.title} does not undo {found.verdict}: prefer the input")
-    return found
+    return found, alignment
