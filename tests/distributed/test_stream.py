@@ -1,5 +1,7 @@
 """Laws: what a cluster streams equals the lazy array, whatever box is read; shared work is done once."""
 
+import os
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -114,11 +116,14 @@ def test_a_place_that_cannot_be_is_refused(given, words, monkeypatch):
 
 def test_a_real_cluster_gives_the_same_voxels(numbered):
     lazy = da.from_array(numbered, chunks=(1, 6, 5)) * 2
+    before = dict(os.environ)
     with connect(workers=2) as client:
         assert len(client.nthreads()) == 2
         assert set(client.run(cores).values()) == {max(1, cores() // 2)}, "workers share the cores"
         placed = on_cluster(result_of(lazy, [0, 3, 5]), client)
         assert np.array_equal(placed.volume.read(slice(0, 7)), 2 * numbered)
+    assert dict(os.environ) == before, "this process keeps its own"
     with connect(workers=1) as local, connect(address=local.scheduler.address) as client:
+        assert set(local.run(cores).values()) == {cores()}, "one has them all, whatever was started before"
         placed = on_cluster(result_of(lazy, [6]), client)
         assert np.array_equal(placed.volume.read(slice(5, 7)), 2 * numbered[5:7])

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.models import alignment_net
 from napari_emsynth.models.alignment_net import AlignmentNet, Config, centre, correlate
 
 SMALL = Config(stem=4, widths=(6, 8), state=5, hidden=7, reach=2, rounds=2)
@@ -97,3 +98,19 @@ def test_configurations_survive_json_and_nonsense_is_refused():
         Config.from_json({"width": 3})
     with pytest.raises(InputError, match="at least 1"):
         Config(reach=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "at_once"), [((5, 37), 1 << 14), ((6, 16), 40), ((3, 2), 1 << 14), ((1, 1), 1)]
+)
+def test_correlations_are_products_with_every_shift(monkeypatch, size, at_once):
+    monkeypatch.setattr(alignment_net, "AT_ONCE", at_once)
+    rng = torch.Generator().manual_seed(0)
+    fixed, moving = (torch.randn(2, 4, *size, generator=rng) for _ in range(2))
+    found = correlate(fixed, moving, 2)
+    wide = torch.nn.functional.pad(moving, (2, 2, 2, 2))
+    h, w = size
+    for k in range(25):
+        i, j = divmod(k, 5)
+        expected = (fixed * wide[:, :, i : i + h, j : j + w]).sum(dim=1)
+        torch.testing.assert_close(found[:, k], expected, atol=1e-5, rtol=1e-5)

@@ -78,3 +78,14 @@ def test_any_number_of_levels(widths):
     net = network(widths=widths)
     assert net(sections()).shape == (1, 1, 64, 64)
     assert Config.from_json({"widths": list(widths)}) == net.config
+
+
+def test_the_way_back_is_that_of_autograd():
+    torch.manual_seed(0)
+    encoder = Autoencoder(Config(widths=(4, 6, 8))).requires_grad_(False).encoder
+    section = torch.randn(2, 1, 24, 32, requires_grad=True)
+    states = encoder.states(section.detach())
+    slope = torch.randn(states[-1].shape)
+    (expected,) = torch.autograd.grad(encoder(section), section, slope)
+    torch.testing.assert_close(encoder.back(states, slope), expected)
+    torch.testing.assert_close(states[-1], encoder(section.detach()))

@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from napari_emsynth.nn import gaussian
 from napari_emsynth.nn.gaussian import radius, smoothed, widely_smoothed
 
 
@@ -18,7 +19,7 @@ def test_ramps_stay_away_from_the_border():
     torch.testing.assert_close(smoothed(ramp, 1.5)[inner], ramp[inner])
 
 
-@pytest.mark.parametrize("size", [(20, 25), (14, 15, 16)])
+@pytest.mark.parametrize("size", [(20, 25), (14, 15, 16), (7, 301), (260, 9), (4, 150, 5)])
 def test_equals_the_gaussian_filter_of_scipy(size):
     image = np.random.default_rng(0).standard_normal(size).astype(np.float32)
     expected = gaussian_filter(image, 1.5, mode="nearest", radius=radius(1.5))
@@ -42,3 +43,20 @@ def test_wide_gaussians_are_gaussians_binned_or_not(sigma):
     )
     constant = torch.full((1, 1, 30, 33), 2.5)
     assert torch.allclose(widely_smoothed(constant, sigma), constant, atol=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [1.3, 9.0])
+@pytest.mark.parametrize("size", [(64, 100), (33, 128)])
+def test_axes_in_blocks_and_whole_ones_are_the_same(monkeypatch, size, sigma):
+    image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    whole = widely_smoothed(image, sigma)
+    monkeypatch.setattr(gaussian, "WHOLE", 5)
+    torch.testing.assert_close(widely_smoothed(image, sigma), whole, atol=1e-5, rtol=0)
+
+
+def test_what_was_smoothed_without_learning_can_be_learned_from_later():
+    image = torch.randn(1, 1, 21, 22)
+    with torch.inference_mode():
+        smoothed(image, 1.7)
+    smoothed(image.requires_grad_(), 1.7).sum().backward()
+    assert float(image.grad.sum()) == pytest.approx(image.numel(), rel=1e-4)

@@ -43,6 +43,12 @@ def test_modules_answer_as_on_the_cpu(counts):
     assert equal(there(x.to(NAME)), here(x))
 
 
+def test_a_network_may_call_a_part_as_the_device_is_called():
+    whole = torch.nn.Module()
+    whole.add_module(NAME, torch.nn.Linear(2, 1))
+    assert isinstance(getattr(whole, NAME), torch.nn.Linear)
+
+
 def test_learning_is_the_same_to_the_last_bit():
     def learned(device):
         learner = network().to(device)

@@ -36,6 +36,7 @@ def connect(*, workers: int | None = None, address: str | None = None) -> Iterat
         raise InputError('needs Dask\'s distributed scheduler: pip install "napari-emsynth[dask]"') from None
     if workers is not None:
         with (
+            _own_environment(),
             _local(distributed, workers) as cluster,
             distributed.Client(cluster, set_as_default=False) as client,
         ):
@@ -53,11 +54,25 @@ def _local(distributed: Any, workers: int) -> Any:
 
     # One task at a time a process, with several threads inside: torch and NumPy use them, weights load once.
     share = str(max(1, cores() // workers))
-    shares = {LIMIT: share, "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", share)}
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": shares}):
+    # Read when NumPy is loaded, which is before Dask sets a worker's own variables.
+    early = {"OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", share)}
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": early}):
         return distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        )
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50,
+            env={LIMIT: share},
+        )  # fmt: skip
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Take back what Dask sets in this process when it starts others: it would be taken for the user's decision."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _remote(distributed: Any, address: str) -> Any:

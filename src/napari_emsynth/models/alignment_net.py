@@ -36,11 +36,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.nn.kept import kept
 from napari_emsynth.nn.warp import upsample_flow, warp
 
 SLOPE = 0.1
 # Correlations are sharpened by this before their centre is taken, at first; then it is learned.
 SHARPNESS = 10.0
+# Nodes of a row that are correlated together, and nodes of all rows and sections.
+SOME, AT_ONCE = 16, 1 << 14
 # Nodes of the finest field are this many px apart.
 STRIDE = 4
 
@@ -170,21 +173,52 @@ def correlate(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
     Returns:
         [b, (2 reach + 1)^2, y, x], -1 to 1, shifts in row order; what lies outside counts as 0.
     """
-    h, w = fixed.shape[-2:]
-    wide = F.pad(moving, (reach,) * 4)
-    shifts = range(2 * reach + 1)
-    return torch.stack(
-        [(fixed * wide[..., i : i + h, j : j + w]).sum(1) for i in shifts for j in shifts], dim=1
+    b, _, h, w = fixed.shape
+    wide = F.pad(moving, (0, 0, reach, reach))
+    rows = max(1, AT_ONCE // (b * w))
+    return torch.cat(
+        [
+            _correlated(fixed[:, :, y : y + rows], wide[:, :, y : y + rows + 2 * reach], reach)
+            for y in range(0, h, rows)
+        ],
+        dim=2,
     )
+
+
+def _correlated(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
+    """Return the correlations of some rows, [b, (2 reach + 1)^2, y, x]; ``moving`` has ``reach`` rows more either side.
+
+    A few nodes of a row are multiplied with all that lie within reach of any of them, and of the products those of
+    allowed shifts are taken: more is multiplied than is asked for, but in a few operations.
+    """
+    b, c, h, w = fixed.shape
+    k, some = 2 * reach + 1, min(SOME, w)
+    more, span = -w % some, some + 2 * reach
+    left = F.pad(fixed, (0, more)).unfold(3, some, some).permute(0, 2, 3, 4, 1)
+    right = (
+        F.pad(moving, (reach, reach + more)).unfold(3, span, some).unfold(2, k, 1).permute(0, 2, 3, 1, 5, 4)
+    )
+    products: Tensor = left.reshape(-1, some, c) @ right.reshape(
+        -1, c, k * span
+    )  # [b h blocks, some, k span]
+    # Node i may meet columns i to i + 2 reach of each of the k rows.
+    band = products.flatten(1).unfold(1, span * (k - 1) + k, k * span + 1).unfold(2, k, span)
+    return band.reshape(b, h, -1, k * k)[:, :, :w].permute(0, 3, 1, 2)
 
 
 def centre(correlations: Tensor, sharpness: Tensor, reach: int) -> Tensor:
     """Return where the correlations peak: the softmax-weighted mean shift [b, 2, y, x] (dy, dx) in nodes."""
     weights = F.softmax(correlations * sharpness, dim=1)
-    steps = torch.arange(-reach, reach + 1, device=weights.device, dtype=weights.dtype)
+    b, _, h, w = weights.shape
+    return (_shifts(reach, weights.dtype, weights.device) @ weights.flatten(2)).view(b, 2, h, w)
+
+
+@kept
+def _shifts(reach: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the shifts (dy, dx) in the order of correlations, [2, (2 reach + 1)^2] nodes."""
+    steps = torch.arange(-reach, reach + 1, dtype=dtype)
     dy, dx = torch.meshgrid(steps, steps, indexing="ij")
-    shifts = torch.stack((dy.flatten(), dx.flatten()))  # [2, shifts]
-    return torch.einsum("bsyx,cs->bcyx", weights, shifts)
+    return torch.stack((dy.flatten(), dx.flatten())).to(device)
 
 
 class Merge(nn.Module):

@@ -99,11 +99,36 @@ class Encoder(nn.Module):
 
     def forward(self, section: Tensor) -> Tensor:
         """[b, 1, y, x] -> [b, widths[-1], y / 2^n, x / 2^n], not negative."""
-        x = section
-        for halve, keep in zip(self.down, self.refine, strict=True):
-            x = F.relu(halve(x))  # [b, w, y / 2^(i+1), x / 2^(i+1)]
-            x = F.relu(keep(x))
-        return x
+        return self.states(section)[-1]
+
+    def states(self, section: Tensor) -> list[Tensor]:
+        """Return what every layer answers; the last are the features."""
+        found, x = [], section
+        for layer in self._layers():
+            x = F.relu(layer(x))  # [b, w, y / 2^(i+1), x / 2^(i+1)]
+            found.append(x)
+        return found
+
+    def back(self, states: list[Tensor], slope: Tensor) -> Tensor:
+        """Return the slope of a number over the section, [b, 1, y, x], from its slope over the features.
+
+        The same as autograd's, for a frozen network, without its bookkeeping.
+
+        Args:
+            states: of :meth:`states`.
+            slope: [b, c, y', x'] over the last of them.
+        """
+        for layer, state in zip(reversed(self._layers()), reversed(states), strict=True):
+            slope = torch.ops.aten.threshold_backward(slope, state, 0)  # of the rectifier
+            # The adjoint of the layer, whose padding is a number along each axis.
+            padding = (layer.kernel_size[0] - 1) // 2, (layer.kernel_size[1] - 1) // 2
+            slope = F.conv_transpose2d(slope, layer.weight, stride=layer.stride, padding=padding)
+        return slope
+
+    def _layers(self) -> list[nn.Conv2d]:
+        """Return the convolutions in order; all are followed by a rectifier."""
+        pairs = zip(self.down, self.refine, strict=True)
+        return [layer for pair in pairs for layer in pair if isinstance(layer, nn.Conv2d)]
 
 
 class Decoder(nn.Module):

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_emsynth.nn.kept import kept
+
 # What linear interpolation is called, by the number of axes.
 LINEAR = {2: "bilinear", 3: "trilinear"}
 
@@ -30,12 +32,21 @@ def warp(image: Tensor, displacement: Tensor, mode: str = "bilinear") -> Tensor:
         displacement: [b, 2, y, x] (dy, dx) px, or [b, 3, z, y, x] (dz, dy, dx) voxels.
         mode: "bilinear" (linear along every axis) or "nearest"; beyond the border the nearest pixel is repeated.
     """
-    size = image.shape[2:]
-    at = pixel_grid(size, image) + displacement.float()
+    u = displacement.float()
     # grid_sample wants (x, y) or (x, y, z) in [-1, 1] between the centres of the corner pixels.
-    scaled = [at[:, axis] * (2.0 / max(n - 1, 1)) - 1.0 for axis, n in enumerate(size)]
+    scaled = []
+    for axis, n in enumerate(image.shape[2:]):
+        pixels = _scaled_pixels(n, image.device).view(-1, *(1,) * (image.ndim - 3 - axis))
+        scaled.append(torch.add(pixels, u[:, axis], alpha=2.0 / max(n - 1, 1)))
     grid = torch.stack(scaled[::-1], dim=-1).to(image.dtype)  # [b, *size, d]
     return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)
+
+
+@kept
+def _scaled_pixels(length: int, device: torch.device) -> Tensor:
+    """Return the pixel centres [length] of an axis as grid_sample counts, float32."""
+    places = torch.arange(length, dtype=torch.float64) * (2.0 / max(length - 1, 1)) - 1.0
+    return places.to(device, torch.float32)
 
 
 def upsample_flow(flow: Tensor, size: Sequence[int]) -> Tensor:

@@ -18,8 +18,10 @@ import pytest
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields import outside
+from napari_emsynth.methods.align.aligner import Joint, Neighbour, Question, answers
+from napari_emsynth.methods.align.sections import normalised
 from napari_emsynth.metrics.registration import stack_residual
-from napari_emsynth.spec import MethodSpec, Result
+from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.testing.phantoms import Phantom, with_unknown
 from napari_emsynth.volume import Float, Volume
 
@@ -62,6 +64,14 @@ def dense(result: Result) -> Float:
     return np.stack([field.dense(z) for z in range(field.shape[0])])
 
 
+def question(z: int) -> Question:
+    """Return a section of the phantom and the one before it; of odd ones a corner is not known."""
+    moving, fixed = (normalised(i, stack({z: (1.0, -2.0)}).data[i]) for i in (z, z - 1))
+    known = np.ones(SHAPE[1:], bool)
+    known[:20, :30] = z % 2 == 0
+    return Question(moving.image, [Neighbour(fixed.image)], known)
+
+
 class FieldLaws:
     """Laws of methods that answer with displacements.
 
@@ -84,6 +94,10 @@ class FieldLaws:
 
     def run(self, volume: Any, **options: Any) -> Result:
         """Align by the method under test."""
+        raise NotImplementedError
+
+    def built(self) -> Any:
+        """Return the built method under test."""
         raise NotImplementedError
 
     def shifted(self) -> Result:
@@ -136,6 +150,17 @@ class FieldLaws:
             return
         one, other = self.shifted(), self.run(stack({MOVED: SHIFT}))
         assert np.array_equal(np.asarray(one.displacement.data), np.asarray(other.displacement.data))
+
+    def test_questions_asked_together_are_answered_as_each_alone(self) -> None:
+        if not self.moves or not isinstance(self.built(), Joint):
+            return
+        method: Any = self.built()
+        asked = [question(z) for z in range(1, 4)]
+        runtime = Runtime(device="cpu")
+        for q, found in zip(asked, answers(method, asked, runtime), strict=True):
+            alone = method(q.moving, q.fixed, q.known, runtime)
+            assert np.abs(found.displacement - alone.displacement).max() < 0.01
+            assert np.abs(found.confidence - alone.confidence).max() < 0.01
 
     def test_only_what_came_from_outside_is_made_up(self) -> None:
         if not self.moves:

@@ -86,6 +86,7 @@ def on_both(run: Callable[[str], T]) -> tuple[T, T, Counts]:
     Args:
         run: given the device's name.
     """
+    register()
     here = run("cpu")
     with second_device() as counts:
         return here, run(NAME), counts
@@ -106,6 +107,8 @@ def register() -> None:
         why = f"device {taken!r} has its place" if AVAILABLE else "it has no devices that are made in Python"
         raise RuntimeError(f"device {NAME!r} cannot be had with PyTorch {torch.__version__}: {why}")
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_module())
+    # It gave every module a method of this name, which would hide a part that a network calls so.
+    delattr(torch.nn.Module, NAME)
     for name, kernel in KERNELS.items():
         LIBRARY.impl(name, kernel, "PrivateUse1")  # type: ignore[no-untyped-call]
 

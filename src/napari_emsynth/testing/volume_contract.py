@@ -342,6 +342,10 @@ class AlignContract(FieldLaws, VolumeContract):
         """Return what draws any box of the aligned volume."""
         return drawing(self.request(volume)) if self.moves else AlignJob.of(self.request(volume))
 
+    def built(self) -> Any:
+        """Return the built method under test."""
+        return self.request(_stack()).built()
+
     def asked(self, runtime: Runtime) -> Any:
         """Ask the built method to align a block, or one section with another."""
         block = np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32)

@@ -145,7 +145,7 @@ class Descent:
 def told(figures: Figures) -> dict[str, float]:
     """Return figures as plain numbers; those that lie on a device come in one copy, for each one is waited for."""
     there = {name: value.detach().float() for name, value in figures.items() if isinstance(value, Tensor)}
-    here = torch.stack(list(there.values())).tolist() if there else []
+    here = torch.stack(list(there.values())).cpu().tolist() if there else []
     return {name: float(value) for name, value in {**figures, **dict(zip(there, here, strict=True))}.items()}
 
 

@@ -120,6 +120,29 @@ def test_cancel_and_progress():
     assert "registering" in seen[-1]
 
 
+@pytest.mark.parametrize(
+    ("limits", "again"),
+    [({}, False), ({"skip": [2]}, True), ({"reference": 0}, True), ({"max_displacement_nm": 16.0}, True)],
+)
+def test_a_small_stack_is_not_estimated_twice(monkeypatch, limits, again):
+    asked, call = [], Shifter.__call__
+
+    def counted(self, *args):
+        asked.append(1)
+        return call(self, *args)
+
+    monkeypatch.setattr(Shifter, "__call__", counted)
+    plain = align(stack({MOVED: SHIFT}), method=ID, selfcheck=False, **limits)
+    once = len(asked)
+    checked = align(stack({MOVED: SHIFT}), method=ID, **limits)
+    # The check asks about the stack as it is and about the moved one.
+    assert len(asked) - once == (3 if again else 2) * once
+    assert np.array_equal(checked.displacement.data, plain.displacement.data)
+    assert (checked.volume.data == plain.volume.data).all()
+    assert checked.provenance["sections"] == plain.provenance["sections"]
+    assert checked.provenance["selfcheck"]["n"] == len(stack().data)
+
+
 def test_memory_does_not_grow_with_the_stack():
     class Endless:
         """Sections made as they are read."""

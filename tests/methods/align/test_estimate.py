@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from napari_emsynth.methods.align import align
-from napari_emsynth.methods.align.estimate import WINDOW
+from napari_emsynth.methods.align.constraints import Constraints
+from napari_emsynth.methods.align.estimate import WINDOW, estimate, estimates
 from napari_emsynth.methods.align.solve import solve
+from napari_emsynth.methods.request import Request
+from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
-from napari_emsynth.testing.stand_ins import SHIFTER
+from napari_emsynth.testing.stand_ins import SHIFTER, Shifter
 
 WHERE = "napari_emsynth.methods.align.estimate"
 # Three windows: one at either end, and one that ends at neither.
@@ -79,3 +82,28 @@ def test_a_reference_in_one_window_stays_and_the_others_agree(found):
     parts, _, _ = found(reference=5)
     assert not parts[5].any()
     assert np.abs(parts - whole).max() < 0.12
+
+
+@pytest.mark.parametrize("how", ["pairs", "chain"])
+def test_stacks_estimated_together_are_estimated_as_each_alone(install, monkeypatch, sections, how):
+    install(SHIFTER)
+    monkeypatch.setattr(Shifter, "how", how)
+    requests = [
+        Request.of(
+            "align",
+            stack,
+            SHIFTER.id,
+            weights=None,
+            params={"leave_px": 0.0},
+            voxel_nm=None,
+            runtime=Runtime(),
+        )
+        for stack in (sections[:9], sections[20:26], sections[40:53])
+    ]
+    together = estimates(requests, Constraints())
+    for request, found in zip(requests, together, strict=True):
+        alone = estimate(request, Constraints())
+        assert np.array_equal(found.field.data, alone.field.data)
+        assert np.array_equal(found.confidence, alone.confidence)
+        assert found.pairs == alone.pairs
+        assert np.abs(found.field.data).max() > 0.5

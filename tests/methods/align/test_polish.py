@@ -65,12 +65,26 @@ def test_what_is_unknown_does_not_pull():
 
 def test_equal_contrast_is_that():
     image = section() * torch.linspace(0.5, 3, 128) + torch.linspace(-2, 2, 128)
-    flat = equal_contrast(image, torch.ones_like(image), 12.0)
+    flat = equal_contrast(torch.cat((image, torch.ones_like(image)), dim=1), 12.0)
     assert widely_smoothed(flat, 12.0)[INNER].abs().max() < 0.3
     assert widely_smoothed(flat**2, 12.0)[INNER].mean() == pytest.approx(0.9, abs=0.2)
 
 
 def test_correlation_says_one_of_equals_and_nothing_of_strangers():
-    a, b = (equal_contrast(section(seed), known()[:, :1], 12.0) for seed in (0, 5))
+    a, b = (equal_contrast(torch.cat((section(seed), known()[:, :1]), dim=1), 12.0) for seed in (0, 5))
     assert correlation(a, a)[INNER].min() > 0.99
     assert correlation(a, b)[INNER].mean() < 0.4
+
+
+def test_each_pair_is_polished_by_itself():
+    # The first two agree pixel by pixel, the third does not, and the fourth is no pair.
+    one, u = section(), field()
+    moving = torch.cat((one, one, one, section(3)))
+    noise = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+    fixed = torch.cat((warp(one, u), warp(one, 0.5 * u), warp(one, u) + noise, section(7)))
+    mask, start = known().repeat(4, 1, 1, 1), torch.zeros(4, 2, 128, 128)
+    together = polish(moving, fixed, mask, start)
+    for i in range(4):
+        each = slice(i, i + 1)
+        alone = polish(moving[each], fixed[each], mask[each], start[each])
+        torch.testing.assert_close(together[each], alone, atol=1e-3, rtol=0)

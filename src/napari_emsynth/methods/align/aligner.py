@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,21 @@ class Neighbour:
 
     image: Float
     weight: float = 1.0
+    known: Mask | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One section, and what it is to be registered onto.
+
+    Args:
+        moving: [y, x] normalised float32.
+        fixed: its neighbours, the nearest first; one for a method that works on pairs.
+        known: [y, x] True where the section is tissue; None where all of it is.
+    """
+
+    moving: Float
+    fixed: Sequence[Neighbour]
     known: Mask | None = None
 
 
@@ -87,3 +102,37 @@ class Registrar(Protocol):
         Raises:
             Cancelled: after ``runtime.cancel``.
         """
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """A registrar that answers several questions in one go, so that a GPU is not asked in small steps.
+
+    Law: every answer is the one that the question alone would get, to rounding.
+    """
+
+    def together(self, questions: Sequence[Question], runtime: Runtime) -> list[PairField]:
+        """Register sections of one size, each onto its own neighbours.
+
+        Args:
+            questions: one or more, that do not depend on each other's answers.
+            runtime: how to compute.
+
+        Raises:
+            Cancelled: after ``runtime.cancel``.
+        """
+
+
+def answers(method: Registrar, questions: Sequence[Question], runtime: Runtime) -> list[PairField]:
+    """Ask a registrar several questions, of any sizes: together where it can, else one after another.
+
+    Raises:
+        Cancelled: after ``runtime.cancel``.
+    """
+    if not isinstance(method, Joint):
+        return [method(q.moving, q.fixed, q.known, runtime) for q in questions]
+    found: dict[int, PairField] = {}
+    for shape in dict.fromkeys(q.moving.shape for q in questions):
+        which = [i for i, q in enumerate(questions) if q.moving.shape == shape]
+        found |= zip(which, method.together([questions[i] for i in which], runtime), strict=True)
+    return [found[i] for i in range(len(questions))]

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
+from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField, Question
 from napari_emsynth.methods.align.emsynth_recipe import Hybrid, Warps
 from napari_emsynth.methods.align.pair import on_nodes
 from napari_emsynth.methods.align.params import SolvedParams
@@ -58,25 +58,46 @@ class Emsynth:
         self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
     ) -> PairField:
         """Register a section [y, x] onto one neighbour."""
-        (neighbour,) = fixed
+        (found,) = self.together([Question(moving, fixed, known)], runtime)
+        return found
+
+    def together(self, questions: Sequence[Question], runtime: Runtime) -> list[PairField]:
+        """Register sections [y, x] of one size, each onto one neighbour."""
         runtime.cancel.check()
+        shape = questions[0].moving.shape
         found = run(
             Dense(self.network),
-            np.stack((moving, neighbour.image, mask_of(known, moving), mask_of(neighbour.known, moving))),
-            halo=HALO if max(moving.shape) > TILE else 0,
-            tile=TILE,
-            multiple=self.network.config.multiple,
+            np.stack([seen(question) for question in questions], axis=1),
+            halo=(0, *(HALO if max(shape) > TILE else 0,) * 2),
+            tile=(1, TILE, TILE),
+            multiple=(1, *(self.network.config.multiple,) * 2),
             out_channels=3,
             runtime=runtime,
         )
-        displacement, trust = found[:2], 1 / (1 + (np.exp(found[2]) / HALF_TRUST_PX) ** 2)  # (1)
-        if neighbour.known is not None:
-            trust = trust * neighbour.known
-        if known is not None:
-            there, outside = pull(known.astype(np.float32), displacement, "linear")
-            trust = trust * np.where(outside, np.float32(0), there)
-        height, width = (-(-n // self.params.step_px) for n in moving.shape)
-        return on_nodes(PairField(displacement, trust), (height, width))
+        nodes = (-(-shape[0] // self.params.step_px), -(-shape[1] // self.params.step_px))
+        return [
+            on_nodes(PairField(answer[:2], trusted(answer, question)), nodes)
+            for answer, question in zip(found.swapaxes(0, 1), questions, strict=True)
+        ]
+
+
+def seen(question: Question) -> Float:
+    """Return what the network is shown, [4, y, x]: moving, fixed, and 1 where each is known."""
+    (neighbour,) = question.fixed
+    known = [mask_of(k, question.moving) for k in (question.known, neighbour.known)]
+    return np.stack((question.moving, neighbour.image, *known))
+
+
+def trusted(answer: Float, question: Question) -> Float:
+    """Return the confidence [y, x] of an answer [3, y, x] (dy, dx, log b): (1) on tissue of both, else 0."""
+    trust = 1 / (1 + (np.exp(answer[2]) / HALF_TRUST_PX) ** 2)  # (1)
+    theirs = question.fixed[0].known
+    if theirs is not None:
+        trust = trust * theirs
+    if question.known is not None:
+        there, outside = pull(question.known.astype(np.float32), answer[:2], "linear")
+        trust = trust * np.where(outside, np.float32(0), there)
+    return np.asarray(trust, np.float32)
 
 
 def mask_of(known: Mask | None, like: Float) -> Float:
@@ -87,23 +108,27 @@ def mask_of(known: Mask | None, like: Float) -> Float:
 class Dense(nn.Module):
     """The network with a polished answer to every pixel.
 
-    [b, 4, y, x] (moving, fixed, and 1 where each is known) -> [b, 3, y, x] (dy, dx, log b).
+    [b, 4, 1, y, x] (moving, fixed, and 1 where each is known) -> [b, 3, 1, y, x] (dy, dx, log b).
     """
 
     def __init__(self, network: AlignmentNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pair: Tensor) -> Tensor:
+    def forward(self, pairs: Tensor) -> Tensor:
         """Register, spread the nodes' answers over the pixels, and polish them."""
-        moving, fixed, known = pair[:, :1], pair[:, 1:2], pair[:, 2:]
+        flat = pairs[:, :, 0]
+        moving, fixed, known = flat[:, :1], flat[:, 1:2], flat[:, 2:]
         # Every section's features are computed once.
         target = self.network.encoder(fixed)
         dense, log_scale = self._answer(moving, target)
         for _ in range(ANSWERS - 1):
             more, log_scale = self._answer(warp(moving, dense), target)
             dense = warp(dense, more) + more
-        return torch.cat((polish(moving, fixed, known, dense), log_scale), dim=1)
+        # Fields are lengths: half precision is for networks.
+        with torch.autocast(pairs.device.type, enabled=False):
+            exact = polish(moving, fixed, known, dense.float())
+        return torch.cat((exact, log_scale), dim=1)[:, :, None]
 
     def _answer(self, moving: Tensor, target: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the field [b, 2, y, x] px and log b [b, 1, y, x] of a section onto the features of another."""

@@ -2,128 +2,40 @@
 
 Pairs (:attr:`Registrar.how` "pairs"): every section is registered onto the ``neighbours`` nearest usable ones before
 it, each pair by itself, and the stack solver (:mod:`.solve`) explains all answers together, window by window along z.
-
-Chain: every section is registered onto the ``neighbours`` nearest ones that are aligned already, outwards from the
-reference (the middle of the stack unless one is given), as the papers that build stacks so do it.
+Chain: see :mod:`.chain`. Either way what does not depend on each other is asked together, of several stacks too.
 
 Laws: damaged sections and failed pairs change nothing for the others; a reference section stays; nothing is moved
-further than the limit; memory holds a few sections, and the fields' nodes.
+further than the limit; stacks estimated together are estimated as each alone; memory holds a few sections, or as many
+as are asked about together, and the fields' nodes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from napari_emsynth.fields.displacement import Displacement
+from napari_emsynth.methods.align.aligner import Joint
 from napari_emsynth.methods.align.alignment import Alignment, PairReport
+from napari_emsynth.methods.align.chain import chained
 from napari_emsynth.methods.align.constraints import TEARS, Constraints
+from napari_emsynth.methods.align.dialogue import Dialogue, held, side_by_side
 from napari_emsynth.methods.align.pair import Nodes, Verdict, compare
-from napari_emsynth.methods.align.params import FieldParams, SolvedParams
+from napari_emsynth.methods.align.params import SolvedParams
+from napari_emsynth.methods.align.plan import Plan
 from napari_emsynth.methods.align.report import section_reports
 from napari_emsynth.methods.align.sections import Sections
 from napari_emsynth.methods.align.solve import Measured, Solution, left_alone, solve
 from napari_emsynth.methods.request import Request
 from napari_emsynth.spec import no_progress
-from napari_emsynth.trust.detect import RELIABLE, Kind, examine
-from napari_emsynth.trust.features import Features
-from napari_emsynth.trust.intact import MOST
 from napari_emsynth.volume import Float
 
 # Sections solved together, and how many of them only lend support on either side.
 WINDOW, SUPPORT = 48, 16
-# Weights of the neighbours in a chain, the nearest first; farther ones are halved again.
-CHAIN_WEIGHTS = (1.0, 0.5, 0.33)
-# What is left out unless the user says otherwise. Displaced and repeated sections can be aligned; so can blurred ones.
-LEFT_OUT: tuple[Kind, ...] = ("blank", "saturated", "half-missing")
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What is known before anything is registered.
-
-    Args:
-        request: volume, method, and how to compute.
-        constraints: limits.
-        nodes: of the fields, along y and x.
-        skipped: why sections are left out.
-        features: of every section; for the shifts between them.
-    """
-
-    request: Request
-    constraints: Constraints
-    nodes: Nodes
-    skipped: dict[int, str]
-    features: Sequence[Features]
-
-    @classmethod
-    def of(cls, request: Request, constraints: Constraints) -> Plan:
-        """Look the stack over once.
-
-        Raises:
-            InputError: constraints that do not fit the volume.
-        """
-        constraints.check(request.volume)
-        suspects, features = examine(request.volume, cancel=request.runtime.cancel)
-        if constraints.skip is None:
-            skipped = {s.section: f"{s.kind}: {s.detail}" for s in suspects if s.kind in LEFT_OUT}
-            skipped = {z: why for z, why in skipped.items() if z not in constraints.reference}
-            if len(skipped) > MOST * request.volume.shape[0]:
-                # As good as certainly a false alarm.
-                skipped = {}
-        else:
-            skipped = dict.fromkeys(constraints.skip, "left out as asked")
-        return cls(request, constraints, nodes_of(request), skipped, features)
-
-    @property
-    def params(self) -> FieldParams:
-        """The method's."""
-        assert isinstance(self.request.params, FieldParams)
-        return self.request.params
-
-    @property
-    def count(self) -> int:
-        """Sections of the stack."""
-        return int(self.request.volume.shape[0])
-
-    @property
-    def usable(self) -> list[int]:
-        """Sections that are not left out."""
-        return [z for z in range(self.count) if z not in self.skipped]
-
-    @property
-    def node_px(self) -> tuple[float, float]:
-        """Distance of the nodes, px."""
-        _, y, x = self.request.volume.shape
-        return y / self.nodes[0], x / self.nodes[1]
-
-    def shift(self, section: int, onto: int) -> tuple[float, float]:
-        """Return the shift (dy, dx) px of a section against an earlier one, 0 where it cannot be told."""
-        if section < onto:
-            dy, dx = self.shift(onto, section)
-            return -dy, -dx
-        for match in self.features[section].matches:
-            if match.step == section - onto and match.quality >= RELIABLE:
-                return match.dy, match.dx
-        return 0.0, 0.0
-
-    def displacement(self, data: Float) -> Displacement:
-        """Return nodes [z, 2, y', x'] of all sections, or of some, as their field, no vector beyond the limit."""
-        grid = self.request.volume.grid
-        field = Displacement(data, (len(data), *grid.shape[1:]), grid.voxel_nm)
-        limit = self.constraints.max_displacement_nm
-        return field if limit is None else field.limited(limit)
-
-
-def nodes_of(request: Request) -> Nodes:
-    """Return how many nodes a method's fields have on a volume, along y and x."""
-    assert isinstance(request.params, FieldParams)
-    step = request.params.step_px
-    return math.ceil(request.volume.shape[1] / step), math.ceil(request.volume.shape[2] / step)
+# Pixels of sections that are asked about together, at most.
+TOGETHER_PX = 1 << 22
 
 
 def estimate(request: Request, constraints: Constraints) -> Alignment:
@@ -137,11 +49,32 @@ def estimate(request: Request, constraints: Constraints) -> Alignment:
         InputError: constraints that do not fit the volume; parameters or weights that cannot be used.
         Cancelled: after ``request.runtime.cancel``.
     """
-    plan = Plan.of(request, constraints)
-    how = request.built().how
-    solution, pairs = _chained(plan) if how == "chain" else _solved(plan)
-    data = _filled(solution.distortion, plan)
-    field = plan.displacement(data)
+    (found,) = estimates([request], constraints)
+    return found
+
+
+def estimates(requests: Sequence[Request], constraints: Constraints) -> list[Alignment]:
+    """Find out the same of several stacks at once.
+
+    Args:
+        requests: of one method, equal but for the volume.
+        constraints: limits, the same for all.
+
+    Raises:
+        InputError: constraints that do not fit a volume; parameters or weights that cannot be used.
+        Cancelled: after the requests' ``runtime.cancel``.
+    """
+    plans = [Plan.of(request, constraints) for request in requests]
+    method, runtime = requests[0].built(), replace(requests[0].runtime, progress=no_progress)
+    how = chained if method.how == "chain" else _solved
+    found = held(side_by_side([how(plan) for plan in plans]), method, runtime)
+    return [_told(plan, solution, pairs) for plan, (solution, pairs) in zip(plans, found, strict=True)]
+
+
+def _told(plan: Plan, solution: Solution, pairs: Sequence[PairReport]) -> Alignment:
+    """Return what was found, limits kept and sections left out filled in, with a report of every section."""
+    request, constraints = plan.request, plan.constraints
+    field = plan.displacement(_filled(solution.distortion, plan))
     sections = section_reports(request, constraints, field, solution.confidence, pairs, plan.skipped)
     return Alignment(field=field, confidence=solution.confidence, sections=sections, pairs=tuple(pairs))
 
@@ -149,12 +82,35 @@ def estimate(request: Request, constraints: Constraints) -> Alignment:
 # ---------------------------------------------------------------------------------- pairs
 
 
-def _solved(plan: Plan) -> tuple[Solution, list[PairReport]]:
-    """Measure all pairs and solve."""
+def _solved(plan: Plan) -> Dialogue[tuple[Solution, list[PairReport]]]:
+    """Measure all pairs, so many at a time, and solve window by window as they come in."""
     assert isinstance(plan.params, SolvedParams)
-    reports: list[PairReport] = []
-    solution = _in_windows(plan, plan.params, _measured(plan), reports)
-    return replace(solution, distortion=left_alone(solution.distortion, plan.params.leave_px)), reports
+    runtime, windows = plan.request.runtime, _Windows(plan, plan.params)
+    sections = Sections(plan.request.volume, plan.constraints, keep=plan.params.neighbours + 1)
+    pairs = list(partners(plan.usable, plan.params.neighbours))
+    step = _together(plan)
+    for first in range(0, len(pairs), step):
+        runtime.cancel.check()
+        runtime.progress(first, len(pairs), f"registering section {pairs[first][0]}")
+        verdicts = yield from side_by_side(
+            [
+                compare(sections[z], [sections[onto]], [1.0], plan.nodes, plan.shift(z, onto))
+                for z, onto in pairs[first : first + step]
+            ]
+        )
+        for verdict in verdicts:
+            windows.take(verdict)
+    solution = windows.finished()
+    return replace(
+        solution, distortion=left_alone(solution.distortion, plan.params.leave_px)
+    ), windows.reports
+
+
+def _together(plan: Plan) -> int:
+    """Return how many pairs are asked about at once: one, of a method that answers them one after another anyway."""
+    if not isinstance(plan.request.built(), Joint):
+        return 1
+    return max(1, TOGETHER_PX // (plan.request.volume.shape[1] * plan.request.volume.shape[2]))
 
 
 def partners(usable: Sequence[int], neighbours: int) -> Iterator[tuple[int, int]]:
@@ -164,68 +120,50 @@ def partners(usable: Sequence[int], neighbours: int) -> Iterator[tuple[int, int]
             yield z, onto
 
 
-def _measured(plan: Plan) -> Iterator[Verdict]:
-    """Register all pairs."""
-    runtime, method = plan.request.runtime, plan.request.built()
-    sections = Sections(plan.request.volume, plan.constraints, keep=plan.params.neighbours + 1)
-    quiet = replace(runtime, progress=no_progress)
-    pairs = list(partners(plan.usable, plan.params.neighbours))
-    for done, (z, onto) in enumerate(pairs):
-        runtime.cancel.check()
-        runtime.progress(done, len(pairs), f"registering section {z}")
-        yield compare(method, sections[z], [sections[onto]], [1.0], plan.nodes, plan.shift(z, onto), quiet)
+class _Windows:
+    """Solves window after window as the pairs come in, in the order of the stack, and forgets what is not needed."""
 
+    def __init__(self, plan: Plan, params: SolvedParams) -> None:
+        self.plan, self.params = plan, params
+        self.reports: list[PairReport] = []
+        self._solution = Solution.nothing(plan.count, plan.nodes)
+        self._held: list[Measured] = []
+        starts = range(0, max(plan.count - 2 * SUPPORT, 1), WINDOW - 2 * SUPPORT)
+        self._waiting = [(a, min(plan.count, a + WINDOW)) for a in starts]
 
-def _in_windows(
-    plan: Plan, params: SolvedParams, verdicts: Iterator[Verdict], reports: list[PairReport]
-) -> Solution:
-    """Solve window after window as the pairs come in, and forget what is no longer needed.
-
-    Args:
-        plan: of the job.
-        params: of the method.
-        verdicts: in the order of the stack.
-        reports: takes one report a pair.
-    """
-    solution = Solution.nothing(plan.count, plan.nodes)
-    held: list[Measured] = []
-    core = WINDOW - 2 * SUPPORT
-    starts = range(0, max(plan.count - 2 * SUPPORT, 1), core)
-    waiting = [(a, min(plan.count, a + WINDOW)) for a in starts]
-    for verdict in verdicts:
-        reports.append(verdict.report)
-        while len(waiting) > 1 and verdict.report.section >= waiting[0][1]:
-            _solve_window(plan, params, waiting.pop(0), held, solution)
-            held = [m for m in held if m.onto >= waiting[0][0]]
+    def take(self, verdict: Verdict) -> None:
+        """Take one pair."""
+        self.reports.append(verdict.report)
+        while len(self._waiting) > 1 and verdict.report.section >= self._waiting[0][1]:
+            self._solve(self._waiting.pop(0))
+            self._held = [m for m in self._held if m.onto >= self._waiting[0][0]]
         if verdict.measured is not None:
-            held.append(verdict.measured)
-    for window in waiting:
-        _solve_window(plan, params, window, held, solution)
-    return solution
+            self._held.append(verdict.measured)
 
+    def finished(self) -> Solution:
+        """Solve what is left, and return everything."""
+        for window in self._waiting:
+            self._solve(window)
+        return self._solution
 
-def _solve_window(
-    plan: Plan, params: SolvedParams, window: tuple[int, int], held: Sequence[Measured], solution: Solution
-) -> None:
-    """Solve the sections of a window and keep those in its core."""
-    first, last = window
-    inside = [m for m in held if m.onto >= first and m.section < last]
-    if not inside:
-        return
-    fixed = [z - first for z in plan.constraints.reference if first <= z < last]
-    found = solve(
-        last - first,
-        [replace(m, section=m.section - first, onto=m.onto - first) for m in inside],
-        params.prior(plan.node_px),
-        node_px=plan.node_px,
-        fixed=fixed,
-        stiffness=stiffness(plan, range(first, last)),
-    )
-    start = first if first == 0 else first + SUPPORT
-    stop = last if last == plan.count else last - SUPPORT
-    for z in range(start, stop):
-        solution.distortion[z] = found.distortion[z - first]
-        solution.confidence[z] = found.confidence[z - first]
+    def _solve(self, window: tuple[int, int]) -> None:
+        """Solve the sections of a window and keep those in its core."""
+        (first, last), plan = window, self.plan
+        inside = [m for m in self._held if m.onto >= first and m.section < last]
+        if not inside:
+            return
+        found = solve(
+            last - first,
+            [replace(m, section=m.section - first, onto=m.onto - first) for m in inside],
+            self.params.prior(plan.node_px),
+            node_px=plan.node_px,
+            fixed=[z - first for z in plan.constraints.reference if first <= z < last],
+            stiffness=stiffness(plan, range(first, last)),
+        )
+        start = first if first == 0 else first + SUPPORT
+        stop = last if last == plan.count else last - SUPPORT
+        self._solution.distortion[start:stop] = found.distortion[start - first : stop - first]
+        self._solution.confidence[start:stop] = found.confidence[start - first : stop - first]
 
 
 def stiffness(plan: Plan, sections: range) -> Float | None:
@@ -246,65 +184,6 @@ def _touched(tears: Any, nodes: Nodes) -> Float:
     y, x = np.nonzero(tears)
     out[y * nodes[0] // tears.shape[0], x * nodes[1] // tears.shape[1]] = 1.0
     return out
-
-
-# ---------------------------------------------------------------------------------- chain
-
-
-def _chained(plan: Plan) -> tuple[Solution, list[PairReport]]:
-    """Register section after section onto those that are aligned already, outwards from the reference."""
-    solution, reports = Solution.nothing(plan.count, plan.nodes), list[PairReport]()
-    start = _start(plan)
-    still = sorted({start, *plan.constraints.reference})
-    solution.confidence[still] = 1.0
-    for z in still:
-        solution.known[z] = True
-    outwards = [z for z in plan.usable if z > start] + [z for z in plan.usable[::-1] if z < start]
-    raw = Sections(plan.request.volume, plan.constraints, keep=plan.params.neighbours + 1)
-    for done, z in enumerate(outwards):
-        plan.request.runtime.cancel.check()
-        plan.request.runtime.progress(done, len(outwards), f"registering section {z}")
-        if z not in still:
-            reports.append(_link(plan, z, start, raw, solution))
-    return solution, reports
-
-
-def _link(plan: Plan, z: int, start: int, raw: Sections, solution: Solution) -> PairReport:
-    """Register one section onto aligned ones between it and the start, and keep its field."""
-    towards = -1 if z > start else 1
-    between = range(z + towards, start + towards, towards)
-    aligned = [n for n in between if solution.known[n]][: plan.params.neighbours]
-    weights = [
-        CHAIN_WEIGHTS[k] if k < len(CHAIN_WEIGHTS) else CHAIN_WEIGHTS[-1] / 2 for k in range(len(aligned))
-    ]
-    fixed = [raw[n].moved_by(plan.displacement(solution.distortion[n : n + 1]).dense(0)) for n in aligned]
-    runtime = replace(plan.request.runtime, progress=no_progress)
-    known = plan.shift(z, aligned[0])
-    by = solution.distortion[aligned[0]].mean(axis=(1, 2))
-    shift = (known[0] + float(by[0]), known[1] + float(by[1])) if any(known) else (0.0, 0.0)
-    verdict = compare(plan.request.built(), raw[z], fixed, weights, plan.nodes, shift, runtime)
-    if verdict.measured is not None:
-        solution.distortion[z] = verdict.measured.displacement
-        solution.confidence[z] = verdict.measured.trust
-        solution.known[z] = True
-    return verdict.report
-
-
-def _start(plan: Plan) -> int:
-    """Return where a chain begins: the reference nearest to the middle, else the usable section nearest to it.
-
-    Sections that lie on no other one, such as noise, are no place to begin, if there are any that do.
-    """
-    usable = set(plan.usable)
-    matched = {
-        z
-        for section in usable
-        for match in plan.features[section].matches
-        if match.quality >= RELIABLE and section - match.step in usable
-        for z in (section, section - match.step)
-    }
-    among = plan.constraints.reference or matched or usable or range(plan.count)
-    return min(sorted(among), key=lambda z: abs(z - plan.count // 2))
 
 
 # ---------------------------------------------------------------------------------- sections without an answer

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 
 from napari_emsynth.fields.displacement import Displacement
-from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField, Registrar
+from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField, Question
 from napari_emsynth.methods.align.alignment import PairReport
+from napari_emsynth.methods.align.dialogue import Dialogue
 from napari_emsynth.methods.align.sections import Section
 from napari_emsynth.methods.align.solve import Measured
 from napari_emsynth.metrics.image import bin2
 from napari_emsynth.metrics.registration import cpc
-from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array
 
 # Sections with less tissue than this cannot be held against others; nor can two that share less.
@@ -45,24 +45,20 @@ class Verdict:
 
 
 def compare(
-    method: Registrar,
     moving: Section,
     fixed: Sequence[Section],
     weights: Sequence[float],
     nodes: Nodes,
     shift: tuple[float, float],
-    runtime: Runtime,
-) -> Verdict:
-    """Register a section onto others and judge the answer by the nearest of them.
+) -> Dialogue[Verdict]:
+    """Register a section onto others, in one question, and judge the answer by the nearest of them.
 
     Args:
-        method: a built registrar.
         moving: the section.
         fixed: its neighbours, the nearest first; one for a method that works on pairs.
         weights: their say.
         nodes: of the answer, along y and x.
         shift: (dy, dx) px known beforehand; taken out when it is large.
-        runtime: how to compute.
     """
     z, onto = moving.index, fixed[0].index
     for section in (moving, fixed[0]):
@@ -75,7 +71,8 @@ def compare(
     if overlap < LEAST_OVERLAP:
         return _failed(z, onto, f"they share {overlap:.0%} of a section, the limit is {LEAST_OVERLAP:.0%}")
     neighbours = [Neighbour(f.image, w, f.known) for f, w in zip(fixed, weights, strict=True)]
-    answer = on_nodes(method(nearer.image, neighbours, nearer.known, runtime), nodes)
+    (found,) = yield [Question(nearer.image, neighbours, nearer.known)]
+    answer = on_nodes(found, nodes)
     displacement = answer.displacement + np.array(whole, np.float32)[:, None, None]
     return _judged(moving, fixed[0], Measured(z, onto, displacement, answer.confidence))
 

@@ -41,7 +41,7 @@ STEP_PX = 1.0
 
 
 def polish(moving: Tensor, fixed: Tensor, known: Tensor, displacement: Tensor) -> Tensor:
-    """Return a field [b, 2, y, x] that lies better on what both sections show.
+    """Return a field [b, 2, y, x] that lies better on what both sections show; each pair is polished by itself.
 
     Args:
         moving: [b, 1, y, x] normalised.
@@ -49,71 +49,71 @@ def polish(moving: Tensor, fixed: Tensor, known: Tensor, displacement: Tensor) -
         known: [b, 2, y, x] 1 where moving and fixed are tissue, 0 elsewhere.
         displacement: [b, 2, y, x] px to start from.
     """
-    moving, fixed = widely_smoothed(moving, NOISE_PX), widely_smoothed(fixed, NOISE_PX)
+    calm = widely_smoothed(torch.cat((moving, fixed), dim=1), NOISE_PX)
+    pairs = torch.cat((calm, known), dim=1)  # [b, 4, y, x] moving, fixed, known of each
     u = displacement
     for sigma, times, by in WIDE:
-        u = _binned_steps(moving, fixed, known, u, (sigma, times), by)
-    target = equal_contrast(fixed, known[:, 1:], CONTRAST_PX)
-    if _share(moving, target, known, u).mean() < LEAST_SHARE:
-        # Neighbours hardly ever agree pixel by pixel; narrow windows would cost as much as all the others.
+        u = _binned_steps(pairs, u, (sigma, times), by)
+    target = equal_contrast(pairs[:, 1::2], CONTRAST_PX)
+    # Neighbours hardly ever agree pixel by pixel; narrow windows would cost as much as all the others.
+    alike = (_share(pairs, target, u).mean(dim=(1, 2, 3)) >= LEAST_SHARE).cpu().tolist()
+    which = [i for i, like in enumerate(alike) if like]
+    if not which:
         return u
-    fine = _steps(moving, fixed, known, u, NARROW, NARROW_SMOOTH_PX, CONTRAST_PX)
-    return u + _share(moving, target, known, fine) * (fine - u)  # (2)
+    if len(which) == len(u):
+        return _narrowed(pairs, target, u)
+    u[which] = _narrowed(pairs[which], target[which], u[which])
+    return u
 
 
-def _share(moving: Tensor, target: Tensor, known: Tensor, u: Tensor) -> Tensor:
+def _narrowed(pairs: Tensor, target: Tensor, u: Tensor) -> Tensor:
+    """Return (2), [b, 2, y, x] px."""
+    fine = _steps(pairs, u, NARROW, NARROW_SMOOTH_PX, CONTRAST_PX)
+    return u + _share(pairs, target, fine) * (fine - u)  # (2)
+
+
+def _share(pairs: Tensor, target: Tensor, u: Tensor) -> Tensor:
     """Return a(r) of (2), [b, 1, y, x]."""
-    pulled = equal_contrast(warp(moving, u), warp(known[:, :1], u), CONTRAST_PX)
-    agree = correlation(pulled, target)
+    agree = correlation(equal_contrast(warp(pairs[:, ::2], u), CONTRAST_PX), target)
     return ((agree - AGREE[0]) / (AGREE[1] - AGREE[0])).clamp(0, 1)
 
 
-def _binned_steps(
-    moving: Tensor, fixed: Tensor, known: Tensor, u: Tensor, window: tuple[float, int], by: int
-) -> Tensor:
+def _binned_steps(pairs: Tensor, u: Tensor, window: tuple[float, int], by: int) -> Tensor:
     """Take steps through one wide window on binned sections; sections too small to be binned stay as they are."""
     size = (u.shape[-2], u.shape[-1])
     if min(size) < 16 * by:
         by = 1
-    small = [
-        F.avg_pool2d(image, by, ceil_mode=True, count_include_pad=False)
-        for image in (moving, fixed, known, u)
-    ]
+    small = F.avg_pool2d(torch.cat((pairs, u / by), dim=1), by, ceil_mode=True, count_include_pad=False)
     windows = ((window[0] / by, window[1]),)
-    found = _steps(small[0], small[1], small[2], small[3] / by, windows, SMOOTH_PX / by, CONTRAST_PX / by)
+    found = _steps(small[:, :4], small[:, 4:], windows, SMOOTH_PX / by, CONTRAST_PX / by)
     grown = F.interpolate(by * found, scale_factor=by, mode="bilinear", align_corners=False)
     return grown[..., : size[0], : size[1]]
 
 
 def _steps(
-    moving: Tensor,
-    fixed: Tensor,
-    known: Tensor,
-    u: Tensor,
-    windows: tuple[tuple[float, int], ...],
-    smooth: float,
-    contrast: float,
+    pairs: Tensor, u: Tensor, windows: tuple[tuple[float, int], ...], smooth: float, contrast: float
 ) -> Tensor:
     """Take steps (1) through one window after the other; lengths in px of these sections."""
-    target = equal_contrast(fixed, known[:, 1:], contrast)
+    moving, fixed = pairs[:, ::2], pairs[:, 1::2]
+    target = equal_contrast(fixed, contrast)
     for sigma, times in windows:
         for _ in range(times):
-            u = _step(moving, target, known, widely_smoothed(u, smooth), sigma, contrast)
+            u = _step(moving, target, fixed[:, 1:], widely_smoothed(u, smooth), sigma, contrast)
     return u
 
 
-def equal_contrast(section: Tensor, known: Tensor, window: float) -> Tensor:
-    """Return a section of zero mean and unit deviation in a window, 0 where it is unknown.
+def equal_contrast(section: Tensor, window: float) -> Tensor:
+    """Return a section of zero mean and unit deviation in a window, [b, 1, y, x], 0 where it is unknown.
 
     Args:
-        section: [b, 1, y, x].
-        known: [b, 1, y, x] 1 where it is tissue.
+        section: [b, 2, y, x] a section, and 1 where it is tissue.
         window: deviation of the Gaussian, px.
     """
-    share = widely_smoothed(known, window) + 1e-3
-    moments = widely_smoothed(torch.cat((section * known, section * section * known), dim=1), window) / share
-    mean, square = moments.chunk(2, dim=1)
-    return (section - mean) * known / ((square - mean * mean).clamp_min(0) + FLAT).sqrt()
+    values, known = section.chunk(2, dim=1)
+    seen = values * known
+    moments = widely_smoothed(torch.cat((known, seen, values * seen), dim=1), window)
+    mean, square = (moments[:, 1:] / (moments[:, :1] + 1e-3)).chunk(2, dim=1)
+    return (values - mean) * known / ((square - mean * mean).clamp_min(0) + FLAT).sqrt()
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -124,21 +124,19 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _step(moving: Tensor, target: Tensor, known: Tensor, u: Tensor, sigma: float, contrast: float) -> Tensor:
-    """Take one step (1) from ``u`` [b, 2, y, x]."""
-    there = warp(known[:, :1], u)
-    pulled = equal_contrast(warp(moving, u), there, contrast)
-    counts = known[:, 1:] * there
+    """Take one step (1) from ``u`` [b, 2, y, x]; ``known`` [b, 1, y, x] is the fixed section's."""
+    there = warp(moving, u)
+    pulled = equal_contrast(there, contrast)
     gy, gx = _gradient((pulled + target) / 2)
-    off = (target - pulled) * counts
+    off = (target - pulled) * (known * there[:, 1:])
     moments = torch.cat((gy * gy, gy * gx, gx * gx, gy * off, gx * off), dim=1)
     yy, yx, xx, y, x = widely_smoothed(moments, sigma).chunk(5, dim=1)
     yy, xx = yy + EPSILON, xx + EPSILON
-    determinant = yy * xx - yx * yx
-    step = torch.cat((xx * y - yx * x, yy * x - yx * y), dim=1) / determinant
+    step = torch.cat((xx * y - yx * x, yy * x - yx * y), dim=1) / (yy * xx - yx * yx)
     return u + step.clamp(-STEP_PX, STEP_PX)  # (1)
 
 
 def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return central differences along y and x, the border repeated; each [b, 1, y, x]."""
-    wide = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    return (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2, (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2
+    high, wide = (F.pad(image, sides, mode="replicate") for sides in ((0, 0, 1, 1), (1, 1, 0, 0)))
+    return (high[..., 2:, :] - high[..., :-2, :]) / 2, (wide[..., 2:] - wide[..., :-2]) / 2

@@ -22,9 +22,10 @@ import numpy as np
 
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.fields.distortion import Distortion
+from napari_emsynth.methods.align.alignment import Alignment
 from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.jitter import Jittered, distort, jitter
-from napari_emsynth.methods.align.straighten import Straight, straighten
+from napari_emsynth.methods.align.straighten import Straight, straightened
 from napari_emsynth.methods.request import Request
 from napari_emsynth.metrics.registration import folds, stack_cpc, stack_residual
 from napari_emsynth.trust.selfcheck import told_psnr
@@ -106,7 +107,7 @@ class FieldCheck(SelfCheck):
         )
 
 
-def check(request: Request, without: Collection[int] = ()) -> SelfCheck | None:
+def check(request: Request, without: Collection[int] = ()) -> tuple[SelfCheck | None, Alignment | None]:
     """Align the middle of the volume, as it is and moved by a known amount.
 
     Args:
@@ -114,19 +115,21 @@ def check(request: Request, without: Collection[int] = ()) -> SelfCheck | None:
         without: sections that are damaged: they are no truth, and nothing is matched with them.
 
     Returns:
-        None when the sections are too small to be compared.
+        What was found, None when the sections are too small to be compared; and the fields of the whole volume where
+        they were found on the way, because it is no larger than what is looked at.
 
     Raises:
         Cancelled: after ``request.runtime.cancel``.
     """
     volume, seed = request.volume, request.runtime.seed
     if min(volume.shape[1:]) < SMALLEST_EDGE:
-        return None
+        return None, None
     if request.spec.answers == "displacement":
         return _fields_checked(
             request, distort(volume, DISTORTION, seed, edge=EDGE, depth=FIELD_DEPTH, without=without)
         )
-    return _voxels_checked(request, jitter(volume, SIGMA_PX, seed, edge=EDGE, depth=DEPTH, without=without))
+    known = jitter(volume, SIGMA_PX, seed, edge=EDGE, depth=DEPTH, without=without)
+    return _voxels_checked(request, known), None
 
 
 def _voxels_checked(request: Request, known: Jittered) -> SelfCheck:
@@ -142,14 +145,14 @@ def _voxels_checked(request: Request, known: Jittered) -> SelfCheck:
     )
 
 
-def _fields_checked(request: Request, known: Jittered) -> FieldCheck:
+def _fields_checked(request: Request, known: Jittered) -> tuple[FieldCheck, Alignment | None]:
     # What is damaged is left out already, and where the stack shall lie is of no matter here.
     free = Constraints(skip=())
     as_it_is = replace(known.volume, data=known.whole)
-    straight, mended = (straighten(request.on(v), free) for v in (as_it_is, known.volume))
+    straight, mended = straightened([request.on(v) for v in (as_it_is, known.volume)], free)
     truth = known.inner(known.whole)
     u_0, u_k = (dense(s.alignment.field) for s in (straight, mended))
-    return FieldCheck(
+    found = FieldCheck(
         cpc_before=stack_cpc(truth),
         cpc_after=stack_cpc(known.inner(shown(straight))),
         psnr_jittered=told_psnr(known.inner(known.volume.data), truth, known.peak),
@@ -159,6 +162,8 @@ def _fields_checked(request: Request, known: Jittered) -> FieldCheck:
         folds=float(np.mean([folds(u) for u in u_k])),
         n=len(truth),
     )
+    everything = known.whole.shape == request.volume.shape
+    return found, straight.alignment if everything else None
 
 
 def dense(field: Displacement) -> Float:

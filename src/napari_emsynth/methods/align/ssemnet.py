@@ -27,13 +27,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_emsynth.methods.align import ssemnet_energy as energy
-from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
-from napari_emsynth.methods.align.ssemnet_descent import Scale, SsemnetParams, Target, features_of, halo_of
+from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField, Question
+from napari_emsynth.methods.align.ssemnet_descent import Scale, SsemnetParams, Targets, features_of, halo_of
 from napari_emsynth.methods.align.ssemnet_grid import Grid, Interpolation, resampled
 from napari_emsynth.methods.align.ssemnet_recipe import Recipe
 from napari_emsynth.models.ssemnet import Autoencoder, Config
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.device import resolve
+from napari_emsynth.tiling.stage import channels_last
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
@@ -53,24 +54,51 @@ class Ssemnet:
 
     def __init__(self, network: Autoencoder, params: SsemnetParams) -> None:
         self.network, self.params = network.eval().requires_grad_(False), params
+        channels_last(network)
 
     def __call__(
         self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
     ) -> PairField:
         """Register a section [y, x] onto its neighbours."""
-        device = resolve(runtime.device)
+        (found,) = self.together([Question(moving, fixed, known)], runtime)
+        return found
+
+    def together(self, questions: Sequence[Question], runtime: Runtime) -> list[PairField]:
+        """Register sections [y, x] of one size, each onto its neighbours; as many at a time as a tile has room for."""
+        device, tile = resolve(runtime.device), runtime.tile or TILE
         self.network.to(device)
-        shape = (moving.shape[0], moving.shape[1])
-        v = torch.zeros(2, *self._nodes(shape, 1), device=device)
+        step = max(1, TILE**2 // questions[0].moving.size)
+        found = []
+        for first in range(0, len(questions), step):
+            some = questions[first : first + step]
+            found += self._registered(some, stacked(some, device), tile, runtime)
+        return found
+
+    def _registered(
+        self, questions: Sequence[Question], stack: Tensor, tile: int, runtime: Runtime
+    ) -> list[PairField]:
+        """Descend scale by scale; ``stack`` as :func:`stacked` returns it."""
+        shape, count = (stack.shape[-2], stack.shape[-1]), len(questions)
+        v = stack.new_zeros((count, 2, *self._nodes(shape, 1)))
         for binning in self._binnings(shape):
-            scale = self._scale(moving, fixed, known, binning, runtime.tile or TILE, device)
+            scale = self._scale(questions, stack, binning, tile)
             v = resampled(v, scale.grid.nodes)
             v = scale.descend(v, self.params, runtime)
-        trust, notes = assessed(scale, v, shape)
-        return PairField(v.cpu().numpy(), trust.cpu().numpy(), notes)
+        trust, left = assessed(scale, v, shape)
+        # One copy back for everything.
+        parts = torch.cat((v.flatten(1), trust.flatten(1), left[:, None]), dim=1).cpu().numpy()
+        y, x = v.shape[-2:]
+        return [
+            PairField(
+                row[: 2 * y * x].reshape(2, y, x),
+                row[2 * y * x : -1].reshape(y, x),
+                {"difference": float(row[-1])},
+            )
+            for row in parts
+        ]
 
     def _binnings(self, shape: tuple[int, int]) -> list[int]:
-        """Return by how much the section is binned, scale by scale; the last is 1."""
+        """Return by how much sections are binned, scale by scale; the last is 1."""
         binnings = [2**k for k in range(self.params.scales)]
         return [b for b in reversed(binnings) if b == 1 or min(shape) / b >= SMALLEST_EDGE]
 
@@ -78,97 +106,104 @@ class Ssemnet:
         step = self.params.step_px * binning
         return -(-shape[0] // step), -(-shape[1] // step)
 
-    def _scale(
-        self,
-        moving: Float,
-        fixed: Sequence[Neighbour],
-        known: Mask | None,
-        binning: int,
-        tile: int,
-        device: torch.device,
-    ) -> Scale:
+    def _scale(self, questions: Sequence[Question], stack: Tensor, binning: int, tile: int) -> Scale:
         """Bin what there is, and look at the neighbours' features once for all."""
-        multiple = self.network.config.multiple
-        section, tissue = binned(moving, known, binning, multiple, device)
-        targets = []
-        for neighbour in fixed:
-            image, there = binned(neighbour.image, neighbour.known, binning, multiple, device)
-            features = features_of(self.network, image, tile)
-            mask = energy.of_features(there, features.shape[1:])
-            targets.append(Target(features, mask, neighbour.weight))
-        shape = (moving.shape[0], moving.shape[1])
+        shape, count = (stack.shape[-2], stack.shape[-1]), len(questions)
+        images, tissue = binned(stack, binning, self.network.config.multiple)
+        features = features_of(self.network, images[count:], tile)
+        known = energy.of_features(tissue[count:], features.shape[-2:])
+        weights = [[n.weight for n in q.fixed] for q in questions]
+        most = max(len(w) for w in weights)
+        padded = [w + [0.0] * (most - len(w)) for w in weights]
+        targets = Targets(
+            features.view(count, most, *features.shape[1:]),
+            known.view(count, most, *known.shape[2:]),
+            torch.tensor(padded).to(stack.device),
+        )
         halo = halo_of(self.network)
         rows, columns = (
-            (np.arange(-halo, n + halo, dtype=np.float64) * binning + (binning - 1) / 2)
-            for n in section.shape
+            np.arange(-halo, n + halo, dtype=np.float64) * binning + (binning - 1) / 2
+            for n in images.shape[-2:]
         )
         kind = cast("Interpolation", self.params.interpolation)
-        grid = Grid.of(kind, self._nodes(shape, binning), shape, (rows, columns), device)
-        return Scale(self.network, binning, section, tissue, targets, grid, tile)
+        grid = Grid.of(kind, self._nodes(shape, binning), shape, (rows, columns), stack.device)
+        return Scale(self.network, binning, images[:count], tissue[:count], targets, grid, tile)
 
 
-def binned(
-    section: Float, known: Mask | None, by: int, multiple: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return a section and what is known of it, [y', x'], binned, and filled up to a multiple of so many px.
+def stacked(questions: Sequence[Question], device: torch.device) -> Tensor:
+    """Return the sections and then all their neighbours on a device, and what is known of each: [m, 2, y, x].
+
+    Every section has as many neighbours as the one with most; absent ones are empty.
+    """
+    most = max(len(q.fixed) for q in questions)
+    nobody = Neighbour(np.zeros_like(questions[0].moving), 0.0, np.zeros(questions[0].moving.shape, bool))
+    images = [Neighbour(q.moving, known=q.known) for q in questions]
+    for q in questions:
+        images += [*q.fixed, *[nobody] * (most - len(q.fixed))]
+    out = np.empty((len(images), 2, *nobody.image.shape), np.float32)
+    for pair, image in zip(out, images, strict=True):
+        pair[1] = 1.0 if image.known is None else image.known
+        pair[0] = np.where(pair[1] > 0, image.image, 0)
+    return torch.from_numpy(out).to(device)
+
+
+def binned(stack: Tensor, by: int, multiple: int) -> tuple[Tensor, Tensor]:
+    """Return sections and what is known of them, each [m, 1, y', x'], binned, and filled up to a multiple of some px.
 
     Args:
-        section: [y, x] normalised.
-        known: [y, x] or None; a binned pixel is known where all of it is.
-        by: px that become one, along each axis.
-        multiple: of px of the binned section; what fills it up repeats its edge and is not known.
-        device: of the answer.
+        stack: [m, 2, y, x] sections, 0 where they are not known, and 1 where they are.
+        by: px that become one, along each axis; a binned pixel is known where all of it is.
+        multiple: of px of a binned section; what fills it up repeats its edge and is not known.
     """
-    tissue = np.ones(section.shape, np.float32) if known is None else known.astype(np.float32)
-    fill = [(0, -n % (by * multiple)) for n in section.shape]
-    pair = np.stack((np.pad(np.where(tissue > 0, section, 0), fill, mode="edge"), np.pad(tissue, fill)))
-    image, tissue_there = torch.from_numpy(pair.astype(np.float32)).to(device).unbind(0)
-    return F.avg_pool2d(image[None], by)[0], -F.max_pool2d(-tissue_there[None], by)[0]
+    more = [-n % (by * multiple) for n in stack.shape[-2:]]
+    sides = (0, more[1], 0, more[0])
+    image, tissue = F.pad(stack[:, :1], sides, mode="replicate"), F.pad(stack[:, 1:], sides)
+    return (image, tissue) if by == 1 else (F.avg_pool2d(image, by), -F.max_pool2d(-tissue, by))
 
 
 def confidence(fixed: Tensor, moved: Tensor, known: Tensor) -> Tensor:
-    """Return (3) around every feature, [y', x'] 0 to 1; 0 where one of the two shows nothing.
+    """Return (3) around every feature, [b, n, y', x'] 0 to 1; 0 where one of the two shows nothing.
 
     Args:
-        fixed: [c, y', x'] features of a neighbour.
-        moved: [c, y', x'] features of the pulled section.
-        known: [y', x'] 0 to 1, of both.
+        fixed: [b, n, c, y', x'] features of the neighbours.
+        moved: [b, c, y', x'] features of the pulled section.
+        known: [b, n, y', x'] 0 to 1, of both.
     """
 
     def around(values: Tensor) -> Tensor:
-        return F.avg_pool2d(values, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+        flat = values.flatten(0, -3)[:, None]
+        return F.avg_pool2d(flat, WINDOW, 1, WINDOW // 2, count_include_pad=False).view(values.shape)
 
-    count = around(known[None]).clamp_min(1e-6)
-    left = around((known * (fixed - moved).square()).mean(dim=0, keepdim=True)) / count
-    varied = [
-        (around(known * f.square()) / count - (around(known * f) / count).square()).mean(dim=0, keepdim=True)
-        for f in (fixed, moved)
-    ]
-    agreed = (1 - left / (varied[0] + varied[1]).clamp_min(1e-12)).clamp(0, 1)  # (3)
-    least = STRUCTURE * float(fixed.flatten(1).var(dim=1, correction=0).mean())
-    return torch.where(torch.minimum(*varied) > least, agreed, 0.0)[0]
+    def varied(features: Tensor) -> Tensor:
+        here = known[:, :, None]
+        mean, square = around(here * features) / count, around(here * features.square()) / count
+        return (square - mean.square()).mean(dim=2)
+
+    count = around(known)[:, :, None].clamp_min(1e-6)
+    left = around(known * energy.difference(fixed, moved)) / count[:, :, 0]
+    theirs, ours = varied(fixed), varied(moved[:, None])
+    agreed = (1 - left / (theirs + ours).clamp_min(1e-12)).clamp(0, 1)  # (3)
+    least = STRUCTURE * fixed.flatten(3).var(dim=3, correction=0).mean(dim=2)[..., None, None]
+    return torch.where(torch.minimum(theirs, ours) > least, agreed, 0.0)
 
 
-def assessed(scale: Scale, v: Tensor, shape: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
-    """Return the confidence around every node, [y', x'], and what is left of the difference to the nearest section.
+def assessed(scale: Scale, v: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return the confidence around every node, [b, y', x'], and what is left of the difference to the nearest, [b].
 
     Args:
-        scale: the section in full size.
-        v: [2, y', x'] px.
-        shape: (y, x) px of the section; what fills it up does not count.
+        scale: the sections in full size.
+        v: [b, 2, y', x'] px.
+        shape: (y, x) px of the sections; what fills them up does not count.
     """
-    moved, mask = scale.seen(v)
+    targets, (moved, mask) = scale.targets, scale.seen(v)
+    known = mask * targets.known
+    say = targets.weights / targets.weights.sum(dim=1, keepdim=True)
+    trust = (say[..., None, None] * known * confidence(targets.features, moved, known)).sum(dim=1)
+    nearest = known[:, 0]
+    left = (nearest * energy.difference(targets.features[:, :1], moved)[:, 0]).sum(dim=(1, 2))
     rows, columns = (-(-n // scale.multiple) for n in shape)
-    total = sum(t.weight for t in scale.targets)
-    trust = sum(
-        t.weight / total * mask * t.known * confidence(t.features, moved, mask * t.known)
-        for t in scale.targets
-    )
-    nearest = scale.targets[0]
-    known = mask * nearest.known
-    left = (known * energy.difference(nearest.features, moved)).sum() / known.sum().clamp_min(1e-6)
-    at_nodes = F.adaptive_avg_pool2d(torch.as_tensor(trust)[None, :rows, :columns], scale.grid.nodes)[0]
-    return at_nodes, {"difference": float(left) / scale.unit}
+    at_nodes = F.adaptive_avg_pool2d(trust[:, None, :rows, :columns], scale.grid.nodes)[:, 0]
+    return at_nodes, left / nearest.sum(dim=(1, 2)).clamp_min(1e-6) / scale.unit
 
 
 def build(params: Any, runtime: Runtime, weights: str | None) -> Ssemnet:  # noqa: ARG001 - the common signature

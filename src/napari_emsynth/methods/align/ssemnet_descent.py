@@ -1,9 +1,10 @@
-"""ssEMnet's descent: the energy of one section at one scale, and the steps that lower it.
+"""ssEMnet's descent: the energies of several sections at one scale, and the steps that lower them.
 
-The map ``v`` [2, y', x'] is in px of the full-size section at every scale; a section binned by b is pulled by
-``u / b``. Large sections are gone through tile by tile; with a halo as wide as the encoder sees, features, energy and
-gradient are those of the whole. The halo goes on beyond the section's faces, where the edge is repeated: the encoder's
-own zeros would look like a frame that stays where it is.
+Sections of one size descend together, each its own energy: a step takes the same operations for one as for many, and
+nothing is read back before the last. The map ``v`` [b, 2, y', x'] is in px of the full-size section at every scale; a
+section binned by k is pulled by ``u / k``. Large sections are gone through tile by tile; with a halo as wide as the
+encoder sees, features, energy and gradient are those of the whole. The halo goes on beyond the section's faces, where
+the edge is repeated: the encoder's own zeros would look like a frame that stays where it is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,7 +26,9 @@ from napari_emsynth.params import param
 from napari_emsynth.spec import Runtime
 
 Window = tuple[slice, slice]
-# Adam makes steps of slopes however small; a node whose share of E changes by less than this a px nearly rests.
+# Adam's memory of slopes and of their squares.
+BETAS = (0.9, 0.999)
+# It makes steps of slopes however small; a node whose share of E changes by less than this a px nearly rests.
 LEAST_SLOPE = 1e-2
 
 
@@ -55,23 +59,46 @@ class SsemnetParams(FieldParams):
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
-    """What a section is compared with: a neighbour's features [c, y', x'], its known part [y', x'], its weight."""
+class Targets:
+    """What sections are compared with: their neighbours, the nearest first; absent ones have no weight.
+
+    Args:
+        features: [b, n, c, y', x'].
+        known: [b, n, y', x'] 0 to 1.
+        weights: [b, n].
+    """
 
     features: Tensor
     known: Tensor
-    weight: float
+    weights: Tensor
+
+    @property
+    def places(self) -> int:
+        """Places of the feature map."""
+        return self.known.shape[-2] * self.known.shape[-1]
+
+    @property
+    def unit(self) -> Tensor:
+        """The variance of the nearest neighbours' features, [b]; 1 where they do not vary."""
+        varied = self.features[:, 0].flatten(2).var(dim=2, correction=0).mean(dim=1)
+        return torch.where(varied > 0, varied, 1.0)
+
+    @property
+    def share(self) -> Tensor:
+        """What a place of the feature map has to say in (1), [b, n, y', x']: units and the mean are in it."""
+        total = self.weights.sum(dim=1) * self.places * self.unit
+        return self.known * (self.weights / total[:, None])[..., None, None]
 
 
 class Scale:
-    """E at one scale: of a section and its neighbours, binned.
+    """E at one scale: of sections and their neighbours, binned.
 
     Args:
         network: whose encoder is f, frozen.
         binning: how many px of the full-size section a pixel is, along each axis.
-        moving: [y, x] the section, multiples of the network's px.
-        known: [y, x] 1 where it is tissue.
-        targets: its neighbours, the nearest first.
+        moving: [b, 1, y, x] the sections, multiples of the network's px.
+        known: [b, 1, y, x] 1 where they are tissue.
+        targets: their neighbours.
         grid: from nodes to the section's pixels, :func:`halo_of` px beyond its faces too.
         tile: edge of a tile's core in px.
     """
@@ -82,17 +109,16 @@ class Scale:
         binning: int,
         moving: Tensor,
         known: Tensor,
-        targets: Sequence[Target],
+        targets: Targets,
         grid: Grid,
         tile: int,
     ) -> None:
         self.encoder, self.multiple, self.binning = network.encoder, network.config.multiple, binning
         self.moving, self.known, self.targets, self.grid = moving, known, targets, grid
-        self.halo = halo_of(network)
-        self.tiles = tiles(moving.shape, tile, self.multiple)
-        varied = targets[0].features.flatten(1).var(dim=1, correction=0).mean()
-        self.unit = float(varied) or 1.0
-        self.total = sum(t.weight for t in targets) * targets[0].known.numel()
+        self.halo, self.unit, self.share = halo_of(network), targets.unit, targets.share
+        self.tiles = [
+            Tile(self, window) for window in tiles((moving.shape[-2], moving.shape[-1]), tile, self.multiple)
+        ]
 
     @property
     def step(self) -> tuple[float, float]:
@@ -100,95 +126,217 @@ class Scale:
         y, x = (s / n for s, n in zip(self.grid.shape, self.grid.nodes, strict=True))
         return y, x
 
-    def moved(self, v: Tensor, tile: Window) -> tuple[Tensor, Tensor]:
-        """Return f(T_v(I_0)) [c, y', x'] and M [y', x'] of one tile's core."""
-        y, x = (slice(s.start - self.halo, s.stop + self.halo) for s in tile)
-        u = self.grid(v, *(slice(s.start + self.halo, s.stop + self.halo) for s in (y, x)))
-        at = energy.pixels(y, x, v) + u / self.binning
-        rim = self.halo // self.multiple
-        features = self.encoder(energy.pulled(self.moving, at)[None, None])[0]
-        return features[:, rim:-rim, rim:-rim], self.mask(at, tile)
-
-    def mask(self, at: Tensor, tile: Window) -> Tensor:
-        """Return M [y', x'] of one tile's core, from positions [2, h, w] px of it and its halo."""
-        inside = [
-            slice(max(0, self.halo - s.start), self.halo - s.start + min(n, s.stop + self.halo))
-            for s, n in zip(tile, self.moving.shape, strict=True)
-        ]
-        mask = energy.not_empty(self.known, at[:, inside[0], inside[1]])
-        mask = energy.of_features(mask, [n // self.multiple for n in mask.shape])
-        y, x = (coarse(s, self.multiple, max(0, s.start - self.halo)) for s in tile)
-        return mask[y, x]
-
-    def errors(self, v: Tensor, tile: Window) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the features' difference to each neighbour, in units of their variance, and M, in one tile."""
-        moved, mask = self.moved(v, tile)
-        y, x = (coarse(s, self.multiple) for s in tile)
-        differences = [energy.difference(t.features[:, y, x], moved) / self.unit for t in self.targets]
-        return differences, [mask * t.known[y, x] for t in self.targets]
-
-    def highest(self, v: Tensor, share: float) -> list[float]:
-        """Return the largest error kept of each neighbour when a share of all is dropped."""
-        if share * self.targets[0].known.numel() < 1:
-            return [math.inf] * len(self.targets)
-        with torch.no_grad():
-            found = [self.errors(v, tile) for tile in self.tiles]
-        return [
-            energy.highest_kept(
-                torch.cat([errors[i].flatten() for errors, _ in found]),
-                torch.cat([masks[i].flatten() for _, masks in found]),
-                share,
-            )
-            for i in range(len(self.targets))
-        ]
-
     def descend(self, v: Tensor, params: SsemnetParams, runtime: Runtime) -> Tensor:
-        """Return the map after (2), [2, y', x'].
+        """Return the maps [b, 2, y', x'] after the descent.
 
         Raises:
             Cancelled: between iterations.
         """
-        v = v.clone().requires_grad_()
-        adam = torch.optim.Adam([v], eps=LEAST_SLOPE / v[0].numel())
+        springs, maps = Springs(self, params), flat(v)
+        adam = Adam(maps, LEAST_SLOPE / (maps.shape[1] * maps.shape[2]))
         for k in range(params.iterations):
             runtime.cancel.check()
             falling = 0.5 * (1 + math.cos(math.pi * k / params.iterations))
-            adam.param_groups[0]["lr"] = params.rate * self.binning * falling
-            adam.zero_grad()
-            highest = self.highest(v, energy.dropped_share(k, params.drop))
-            for tile in self.tiles:
-                self.data_term(v, tile, highest).backward()  # type: ignore[no-untyped-call]
-            energy.regulariser(v, self.step, params.alpha, params.beta, params.gamma).backward()  # type: ignore[no-untyped-call]
-            adam.step()  # (2)
-        return v.detach()
+            slope = self.slope(maps, energy.dropped_share(k, params.drop))
+            adam.step(springs(slope, maps), params.rate * self.binning * falling)
+        return maps.view(v.shape).flip(1)
 
-    def data_term(self, v: Tensor, tile: Window, highest: Sequence[float]) -> Tensor:
-        """Return one tile's share of the features' term of E."""
-        errors, masks = self.errors(v, tile)
-        masks = [m * energy.kept(e, h) for e, m, h in zip(errors, masks, highest, strict=True)]
-        return energy.data_sum(errors, masks, [t.weight for t in self.targets]) / self.total
+    def slope(self, maps: Tensor, share: float) -> Tensor:
+        """Return the slope of (1) over :func:`flat` maps, a share of the features dropped."""
+        highest = None
+        drops = share * self.targets.places >= 1
+        if drops and len(self.tiles) > 1:
+            highest = self._highest(maps, share)
+        slopes: list[Tensor] = []
+        for tile in self.tiles:
+            found, highest = tile.slope(maps, share if drops else 0.0, highest)
+            slopes.append(found)
+        return slopes[0] if len(slopes) == 1 else torch.stack(slopes).sum(dim=0)
+
+    def _highest(self, maps: Tensor, share: float) -> Tensor:
+        """Return the largest error kept of each neighbour, [b, n], when a share of all is dropped."""
+        errors, masks = torch.empty_like(self.targets.known), torch.empty_like(self.targets.known)
+        for tile in self.tiles:
+            errors[tile.core], masks[tile.core] = tile.errors(*tile.seen(maps))
+        return energy.highest_kept(errors, masks, share)
 
     def seen(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f(T_v(I_0)) [c, y', x'] and M [y', x'] of the whole section."""
-        features, mask = torch.empty_like(self.targets[0].features), torch.empty_like(self.targets[0].known)
+        """Return f(T_v(I_0)) [b, c, y', x'] and M [b, 1, y', x'] of whole sections, at maps [b, 2, y', x']."""
+        features = torch.empty_like(self.targets.features[:, 0])
+        mask = torch.empty_like(self.targets.known[:, :1])
         for tile in self.tiles:
-            y, x = (coarse(s, self.multiple) for s in tile)
-            with torch.no_grad():
-                features[:, y, x], mask[y, x] = self.moved(v, tile)
+            features[tile.core], mask[tile.core] = tile.seen(flat(v))
         return features, mask
 
 
-def features_of(network: Autoencoder, section: Tensor, tile: int) -> Tensor:
-    """Return f of a whole section [y, x], tile by tile: [c, y', x']."""
+def flat(v: Tensor) -> Tensor:
+    """Return maps [b, 2, y', x'] as a descent keeps them: [2 b, y', x'], dx and dy of every section in turn."""
+    return v.flip(1).flatten(0, 1)
+
+
+class Tile:
+    """One tile: from the maps to its features, and how those should change.
+
+    Args:
+        scale: whose it is.
+        window: its core in px.
+
+    Attributes:
+        core: of anything [..., y', x'].
+    """
+
+    def __init__(self, scale: Scale, window: Window) -> None:
+        self.scale, halo, multiple = scale, scale.halo, scale.multiple
+        self._rim = halo // multiple
+        size = scale.moving.shape[-2:]
+        y, x = (coarse(s, multiple) for s in window)
+        self.core = (..., y, x)
+        self.features, self.known = scale.targets.features[self.core], scale.targets.known[self.core]
+        self.unit = scale.unit[:, None, None, None]
+        # (5): what all neighbours say as long as none of it is dropped.
+        self.share = 2 / self.features.shape[2] * scale.share[self.core]
+        self.all, self.towards = self._sums(self.share)
+        # The section's part of the core and its halo, and the core's place among its features.
+        self._inside = [
+            slice(max(0, halo - s.start), halo - s.start + min(n, s.stop + halo))
+            for s, n in zip(window, size, strict=True)
+        ]
+        first = [max(0, s.start - halo) for s in window]
+        self._within = [coarse(s, multiple, a) for s, a in zip(window, first, strict=True)]
+        self._ways(window)
+
+    def _ways(self, window: Window) -> None:
+        """Prepare what makes places of maps; everything is [2 b, ...], x and y of every section in turn."""
+        scale, halo = self.scale, self.scale.halo
+        size, (b, device) = scale.moving.shape[-2:], (len(scale.moving), scale.moving.device)
+        (y, x), (sy, sx) = window, (2.0 / max(n - 1, 1) for n in size)
+        at = [
+            torch.arange(s.start - halo, s.stop + halo, device=device, dtype=torch.float32) * f - 1.0
+            for s, f in zip(window, (sy, sx), strict=True)
+        ]
+        base = torch.stack((at[1].expand(len(at[0]), -1), at[0][:, None].expand(-1, len(at[1]))))
+        rows = scale.grid.rows[:, y.start : y.stop + 2 * halo].T / scale.binning
+        columns = scale.grid.columns[:, x.start : x.stop + 2 * halo]
+        self.base = base.repeat(b, 1, 1)  # [2 b, h, w]
+        self.rows = torch.stack((sx * rows, sy * rows)).repeat(b, 1, 1)  # [2 b, h, y'']
+        self.columns = columns.expand(2 * b, -1, -1)  # [2 b, x'', w]
+
+    def places(self, maps: Tensor) -> Tensor:
+        """Return where the pixels of the core and its halo come from, [b, h, w, 2]."""
+        nodes = self.scale.grid.dense(maps)
+        at = torch.baddbmm(self.base, self.rows, torch.bmm(nodes, self.columns))
+        return at.view(-1, 2, *at.shape[1:]).permute(0, 2, 3, 1)
+
+    def seen(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f(T_v(I_0)) [b, c, y', x'] and M [b, 1, y', x'] of the core, at :func:`flat` maps."""
+        places = self.places(maps)
+        features = self.scale.encoder(energy.pulled(self.scale.moving, places))
+        return F.pad(features, (-self._rim,) * 4), self.mask(places)
+
+    def slope(self, maps: Tensor, share: float, highest: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the slope of the core's part of (1), and the largest error kept of each neighbour, [b, n].
+
+        Args:
+            maps: :func:`flat` ones.
+            share: of the features that is dropped.
+            highest: largest error kept, where it is known; else it is told from this tile.
+        """
+        along, encoder = maps.detach().requires_grad_(), self.scale.encoder
+        places = self.places(along)
+        image = energy.pulled(self.scale.moving, places)
+        states = encoder.states(image.detach())
+        moved, mask, weights = F.pad(states[-1], (-self._rim,) * 4), self.mask(places), None
+        if share:
+            errors, masks = self.errors(moved, mask)
+            highest = energy.highest_kept(errors, masks, share) if highest is None else highest
+            weights = energy.kept(errors, highest)
+        onto = encoder.back(states, F.pad(self.pull(moved, mask, weights), (self._rim,) * 4))
+        return torch.autograd.grad(image, along, onto)[0], highest
+
+    def mask(self, places: Tensor) -> Tensor:
+        """Return M of the core, [b, 1, y', x']."""
+        scale, (y, x) = self.scale, self._inside
+        mask = energy.not_empty(scale.known, places[:, y, x])
+        mask = energy.of_features(mask, [n // scale.multiple for n in mask.shape[-2:]])
+        y, x = self._within
+        return mask if mask.shape[-2:] == self.known.shape[-2:] else mask[..., y, x]
+
+    def errors(self, moved: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features' difference to each neighbour, in units of their variance, and M; [b, n, y', x'] both."""
+        return energy.difference(self.features, moved) / self.unit, mask * self.known
+
+    def pull(self, moved: Tensor, mask: Tensor, kept: Tensor | None) -> Tensor:
+        """Return (5), [b, c, y', x'], of the core's features.
+
+        Args:
+            moved: [b, c, y', x'] f(T_v(I_0)).
+            mask: [b, 1, y', x'] M.
+            kept: [b, n, y', x'] K; None where nothing is dropped.
+        """
+        everything, towards = (self.all, self.towards) if kept is None else self._sums(self.share * kept)
+        return (moved * everything - towards) * mask  # (5)
+
+    def _sums(self, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the neighbours' say together, [b, 1, y', x'], and what they say, [b, c, y', x']."""
+        return share.sum(dim=1, keepdim=True), (share[:, :, None] * self.features).sum(dim=1)
+
+
+class Springs:
+    """The slope (6) over :func:`flat` maps.
+
+    Args:
+        scale: whose maps.
+        params: alpha, beta and gamma.
+    """
+
+    def __init__(self, scale: Scale, params: SsemnetParams) -> None:
+        (y, x), b, device = scale.grid.nodes, len(scale.moving), scale.moving.device
+        length = 2 * params.alpha / (y * x) * np.eye(y)
+        along = [2 * energy.bending(n, px, o) for n, px, o in zip((y, x), scale.step, (x, y), strict=True)]
+        weights = (params.beta, params.gamma)
+        self.rows, self.columns = (
+            torch.from_numpy(np.stack(each)).to(device, torch.float32).repeat(b, 1, 1)
+            for each in ([w * along[0] + length for w in weights], [w * along[1] for w in weights])
+        )
+
+    def __call__(self, slope: Tensor, maps: Tensor) -> Tensor:
+        """Return another slope and this one, [2 b, y', x']."""
+        return torch.baddbmm(torch.baddbmm(slope, self.rows, maps), maps, self.columns)  # (6)
+
+
+class Adam:
+    """Adam of Kingma & Ba 2015 on one tensor, all steps on its device.
+
+    Args:
+        moved: in place.
+        least: slopes much below this hardly move it.
+    """
+
+    def __init__(self, moved: Tensor, least: float) -> None:
+        self.moved, self.least, self.taken = moved, least, 0
+        self.mean, self.square = torch.zeros_like(moved), torch.zeros_like(moved)
+
+    def step(self, slope: Tensor, rate: float) -> None:
+        """Take a step downhill of about ``rate``."""
+        self.taken += 1
+        first, second = (1 - beta**self.taken for beta in BETAS)
+        self.mean.lerp_(slope, 1 - BETAS[0])
+        self.square.mul_(BETAS[1]).addcmul_(slope, slope, value=1 - BETAS[1])
+        root = second**0.5
+        size = self.square.sqrt().add_(self.least * root)
+        self.moved.addcdiv_(self.mean, size, value=-rate * root / first)
+
+
+def features_of(network: Autoencoder, sections: Tensor, tile: int) -> Tensor:
+    """Return f of whole sections [b, 1, y, x], tile by tile: [b, c, y', x']."""
     multiple, halo = network.config.multiple, halo_of(network)
-    rim = halo // multiple
-    out = section.new_empty((network.config.widths[-1], *(n // multiple for n in section.shape)))
-    wide = F.pad(section[None, None], (halo,) * 4, mode="replicate")
-    for y, x in tiles(section.shape, tile, multiple):
-        part = wide[..., y.start : y.stop + 2 * halo, x.start : x.stop + 2 * halo]
-        with torch.no_grad():
-            features = network.encoder(part)[0, :, rim:-rim, rim:-rim]
-        out[:, coarse(y, multiple), coarse(x, multiple)] = features
+    rim, size = halo // multiple, (sections.shape[-2], sections.shape[-1])
+    out = sections.new_empty((len(sections), network.config.widths[-1], *(n // multiple for n in size)))
+    wide = F.pad(sections, (halo,) * 4, mode="replicate")
+    with torch.no_grad():
+        for y, x in tiles(size, tile, multiple):
+            part = wide[..., y.start : y.stop + 2 * halo, x.start : x.stop + 2 * halo]
+            out[..., coarse(y, multiple), coarse(x, multiple)] = F.pad(network.encoder(part), (-rim,) * 4)
     return out
 
 

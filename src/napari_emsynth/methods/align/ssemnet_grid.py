@@ -1,6 +1,6 @@
 """The coarse vector map of ssEMnet, and three ways from its nodes to pixels.
 
-A map ``v`` [2, y', x'] (dy, dx) px has cell-centred nodes: node i of n along an axis of N px sits at px
+Maps ``v`` [b, 2, y', x'] (dy, dx) px have cell-centred nodes: node i of n along an axis of N px sits at px
 ``(i + 0.5) N / n - 0.5``. Between them::
 
     bilinear     u(y, x) = sum_ij W_i(y) v_ij W_j(x),   W the hat function                              (1)
@@ -153,19 +153,24 @@ class Grid:
         return cls(nodes=nodes, shape=shape, rows=rows, columns=columns, denser=denser)
 
     def __call__(self, v: Tensor, y: slice = slice(None), x: slice = slice(None)) -> Tensor:
-        """Return (1), (2) or (3): [2, y', x'] -> [2, h, w], or a window of it."""
-        if self.denser is not None:
-            flat = v.reshape(2, -1) @ self.denser.T
-            v = flat.reshape(2, self.rows.shape[0], self.columns.shape[0])
-        return self.rows[:, y].T @ v @ self.columns[:, x]
+        """Return (1), (2) or (3): [b, 2, y', x'] -> [b, 2, h, w], or a window of it."""
+        nodes = self.dense(v.flatten(0, 1))
+        nodes = nodes.view(len(v), 2, *nodes.shape[1:])
+        return self.rows[:, y].T @ nodes @ self.columns[:, x]
+
+    def dense(self, nodes: Tensor) -> Tensor:
+        """Return the nodes that rows and columns are of: [m, y', x'] -> [m, y'', x'']."""
+        if self.denser is None:
+            return nodes
+        return (nodes.flatten(1) @ self.denser.T).view(-1, self.rows.shape[0], self.columns.shape[0])
 
 
 def resampled(v: Tensor, nodes: tuple[int, int]) -> Tensor:
-    """Return (1) of a map [2, y', x'] at another number of nodes; its vectors keep their px."""
-    if tuple(v.shape[1:]) == nodes:
+    """Return (1) of maps [b, 2, y', x'] at another number of nodes; their vectors keep their px."""
+    if (v.shape[-2], v.shape[-1]) == nodes:
         return v
     rows, columns = (
         torch.from_numpy(bilinear(node_places(n, n), old, n).astype(np.float32)).to(v.device)
-        for n, old in zip(nodes, v.shape[1:], strict=True)
+        for n, old in zip(nodes, v.shape[-2:], strict=True)
     )
     return rows @ v @ columns.T

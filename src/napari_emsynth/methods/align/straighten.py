@@ -7,7 +7,7 @@ trusted, is named.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,14 +46,29 @@ def straighten(request: Request, constraints: Constraints) -> Straight:
         InputError: constraints that do not fit the stack.
         Cancelled: after ``request.runtime.cancel``.
     """
-    from napari_emsynth.methods.align.estimate import estimate
+    (straight,) = straightened([request], constraints)
+    return straight
 
-    alignment = estimate(request, constraints)
-    source, runtime = request.volume, request.runtime
+
+def straightened(requests: Sequence[Request], constraints: Constraints) -> list[Straight]:
+    """Do so with several stacks, whose fields are estimated together; the requests are equal but for the volume.
+
+    Raises:
+        InputError: constraints that do not fit a stack.
+        Cancelled: after the requests' ``runtime.cancel``.
+    """
+    from napari_emsynth.methods.align.estimate import estimates
+
+    found = estimates(requests, constraints)
+    return [along(request, alignment) for request, alignment in zip(requests, found, strict=True)]
+
+
+def along(request: Request, alignment: Alignment) -> Straight:
+    """Move a stack along its fields: now, or as it is read when it is lazy."""
     return Straight(
         alignment=alignment,
-        volume=moved(source, alignment.field, "cubic", runtime),
-        outside=outside(alignment.field, source, runtime),
+        volume=moved(request.volume, alignment.field, "cubic", request.runtime),
+        outside=outside(alignment.field, request.volume, request.runtime),
     )
 
 

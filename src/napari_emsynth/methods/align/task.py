@@ -15,11 +15,12 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import blocks, default
+from napari_emsynth.methods.align.alignment import Alignment
 from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.job import Job
 from napari_emsynth.methods.align.selfcheck import DEPTH, SMALLEST_EDGE, SelfCheck, check
+from napari_emsynth.methods.align.straighten import along, section_entries, straighten
 from napari_emsynth.methods.align.straighten import notices as field_notices
-from napari_emsynth.methods.align.straighten import section_entries, straighten
 from napari_emsynth.methods.align.unfit import looked_over, unfit
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request, scale_notices
@@ -100,16 +101,20 @@ def align(
     notices: list[str] = []
     request = request.heard(notices)
     request.built()
-    found = _looked_over(request, given) if selfcheck else NOTHING
-    notices += found.notices("the self-check")
-    checked = _checked(request, unfit(found, given.skip, *counts(request)), notices) if selfcheck else None
-    result = _moved(request, given, notices) if moves else _redrawn(request, notices)
+    damage = _looked_over(request, given) if selfcheck else NOTHING
+    notices += damage.notices("the self-check")
+    without = unfit(damage, given.skip, *counts(request))
+    checked, found = _checked(request, without, notices) if selfcheck else (None, None)
+    # Fields found on the way are those of the stack where nothing but the sections themselves has a say in them.
+    if damage.sections or replace(given, skip=()) != Constraints(skip=()) or given.skip:
+        found = None
+    result = _moved(request, given, found, notices) if moves else _redrawn(request, notices)
     notices += scale_notices(request.spec, request.weights, request.volume)
     record = provenance.record(
         **request.record(),
         **result.provenance,
         notices=list(dict.fromkeys(notices)),
-        left_out=found.to_json(),
+        left_out=damage.to_json(),
         selfcheck=None if checked is None else checked.to_json() | advised(request, checked),
     )
     return replace(result, provenance=record)
@@ -141,9 +146,9 @@ def _redrawn(request: Request, notices: list[str]) -> Result:
     )
 
 
-def _moved(request: Request, constraints: Constraints, notices: list[str]) -> Result:
-    """Find every section's displacements now, and move it along them: now, or as it is read."""
-    straight = straighten(request, constraints)
+def _moved(request: Request, constraints: Constraints, known: Alignment | None, notices: list[str]) -> Result:
+    """Find every section's displacements now, unless they are known, and move it along them: now, or as it is read."""
+    straight = straighten(request, constraints) if known is None else along(request, known)
     found = straight.alignment
     notices += field_notices(found, constraints)
     return Result(
@@ -211,10 +216,12 @@ def advised(request: Request, found: SelfCheck) -> dict[str, str | None]:
     return {"instead": None, "advice": line}
 
 
-def _checked(request: Request, without: Collection[int], notices: list[str]) -> SelfCheck | None:
-    """Run the self-check and say what must be said of it."""
+def _checked(
+    request: Request, without: Collection[int], notices: list[str]
+) -> tuple[SelfCheck | None, Alignment | None]:
+    """Run the self-check and say what must be said of it; also returns the fields of the stack, where it found them."""
     request.runtime.progress(0, 1, "self-check")
-    found = check(request, without)
+    found, alignment = check(request, without)
     if found is None:
         height, width = request.volume.shape[1:]
         notices.append(
@@ -222,4 +229,4 @@ def _checked(request: Request, without: Collection[int], notices: list[str]) -> 
         )
     elif not found.beats_floors:
         notices.append(advised(request, found)["advice"] or "")
-    return found
+    return found, alignment
