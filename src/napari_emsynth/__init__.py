@@ -227,6 +227,7 @@ def upsample(
     params: Mapping[str, Any] | Params | None = None,
     voxel_nm: Sequence[float] | None = None,
     damaged: str | int | Sequence[int] | None = None,
+    look: str = "accurate",
     selfcheck: bool = True,
     device: str = "auto",
     precision: str = "auto",
@@ -249,6 +250,7 @@ def upsample(
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         damaged: sections that are repaired first, as indices or as text such as "12,40-42"; None takes those without
             any information of their own (blank, black, repeated), () none.
+        look: "accurate" for the mean, "natural" for sections as sharp as the acquired ones, with detail of the nearest.
         selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation; find out how
             far a network is to be followed, and how wide its intervals are, on this volume.
         device: as in :func:`interpolate`, like all that follow.
@@ -274,6 +276,7 @@ def upsample(
         params=params,
         voxel_nm=voxel_nm,
         damaged=damaged,
+        look=look,
         runtime=_runtime(
             runtime, device=device, precision=precision, tile=tile, seed=seed, progress=progress
         ),

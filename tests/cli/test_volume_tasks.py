@@ -144,7 +144,7 @@ def test_a_cluster_gives_the_same_voxels(emsynth, stack, tmp_path):
 
 def test_evaluate_scores_both_tasks(emsynth, stand_in, stack):
     up = emsynth("evaluate", "upsample/linear", stack, "--gap", "2", "--json").json
-    assert {"linear", "nearest", "blurred_linear"} == up["scores"].keys()
+    assert {"linear", "nearest", "blurred_linear", "kriging"} == up["scores"].keys()
     assert up["factor"] == 3
     flat = emsynth("evaluate", "align/stand-in-smooth", stack)
     assert "prefer the input" in flat.out or "better than every floor" in flat.out

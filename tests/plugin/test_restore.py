@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication, QDockWidget
 
+import napari_emsynth as es
 from napari_emsynth.plugin.canvas_menu import DOCK_NAME, open_dock
 from napari_emsynth.plugin.session import Session
 from napari_emsynth.plugin.settings import BLINK_KEY
@@ -97,6 +98,47 @@ def test_in_place_keeps_the_old_data_for_undo(
     assert source.data is before
     np.testing.assert_array_equal(source.data, copy)
     assert "emsynth" not in source.metadata
+
+
+def test_a_quick_answer_is_shown_first_and_gives_way_to_the_one_asked_for(
+    viewer: Any, session: Session, opened: Any, finish: Any, stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.set_settings(replace(session.settings, method="emsynth"))
+    looks, show = [], session.preview.show
+
+    def seen(viewer: Any, source: Any, section: int, pixels: Any, below: Any) -> None:
+        looks.append((section, np.array(pixels)))
+        show(viewer, source, section, pixels, below)
+        assert "stack preview (z=4)" in names(viewer)
+
+    monkeypatch.setattr(session.preview, "show", seen)
+    session.interpolate_at(viewer.layers["stack"], 4)
+    finish(session)
+    quick, refined = (
+        es.interpolate(stack, [4], method=method, selfcheck=False).volume.data[4]
+        for method in ("fitted", "emsynth")
+    )
+    assert [section for section, _ in looks] == [4, 4]
+    np.testing.assert_array_equal(looks[0][1], quick)
+    np.testing.assert_array_equal(looks[1][1], refined)
+    assert names(viewer) == ["stack", "stack restored", "stack restored synthetic"]
+    assert viewer.layers["stack restored"].metadata["emsynth"]["sections"][0]["selfcheck"] is not None
+
+
+def test_a_repair_that_is_cancelled_leaves_no_quick_answer(
+    viewer: Any, session: Session, opened: Any, finish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.set_settings(replace(session.settings, method="emsynth"))
+    show = session.preview.show
+
+    def cancelled_once_seen(*told: Any) -> None:
+        show(*told)
+        session.queue.cancel_all()
+
+    monkeypatch.setattr(session.preview, "show", cancelled_once_seen)
+    session.interpolate_at(viewer.layers["stack"], 4)
+    finish(session)
+    assert names(viewer) == ["stack"]
 
 
 def test_lazy_and_uncertainty(viewer: Any, session: Session, opened: Any, finish: Any) -> None:

@@ -23,7 +23,7 @@ def samples(block, axes=(0, 1, 2), simulation=PLAIN):
 @pytest.mark.parametrize("factor", [2.0, 3.0, 5.0])
 def test_point_sampling_shows_the_truth_where_sections_were_acquired(block, factor):
     plane = samples(block).draw(np.random.default_rng(0), factor, acquiring(factor, "point"))
-    known, shown = plane.acquired.known, plane.acquired.stretched[2]
+    known, shown = plane.acquired.known, plane.acquired.start[2]
     assert 0 < known.sum() <= 32 / factor + 1
     np.testing.assert_allclose(shown[known], plane.truth[known], atol=1e-5)
     assert np.abs(shown[~known] - plane.truth[~known]).mean() > 1e-3
@@ -42,14 +42,14 @@ def test_slab_means_of_the_truth_are_what_was_acquired(block, factor):
 def test_isotropic_blocks_show_side_planes_and_all_axes(block):
     drawn = [samples(block).draw(np.random.default_rng(i), 4.0, acquiring(4.0, "slab")) for i in range(6)]
     assert all(plane.sides for plane in drawn)
-    assert all(np.abs(plane.acquired.stretched[0]).max() > 0 for plane in drawn)
+    assert all(np.abs(plane.acquired.start[0]).max() > 0 for plane in drawn)
 
 
 def test_anisotropic_blocks_show_planes_alone(block):
     plane = samples(block, axes=(0,)).draw(np.random.default_rng(0), 4.0, acquiring(4.0, "slab"))
     assert not plane.sides
-    assert not plane.acquired.stretched[[0, 1, 3, 4]].any()
-    assert plane.acquired.stretched[2].any()
+    assert not plane.acquired.start[[0, 1, 3, 4]].any()
+    assert plane.acquired.start[2].any()
 
 
 def test_simulated_defects_leave_slab_means_true(block):
@@ -66,7 +66,7 @@ def test_equal_seeds_draw_equal_planes(block):
         for _ in range(2)
     )
     np.testing.assert_array_equal(a.truth, b.truth)
-    np.testing.assert_array_equal(a.acquired.stretched, b.acquired.stretched)
+    np.testing.assert_array_equal(a.acquired.start, b.acquired.start)
 
 
 def test_jitter_moves_rows_along_the_plane_as_sections_do():

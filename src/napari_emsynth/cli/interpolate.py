@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_emsynth.cli.groups import Cluster, Common, Save, Source
+from napari_emsynth.cli.groups import Cluster, Common, Look, Save, Source
 from napari_emsynth.cli.screen import Screen, table
 from napari_emsynth.errors import InputError
 from napari_emsynth.sections import parse_sections, spans
@@ -41,13 +41,7 @@ def interpolate(
     weights: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
     ] = None,
-    look: Annotated[
-        str,
-        typer.Option(
-            metavar="accurate|natural",
-            help="The mean of what may have been there, or a section as sharp as tissue (--seed chooses whose detail).",
-        ),
-    ] = "accurate",
+    look: Look = "accurate",
     values: dict[str, Any],
     common: Common,
     save: Save,

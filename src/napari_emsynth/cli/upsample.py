@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_emsynth.cli.groups import Cluster, Common, Save, Source
+from napari_emsynth.cli.groups import Cluster, Common, Look, Save, Source
 from napari_emsynth.cli.parse import parse_factor, parse_listed
 from napari_emsynth.cli.volume_tasks import Out, Weights, make
 
@@ -40,6 +40,7 @@ def upsample(
             "repeated ones.",
         ),
     ] = None,
+    look: Look = "accurate",
     apply_to: Annotated[
         list[str] | None,
         typer.Option(metavar="LABELS=OUT2", help="Upsample labels along, their ids kept; may be repeated."),
@@ -61,6 +62,7 @@ def upsample(
             weights=weights,
             params=values,
             damaged=parse_listed(damaged, volume.shape[0], "--damaged"),
+            look=look,
             runtime=runtime,
         ),
         source,

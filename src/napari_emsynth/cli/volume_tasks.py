@@ -28,7 +28,7 @@ Weights = Annotated[
 
 # What the JSON object says of a run in the words of its record, where the record has it.
 RECORDED = (
-    "factor", "sampling", "constraints", "damaged", "repaired", "left_out", "residual", "calibration",
+    "factor", "sampling", "look", "constraints", "damaged", "repaired", "left_out", "residual", "calibration",
 )  # fmt: skip
 NOTHING: Mapping[str, Path] = MappingProxyType({})
 

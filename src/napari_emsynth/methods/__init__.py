@@ -17,7 +17,7 @@ from napari_emsynth.spec import TASKS, MethodSpec, Task
 INDEX: dict[Task, tuple[str, ...]] = {
     "interpolate": ("emsynth", "fitted", "jain2017", "optical-flow", "linear"),
     "align": ("emsynth", "ssemnet", "li2017", "jain2017", "optical-flow"),
-    "upsample": ("emsynth", "jain2017", "linear"),
+    "upsample": ("emsynth", "kriging", "jain2017", "linear"),
     "superres": ("single-stage", "gpemsr", "bicubic"),
 }
 """Ids by task, the default first; the module is the id with underscores."""

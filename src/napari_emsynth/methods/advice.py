@@ -17,7 +17,7 @@ from napari_emsynth.spec import MethodSpec, Task
 # Which method a rival is, by task.
 METHODS: Mapping[Task, Mapping[str, str]] = {
     "interpolate": {"linear": "linear", "fitted": "fitted", "optical_flow": "optical-flow"},
-    "upsample": {"linear": "linear", "linear_back_projected": "linear"},
+    "upsample": {"linear": "linear", "linear_back_projected": "linear", "kriging": "kriging"},
     "superres": {"bicubic": "bicubic"},
     "align": {"optical_flow": "optical-flow"},
 }

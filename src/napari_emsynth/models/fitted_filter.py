@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -34,6 +35,7 @@ REACH = TAPS // 2
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 Offsets = tuple[int, ...]
+Offset = TypeVar("Offset", int, float)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def equations(sections: Float, truth: Float, step: int = 1) -> Equations:
     )
 
 
-def sides(offsets: Sequence[int]) -> tuple[Offsets, Offsets]:
+def sides(offsets: Sequence[Offset]) -> tuple[tuple[Offset, ...], tuple[Offset, ...]]:
     """Return the offsets below and above, each from near to far; one of the two may be empty."""
     below = sorted((o for o in offsets if o < 0), reverse=True)
     return tuple(below), tuple(sorted(o for o in offsets if o > 0))

@@ -97,7 +97,7 @@ class Clues(NamedTuple):
         return torch.cat((below, above))
 
 
-def clues_of(offsets: Sequence[int], below: Float, above: Float, error: float) -> tuple[float, ...]:
+def clues_of(offsets: Sequence[float], below: Float, above: Float, error: float) -> tuple[float, ...]:
     """Return t, span, far_below, far_above, noise, correlation and error, as the networks are told.
 
     Args:
@@ -106,13 +106,22 @@ def clues_of(offsets: Sequence[int], below: Float, above: Float, error: float) -
         above: [y, x] the same above.
         error: root mean square error of the fitted filter.
     """
+    return *distances_of(offsets), noise_of(below, above), correlation_of(below, above), error
+
+
+def distances_of(offsets: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return t, span, far_below and far_above of :class:`Clues`.
+
+    Args:
+        offsets: sections that are known, by distance from the wanted one; negative below.
+    """
     down, up = ([abs(o) for o in side] for side in sides(offsets))
     t, span = 0.5, 2.0 * (down or up)[0]
     if down and up:
         span = float(down[0] + up[0])
         t = down[0] / span
     far_below, far_above = (side[0] / side[1] if len(side) > 1 else 0.0 for side in (down, up))
-    return t, span, far_below, far_above, noise_of(below, above), correlation_of(below, above), error
+    return t, span, far_below, far_above
 
 
 class Encoder(nn.Module):

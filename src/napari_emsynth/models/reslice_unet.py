@@ -1,14 +1,14 @@
-"""The reslice U-Net: sharpens planes that were stretched along one axis, told how the sections were acquired.
+"""The reslice U-Net: sharpens planes of a volume that was guessed between sections, told how these were acquired.
 
 ::
 
-    planes  v-2 .. v+2 of a stretched volume  --unshuffle--> E0 -> E1 -> E2 -> E3     (stretched: cubic, means kept)
+    planes  v-2 .. v+2 of a guessed volume    --unshuffle--> E0 -> E1 -> E2 -> E3     (guessed: kriging, means kept)
     place of every row between two sections  --unshuffle-->  |     |     |     |
                                                              D0 <- D1 <- D2 <- D3 <- factor, sampling (every level)
     row by row:  mean = plane v + residual,  log scale  <----'
 
 A plane is a reslice: rows run along z (sections), columns along x or y; its neighbours v-2 .. v+2 lie beside it. Law
-(start): with the zero-initialised head the mean is the stretched plane. Law (mirror): nothing knows up from down, but
+(start): with the zero-initialised head the mean is the guessed plane. Law (mirror): nothing knows up from down, but
 what it was shown; where the sides are unknown they are zero, and the network is told.
 """
 
@@ -84,7 +84,7 @@ class DecoderLevel(nn.Module):
 
 
 class ResliceUNet(nn.Module):
-    """Sharpen stretched planes, with an error estimate (see the module's figure)."""
+    """Sharpen guessed planes, with an error estimate (see the module's figure)."""
 
     def __init__(self, config: Config = Config()) -> None:
         super().__init__()
@@ -127,20 +127,6 @@ class ResliceUNet(nn.Module):
         assert state is not None
         full = F.pixel_shuffle(self.head(F.leaky_relu(state, SLOPE)), UNSHUFFLE)  # [b, 2, y, x]
         return planes[:, middle : middle + 1] + full[:, :1], full[:, 1:] - 1.0
-
-
-class Experts(nn.Module):
-    """Two networks of one make: one for planes along z (reslices), one for planes across it (sections).
-
-    The second sees, instead of neighbouring planes, acquired sections below and above the wanted one; its rows all lie
-    at one place between them.
-    """
-
-    def __init__(self, config: Config = Config()) -> None:
-        super().__init__()
-        self.config = config
-        self.reslices = ResliceUNet(config)
-        self.sections = ResliceUNet(config)
 
 
 def facts_of(factor: float, slab: bool, sides: bool) -> tuple[float, float, float]:

@@ -13,9 +13,9 @@ from typing import Any
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin import layers as layer_tools
 from napari_emsynth.plugin import notify
-from napari_emsynth.plugin.engine import ready
+from napari_emsynth.plugin.engine import Engine, ready
 from napari_emsynth.plugin.history import History
-from napari_emsynth.plugin.jobs import Job, JobQueue
+from napari_emsynth.plugin.jobs import Job, JobQueue, nothing
 from napari_emsynth.plugin.layers import PROVENANCE_KEY, Placement, find_layer, volume_of
 from napari_emsynth.plugin.marks import Marks, check_section, run_around, scored
 from napari_emsynth.plugin.preview import Preview, is_preview
@@ -34,7 +34,10 @@ from napari_emsynth.plugin.results import (
     show_as_layer,
     show_in_place,
 )
+from napari_emsynth.volume import Volume
 
+# Method whose answer is there at once.
+QUICK = "fitted"
 # Results remembered for export, comparison and "previous": each keeps its arrays.
 LONGEST = 20
 
@@ -49,6 +52,7 @@ class Repairing:
     queue: JobQueue
     history: History
     settings: Settings
+    engine: Engine | None
     preview: Preview
     is_closed: bool
     is_showing: bool
@@ -72,16 +76,30 @@ class Repairing:
         """Repair one section, together with the marked ones that adjoin it."""
         settings = replace(self.settings, place=place) if place else self.settings
         sections = run_around(self.marks_of(layer), section)
-        return self.run(layer, Request(sections=tuple(sections), settings=settings))
+        return self.run(layer, Request(sections=tuple(sections), settings=settings), ahead=section)
 
     def insert_at(self, layer: Any, section: int) -> Job | None:
         """Insert a new section before one."""
         return self.run(layer, Request(inserts=(section,), settings=self.settings), jump=True)
 
     def run(
-        self, layer: Any, request: Request, channel: int | None = None, *, jump: bool = False
+        self,
+        layer: Any,
+        request: Request,
+        channel: int | None = None,
+        *,
+        jump: bool = False,
+        ahead: int | None = None,
     ) -> Job | None:
-        """Queue a repair; return None when it is refused."""
+        """Queue a repair; return None when it is refused.
+
+        Args:
+            layer: to be repaired.
+            request: what and how.
+            channel: of a 4-D layer.
+            jump: go to the first new section.
+            ahead: section that is shown as soon as something of it is known, until the repair is done and checked.
+        """
 
         def prepare() -> Job:
             volume = volume_of(layer, channel)
@@ -109,7 +127,28 @@ class Repairing:
             return None
         # The one sign of life of a job too short for a bar.
         self.viewer.status = f"{job.title}..."
+        if ahead is not None:
+            self._show_ahead(layer, ahead, request.settings, job)
         return self.queue.submit(job)
+
+    def _show_ahead(self, layer: Any, section: int, settings: Settings, job: Job) -> None:
+        """Queue previews before a repair: of the quick method, then of the one asked for, not checked yet."""
+        spec = None if self.engine is None else self.engine.spec(settings.method)
+        if layer.ndim != 3 or layer.multiscale or (spec is not None and not spec.weights):
+            return  # nothing to be shown in pieces, or nothing to wait for
+        volume, quick = volume_of(layer, None), replace(settings, method=QUICK, weights="", params={})
+
+        def end(then: Callable[..., None], *told: Any) -> None:
+            self.preview.hide(self.viewer)
+            then(*told)
+
+        # A repair that ends without a result leaves nothing of it behind.
+        job.on_cancelled, job.on_failed = partial(end, job.on_cancelled), partial(end, job.on_failed)
+        for known in (quick, settings):
+            look = self._preview_job(layer, volume, section, known)
+            # What is wrong, the repair itself will say; who cancels it cancels all.
+            look.cancel, look.on_failed = job.cancel, nothing
+            self.queue.submit(look)
 
     def _previous(self, layer: Any) -> Previous | None:
         """Return what is synthetic in a layer already."""
@@ -191,7 +230,13 @@ class Repairing:
         if layer.ndim != 3:
             self.refuse("the preview needs a 3-D layer; a repair works on 4-D ones too")
             return None
-        marks, settings = self.marks_of(layer), self.settings
+        return self.queue.submit(self._preview_job(layer, volume, section, self.settings, "preview"))
+
+    def _preview_job(
+        self, layer: Any, volume: Volume, section: int, settings: Settings, key: str = ""
+    ) -> Job:
+        """Return the work of showing what a repair would put at a section."""
+        marks = self.marks_of(layer)
 
         def work(job: Job) -> Any:
             ready(job)
@@ -204,16 +249,8 @@ class Repairing:
                 self.preview.show(self.viewer, layer, section, pixels, family(layer.unique_id, self.shown))
                 self.results_changed.emit()
 
-        return self.queue.submit(
-            Job(
-                f"Preview section {section}",
-                work,
-                on_done=done,
-                on_failed=self.refuse,
-                quiet=True,
-                key="preview",
-            )
-        )
+        title = f"Preview section {section}"
+        return Job(title, work, on_done=done, on_failed=self.refuse, quiet=True, key=key)
 
     def end_preview(self) -> None:
         """Take the preview away."""

@@ -33,6 +33,7 @@ class UpsampleSettings(VolumeSettings):
         sampling: "point" when each section is a thin sample, "slab" when it is an average over its thickness.
         damaged: sections that are repaired first, such as "3,40-42"; "detected" takes those that are damaged beyond
             doubt, "" none.
+        look: "accurate" or "natural".
         **more: see :class:`~napari_emsynth.plugin.volume_settings.VolumeSettings`.
     """
 
@@ -44,6 +45,7 @@ class UpsampleSettings(VolumeSettings):
     isotropic: bool = False
     sampling: str = "point"
     damaged: str = DETECTED
+    look: str = "accurate"
 
     @property
     def done(self) -> str:
@@ -72,6 +74,8 @@ class UpsampleSettings(VolumeSettings):
         }
         if self.damaged.strip() != DETECTED:
             chosen["damaged"] = listed(self.damaged, sections, "damaged")
+        if self.look != "accurate":
+            chosen["look"] = self.look
         return chosen
 
     def flags(self, sections: int) -> list[str]:
@@ -80,6 +84,8 @@ class UpsampleSettings(VolumeSettings):
         words = ["--factor", str(options["factor"]), "--sampling", self.sampling]
         if "damaged" in options:
             words += ["--damaged", spans(options["damaged"]) or "none"]
+        if "look" in options:
+            words += ["--look", self.look]
         return words
 
     def shape(self, shape: Shape) -> Shape:

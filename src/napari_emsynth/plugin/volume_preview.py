@@ -146,7 +146,7 @@ def halo_of(draw: Any) -> tuple[float, float, float] | None:
         return (0, pixels, pixels)
     if not isinstance(draw, UpsampleJob):
         return None
-    _, y, x = draw.request.built().halo(draw.lattice.factor)
+    y, x = draw.lateral_halo
     return (draw.halo, y, x)
 
 
@@ -215,13 +215,16 @@ def drawer(
     if isinstance(settings, UpsampleSettings):
         from napari_emsynth.methods.upsample.job import Job as UpsampleJob
         from napari_emsynth.methods.upsample.lattice import Lattice, check_factor, check_sections
+        from napari_emsynth.methods.upsample.look import looked
         from napari_emsynth.methods.upsample.task import default_method
+        from napari_emsynth.trust.look import checked_look
 
         volume = repaired(volume, settings, window, runtime)
         method = settings.method or default_method(settings.factor, settings.sampling)
         factor, sampling = check_factor(get("upsample", method), settings.factor, settings.sampling)
         check_sections(volume.shape[0])
-        return UpsampleJob.of(request(method), Lattice(volume.shape[0], factor, sampling))
+        job = UpsampleJob.of(request(method), Lattice(volume.shape[0], factor, sampling))
+        return looked(job, checked_look(settings.look))
     from napari_emsynth.methods.align.job import Job as AlignJob
     from napari_emsynth.methods.align.task import check_sections as check_stack
 

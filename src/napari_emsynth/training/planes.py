@@ -1,18 +1,19 @@
-"""Self-supervised samples for sharpening reslices: planes of a volume, made coarser along one axis and stretched again.
+"""Self-supervised samples for sharpening reslices: planes of a volume, made coarser along one axis and drawn again.
 
 Where voxels are isotropic every axis may play z, and planes come with their neighbours on both sides. Of anisotropic
 volumes only the xy planes are fine along two axes: rows play sections, and the side planes, which lie a section apart,
 are left out. What microscopes do is simulated on top: other pixel sizes, sections that jitter along the plane, contrast
 that changes from section to section, noise.
 
-The operators of acquisition and stretching belong to the method and are handed in. Arrays are [planes, rows, columns]
+The operators that acquire and draw again belong to the method and are handed in. Arrays are [planes, rows, columns]
 while a sample is made; rows play z.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ import torch.nn.functional as F
 from numpy.random import Generator
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.models.kriging import REACH, Correlation, Reach
 from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.training.pairs import grain, log_uniform, shares
 from napari_emsynth.volume import Array, Float
@@ -30,6 +32,8 @@ MARGIN = 2
 SLACK = 4
 # Shortest axis that a block may have.
 SHORTEST = 32
+# Sections of a block whose pixels' correlation is measured.
+MEASURED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +67,14 @@ class Acquired:
 
     Args:
         thick: [planes, m, columns] acquired sections.
-        stretched: [planes, rows, columns] those on the fine grid again.
+        start: [planes, rows, columns] those on the fine grid again.
         places: [rows] place of every row between two sections, in [0, 1).
         known: [rows] True where a row is an acquired section.
         shares: [m, rows] share of every acquired section that a row fills; None when sections are thin samples.
     """
 
     thick: Float
-    stretched: Float
+    start: Float
     places: Float
     known: Array
     shares: Float | None
@@ -91,8 +95,42 @@ class Plane:
     sides: bool
 
 
-# (fine crop [planes, rows, columns], first row wanted, rows wanted, noise on thick sections) -> what is acquired.
-Acquire = Callable[[Float, int, int, Callable[[Float], Float]], Acquired]
+class Acquire(Protocol):
+    """Acquires a fine crop as a microscope does, and draws it again."""
+
+    def __call__(
+        self,
+        fine: Float,
+        wanted: range,
+        noisy: Callable[[Float], Float],
+        correlation: Correlation,
+        reach: Reach,
+    ) -> Acquired:
+        """Return what is acquired of a crop.
+
+        Args:
+            fine: [planes, rows, columns].
+            wanted: rows.
+            noisy: adds noise to thick sections.
+            correlation: of the acquired pixels.
+            reach: "plane" where the planes are neighbours, "row" where they are not.
+        """
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A block [z, y, x] with its statistics."""
+
+    data: Array
+    mean: float
+    std: float
+    correlation: Correlation
+
+    @classmethod
+    def of(cls, data: Array) -> _Block:
+        mean, std = robust_mean_std(data)
+        some = data[:: max(1, len(data) // MEASURED)]
+        return cls(data, mean, std, Correlation.measured([(s.astype(np.float32) - mean) / std for s in some]))
 
 
 class PlaneSamples:
@@ -119,6 +157,8 @@ class PlaneSamples:
         simulation: Simulation = Simulation(),
     ) -> None:
         self.planes, self.simulation = planes, simulation
+        # What is drawn of a plane may depend on planes around those that are shown.
+        self.around = REACH
         self.isotropic = len(axes) == 3
         used = slice(None) if self.isotropic else slice(1, None)
         shortest = min(min(block.shape[used]) for block in blocks)
@@ -127,7 +167,7 @@ class PlaneSamples:
                 f"training needs planes of at least {SHORTEST} x {SHORTEST} px, got {shortest} px"
             )
         self.size = min(size, shortest // 16 * 16)
-        self.blocks = [(block, *robust_mean_std(block)) for block in blocks]
+        self.blocks = [_Block.of(block) for block in blocks]
         self.share = shares(blocks)
 
     def draw(self, rng: Generator, factor: float, acquire: Acquire) -> Plane:
@@ -139,13 +179,14 @@ class PlaneSamples:
             acquire: does it.
         """
         s = self.simulation
-        block, mean, std = self.blocks[rng.choice(len(self.blocks), p=self.share)]
-        view, known_sides = self._view(rng, block)
+        block = self.blocks[rng.choice(len(self.blocks), p=self.share)]
+        view, known_sides = self._view(rng, block.data)
         margin = int(np.ceil(MARGIN * factor))
-        fine = (self._crop(rng, view, self.size + 2 * margin) - np.float32(mean)) / np.float32(std)
+        fine, magnified = self._crop(rng, view, self.size + 2 * margin)
+        fine = (fine - np.float32(block.mean)) / np.float32(block.std)
         sides = known_sides and rng.random() >= s.alone
-        if not known_sides:
-            fine = np.repeat(fine[len(fine) // 2][None], self.planes, axis=0)
+        if not sides:
+            fine = fine[len(fine) // 2][None]
         fine = self._symmetries(rng, fine)
         if rng.random() < s.jitter:
             fine = jittered(fine, rng, factor, s.jitter_px)
@@ -158,14 +199,19 @@ class PlaneSamples:
             return thick + np.float32(level) * grain(rng, thick.shape) if level else thick
 
         first = max(0, min(margin, fine.shape[1] - self.size))
-        acquired = acquire(fine, first, self.size, noisy)
-        truth = fine[self.planes // 2, first : first + self.size]
-        if not sides:
-            alone = np.arange(self.planes)[:, None, None] == self.planes // 2
-            acquired = Acquired(
-                acquired.thick, acquired.stretched * alone, acquired.places, acquired.known, acquired.shares
-            )
-        return Plane(acquired, np.ascontiguousarray(truth), sides)
+        wanted = range(first, first + self.size)
+        correlation = block.correlation.magnified(magnified).noisy(level**2)
+        acquired = acquire(fine, wanted, noisy, correlation, "plane" if sides else "row")
+        truth = fine[len(fine) // 2, first : first + self.size]
+        return Plane(self._shown(acquired), np.ascontiguousarray(truth), sides)
+
+    def _shown(self, acquired: Acquired) -> Acquired:
+        """Return the middle planes of what was drawn; a plane alone stands between empty ones."""
+        if len(acquired.start) == 1:
+            beside = ((self.planes // 2, self.planes // 2), (0, 0), (0, 0))
+            return replace(acquired, start=np.pad(acquired.start, beside))
+        inner = slice(self.around, len(acquired.start) - self.around)
+        return replace(acquired, thick=acquired.thick[inner], start=acquired.start[inner])
 
     def _view(self, rng: Generator, block: Array) -> tuple[Array, bool]:
         """Return a block as [planes, rows, columns], and whether its planes are as near as its rows."""
@@ -177,10 +223,14 @@ class PlaneSamples:
         normal, columns = others if rng.random() < 0.5 else others[::-1]
         return block.transpose(normal, rows, columns), True
 
-    def _crop(self, rng: Generator, view: Array, rows: int) -> Float:
-        """Read [planes, rows, size + 2 SLACK] at a random magnification; fewer rows where the block is short."""
+    def _crop(self, rng: Generator, view: Array, rows: int) -> tuple[Float, float]:
+        """Read [planes, rows, size + 2 SLACK] at a random magnification, which is told too.
+
+        There are fewer rows where the block is short, and more planes than are shown, see :attr:`around`.
+        """
         s = self.simulation
-        wanted = (self.planes, rows, self.size + 2 * SLACK)
+        planes = self.planes + 2 * self.around if self.isotropic else 1
+        wanted = (planes, rows, self.size + 2 * SLACK)
         factor = log_uniform(rng, s.rescale_range) if rng.random() < s.rescale else 1.0
         # A block too small for the magnification is magnified more.
         factor = max(factor, (wanted[2]) / view.shape[2], self.size / view.shape[1])
@@ -188,7 +238,7 @@ class PlaneSamples:
         start = [int(rng.integers(0, n - r + 1)) for r, n in zip(read, view.shape, strict=True)]
         cut = view[tuple(slice(a, a + r) for a, r in zip(start, read, strict=True))].astype(np.float32)
         rows = min(rows, max(self.size, int(read[1] * factor)))
-        return resized(cut, (wanted[0], rows, wanted[2]), factor)
+        return resized(cut, (wanted[0], rows, wanted[2]), factor), factor
 
     @staticmethod
     def _symmetries(rng: Generator, fine: Float) -> Float:

@@ -40,6 +40,8 @@ LOOKS: tuple[LookName, ...] = ("accurate", "natural")
 BINS, LOWEST, HIGHEST, FADE_OUT = 32, 0.07, 0.3, 0.1
 # Largest gain of (1), more would ring; and largest share of (2), for neighbours that are softer than the truth.
 MOST_GAIN, MOST_SHARE = 1.5, 1.3
+# Largest gain of (4).
+MOST_WITHIN = 2.0
 # What (3) may cost in PSNR, and how finely the share of the grain is halved until it costs no more.
 MOST_COST_DB, HALVINGS = 1.4, 5
 # Filters are this many px to each side; images below the smallest edge have no spectrum worth the name.
@@ -88,12 +90,17 @@ class Look:
         return _filtered(mean, self.equaliser) + _filtered(neighbour - mean, self.grain)
 
     def told(self) -> dict[str, Any]:
-        """Return what a record says of it: gain and share in the middle band, 0.1 to 0.3 cycles/px."""
+        """Return what a record says of it: gain and share in the middle band, 0.1 to 0.3 cycles/px.
+
+        A share below 0 is none of a neighbour's: it takes away what a section has in common with the thick one.
+        """
         middle = (FREQUENCIES >= 0.1) & (FREQUENCIES <= HIGHEST)
-        return {
-            "gain": round(float(self.gain[middle].mean()), 3),
-            "grain": round(float(self.share[middle].mean()), 3),
-        }
+        gain, share = (float(values[middle].mean()) for values in (self.gain, self.share))
+        return (
+            {"within": round(1 - share, 3)}
+            if share < 0
+            else {"gain": round(gain, 3), "grain": round(share, 3)}
+        )
 
 
 FREQUENCIES: Float = np.asarray((np.arange(BINS) + 0.5) / (2 * BINS), dtype=np.float32)
@@ -102,6 +109,12 @@ FREQUENCIES: Float = np.asarray((np.arange(BINS) + 0.5) / (2 * BINS), dtype=np.f
 
 def look_of(samples: Sequence[Hidden]) -> Look | None:
     """Return the look that gives hidden sections the truth's spectrum; None where they are too few or too small."""
+    look = spectral_look(samples)
+    return None if look is None else _affordable(look, samples)
+
+
+def spectral_look(samples: Sequence[Hidden]) -> Look | None:
+    """Return the same whatever it costs: only the spectrum of ``truth`` counts, not what it shows."""
     if not samples or min(n for sample in samples for n in sample.mean.shape) < SMALLEST:
         return None
     mean, truth, near, apart = (
@@ -111,16 +124,42 @@ def look_of(samples: Sequence[Hidden]) -> Look | None:
         )
     )
     tiny = 1e-12 + 1e-6 * float(truth.max())
-    judged = np.clip(2 * (FREQUENCIES / LOWEST - 1), 0, 1) * np.clip(
-        1 - (FREQUENCIES - HIGHEST) / FADE_OUT, 0, 1
-    )
+    judged = _judged()
     gain = 1 + judged * (np.clip(np.sqrt(truth / (mean + tiny)), 1, MOST_GAIN) - 1)  # (1)
     along = gain * (near - mean - apart) / 2
     lacking = np.maximum(truth - gain**2 * mean, 0)
     share = (np.sqrt(along**2 + apart * lacking) - along) / (apart + tiny)  # (2)
     share = judged * np.where(lacking > tiny, np.clip(share, 0, MOST_SHARE), 0)
-    look = Look(_kernel(gain, at_rest=1.0), _kernel(share, at_rest=0.0), gain, share)
-    return _affordable(look, samples)
+    return Look(_kernel(gain, at_rest=1.0), _kernel(share, at_rest=0.0), gain, share)
+
+
+def within_look(samples: Sequence[Hidden]) -> Look | None:
+    """Return the look of sections that a thicker one is divided into, of which it is the mean.
+
+    With ``a`` the thick section, what differs within it is amplified, and its mean stays what it is::
+
+        h = sqrt((S_y - S_a) / S_(m-a)), 1 to 2;    natural = a + h * (m - a)                 (4)
+
+    Args:
+        samples: their mean (consistent with ``a``) and truth, and ``a`` itself in place of a neighbour.
+    """
+    if not samples or min(n for sample in samples for n in sample.mean.shape) < SMALLEST:
+        return None
+    truth, thick, apart = (
+        np.mean([_spectrum(image) for image in images], axis=0)
+        for images in zip(*((s.truth, s.neighbour, s.neighbour - s.mean) for s in samples), strict=True)
+    )
+    tiny = 1e-12 + 1e-6 * float(truth.max())
+    within = np.clip(np.sqrt(np.maximum(truth - thick, 0) / (apart + tiny)), 1, MOST_WITHIN)  # (4)
+    share = _judged() * (1 - within)
+    gain = np.ones_like(share)
+    return _affordable(Look(_kernel(gain, at_rest=1.0), _kernel(share, at_rest=0.0), gain, share), samples)
+
+
+def _judged() -> Float:
+    """Return how far each frequency is judged, 0 to 1."""
+    rising, falling = 2 * (FREQUENCIES / LOWEST - 1), 1 - (FREQUENCIES - HIGHEST) / FADE_OUT
+    return np.asarray(np.clip(rising, 0, 1) * np.clip(falling, 0, 1), np.float32)
 
 
 def _affordable(look: Look, samples: Sequence[Hidden]) -> Look:

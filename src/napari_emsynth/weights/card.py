@@ -89,7 +89,9 @@ class Card:
 
 
 def _value(value: Any) -> str:
-    """Write a TOML value; JSON's strings, numbers, booleans and arrays are TOML's, infinity is not."""
+    """Write a TOML value; JSON's strings, numbers, booleans and arrays are TOML's, infinity and objects are not."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_value(k)} = {_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, float) and value == float("inf"):
         return "inf"
     if isinstance(value, list | tuple):

@@ -9,7 +9,7 @@ from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.training.data import TrainingData
 
 CPU = torch.device("cpu")
-TINY = {"widths": [4, 4]}
+TINY = {name: {"widths": [4, 4]} for name in ("reslices", "sections")}
 
 
 def recipe(axes=(0, 1, 2), **options):
@@ -44,12 +44,12 @@ def test_who_learns(options, expected):
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (0,)])
-def test_untrained_it_scores_as_the_stretched_volume_does(axes):
+def test_untrained_it_scores_no_worse_than_the_stretched_volume(axes):
     r = recipe(axes)
     network = r.network().eval()
     with torch.inference_mode():
         scores = r.validate(network, CPU)
         facts = r.facts(network, CPU)
-    assert scores["score"] == pytest.approx(0, abs=0.2)
+    assert -0.2 < scores["score"] < 3
     assert facts["factor"] > 0
-    assert facts["config"]["widths"] == (4, 4)
+    assert facts["config"]["reslices"]["widths"] == (4, 4)

@@ -18,7 +18,7 @@ STACK = Phantom(shape=(21, 32, 32), drift=1.0).volume()
 
 def test_linear_beside_the_floors():
     report = evaluate(STACK, method="linear", gap=1)
-    assert set(report["scores"]) == {"linear", "nearest", "blurred_linear"}
+    assert set(report["scores"]) == {"linear", "nearest", "blurred_linear", "kriging"}
     assert set(report["scores"]["linear"]) == set(METRICS)
     assert report["scores"]["linear"]["psnr"] > report["scores"]["nearest"]["psnr"]
     assert report["sections"] == list(range(1, 20, 2))

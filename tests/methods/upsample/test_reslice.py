@@ -13,6 +13,7 @@ from napari_emsynth.methods.upsample.reslice import (
     places_of,
     reach,
     reslice,
+    started,
     stretched,
 )
 from napari_emsynth.methods.upsample.upsampler import Ask
@@ -69,14 +70,25 @@ def test_ends_are_mirrored_at_centres_or_faces():
 
 
 @pytest.mark.parametrize("sides", [True, False])
-def test_an_untrained_network_answers_the_stretched_volume(fine, sides):
-    thick = degraded(fine, 4, "slab")
-    mean, scale = reslice(
-        ResliceUNet(Config(widths=(8, 8))).eval(), thick, Ask(range(48), 4, "slab"), CPU, sides=sides
-    )
-    assert mean.shape == scale.shape == fine.shape
-    inner = slice(8, -8)
-    np.testing.assert_allclose(mean[inner], stretched(thick, 4, "slab", range(48))[inner], atol=1e-4)
+@pytest.mark.parametrize("sampling", ["point", "slab"])
+def test_an_untrained_network_answers_where_it_starts(fine, sides, sampling):
+    thick = degraded(fine, 4, sampling)
+    ask = Ask(range(44), 4, sampling)
+    mean, scale = reslice(ResliceUNet(Config(widths=(8, 8))).eval(), thick, ask, CPU, sides=sides)
+    assert mean.shape == scale.shape == (44, *fine.shape[1:])
+    start, _ = started(thick, ask, range(44), "plane" if sides else "row")
+    np.testing.assert_allclose(mean, start, atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 2.5])
+def test_a_start_keeps_slab_means(fine, factor):
+    thick = degraded(fine, factor, "slab")
+    sections = range(int(len(thick) * factor))
+    again, _ = started(thick, Ask(sections, factor, "slab"), sections, "plane")
+    matrix = shares(factor, sections, range(len(thick)))
+    whole = matrix.sum(axis=1) > 0.999
+    kept = np.tensordot(matrix, again, 1)
+    np.testing.assert_allclose(kept[whole], thick[whole], atol=1e-4 if factor == int(factor) else 0.02)
 
 
 def test_transposing_the_volume_transposes_the_answer(fine):

@@ -1,67 +1,65 @@
-"""The expert that looks along z: what lies between (or within) sections, drawn in the plane of the sections.
+"""The expert that looks along z: what lies between two sections, drawn in the plane of the sections.
 
-For the section wanted at ``p`` the network of :mod:`napari_emsynth.models.reslice_unet` sees five xy planes: the two
-acquired sections below, what cubic interpolation makes of ``p``, and the two above::
+It is the network that synthesises missing sections (:mod:`napari_emsynth.models.interpolation_unet`), asked for one at
+``p`` between the acquired ones below and above, two on each side where there are, and started at kriging::
 
-    a_{b-1}, a_b, cubic(p), a_{b+1}, a_{b+2},   b = floor(p)                                    (1)
+    offsets = factor (z - p),   z = b - 1, b, b + 1, b + 2,   b = floor(p)                         (1)
 
-and the place ``p - b`` instead of a place a row. It answers with a correction of ``cubic(p)`` and the scale of its
-error. Arrays are [section, y, x] float32, normalised.
+Sections are thin to it: it is asked under point sampling only. Arrays are [section, y, x] float32, normalised.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_emsynth.methods.upsample.reslice import mirrored, stretched
+from napari_emsynth.methods.upsample.kriging import SAME, SEEN, kriged
 from napari_emsynth.methods.upsample.upsampler import Ask
-from napari_emsynth.models.reslice_unet import ResliceUNet, facts_of
+from napari_emsynth.models.interpolation_unet import Clues, InterpolationUNet, Sides, distances_of
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.volume import Float
 
-# Px looked at around what is computed; a multiple of the network's strides.
-PX = 32
+# Px looked at around what is computed.
+PX = 64
 # Cores of this edge keep the halo's share of the work small.
 TILE = 512
-# Acquired sections seen on each side of the wanted one; cubic interpolation needs no more.
-SEEN = 2
+# Scale of the error of an acquired section, in deviations of the volume.
+ACQUIRED = 1e-4
 
 
 class Between(nn.Module):
-    """The network at some places between the same two sections, as the engine wants it: channels in, channels out."""
+    """The network at some places between the same two sections, as the engine wants it: channels in, channels out.
 
-    def __init__(
-        self, network: ResliceUNet, places: tuple[float, ...], facts: tuple[float, float, float]
-    ) -> None:
+    Args:
+        network: that synthesises sections.
+        clues: of each place, see :class:`napari_emsynth.models.interpolation_unet.Clues`.
+    """
+
+    def __init__(self, network: InterpolationUNet, clues: Sequence[tuple[float, ...]]) -> None:
         super().__init__()
-        self.network, self.places, self.facts = network, places, facts
+        self.network, self.clues = network, clues
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, 4 + n, y, x] (sections, then what cubic interpolation says at n places) -> [b, 2 n, y, x]."""
-        answers = []
-        facts = x.new_tensor(self.facts).expand(len(x), -1)
-        for i, place in enumerate(self.places):
-            planes = planes_of(x[:, :SEEN], x[:, 2 * SEEN + i : 2 * SEEN + i + 1], x[:, SEEN : 2 * SEEN])
-            answers += self.network(planes, x.new_full((len(x), x.shape[-2]), place), facts)
+        """[b, 4 + n, y, x] (below, above, the far ones, then kriging at n places) -> [b, 2 n, y, x]."""
+        below, above, far_below, far_above, *starts = x.chunk(x.shape[1], dim=1)
+        answers: list[Tensor] = []
+        for start, told in zip(starts, self.clues, strict=True):
+            clues = Clues(*(x.new_full((len(x),), clue) for clue in told))
+            answers += self.network(Sides(below, above, far_below, far_above, start), clues)
         return torch.cat(answers, dim=1)
 
 
-def planes_of(below: Tensor, wanted: Tensor, above: Tensor) -> Tensor:
-    """Return (1): [b, 2, y, x], [b, 1, y, x] and [b, 2, y, x] -> [b, 5, y, x]."""
-    return torch.cat((below, wanted, above), dim=1).contiguous(memory_format=torch.channels_last)
-
-
-def between(network: ResliceUNet, block: Float, ask: Ask, runtime: Runtime) -> tuple[Float, Float]:
-    """Draw fine sections of a block.
+def between(network: InterpolationUNet, block: Float, ask: Ask, runtime: Runtime) -> tuple[Float, Float]:
+    """Draw fine sections of a block of thin sections.
 
     Args:
-        network: of the sections, in eval mode.
+        network: in eval mode.
         block: [z, y, x] acquired, normalised.
         ask: which sections.
         runtime: how to compute.
@@ -69,22 +67,24 @@ def between(network: ResliceUNet, block: Float, ask: Ask, runtime: Runtime) -> t
     Returns:
         mean and Laplace scale [n, y, x]. Acquired sections are as surely known as anything.
     """
-    sections, factor, sampling, more = ask.sections, ask.factor, ask.sampling, SEEN + 2
-    thick = mirrored(block, more, sampling)
-    # Whole slabs around, so that slab means of the start are right.
-    around = math.ceil(factor)
-    rows = range(sections.start - around, sections.stop + around)
-    start = stretched(thick, factor, sampling, rows, ask.origin - more)[around : around + len(sections)]
-    mean, scale = np.empty_like(start), np.empty_like(start)
-    places = [p + more for p in ask.positions]
-    facts = facts_of(factor, sampling == "slab", sides=True)
-    for below, group in groupby(range(len(places)), key=lambda i: math.floor(places[i])):
+    mean, error = kriged(block, ask, ask.positions)
+    scale = np.full_like(mean, ACQUIRED)
+    # Of the whole volume: what is told must not depend on the block.
+    told = ask.likeness.noise, ask.likeness.alike
+    made = [i for i, p in enumerate(ask.positions) if abs(p - round(p)) > SAME]
+    for below, group in groupby(made, key=lambda i: math.floor(ask.positions[i])):
         wanted = list(group)
-        source = np.concatenate((thick[below - 1 : below + 1 + SEEN], start[wanted]))
-        fn = Between(network, tuple(places[i] - below for i in wanted), facts)
+        near = range(below - SEEN + 1, below + SEEN + 1)
+        known = [z for z in near if 0 <= z < len(block)]
+        clues = [
+            (*distances_of([ask.factor * (z - ask.positions[i]) for z in known]), *told, float(error[i]))
+            for i in wanted
+        ]
+        empty = np.zeros_like(block[0])
+        far = [block[z] if z in known else empty for z in (near[0], near[-1])]
         answer = run(
-            fn,
-            source,
+            Between(network, clues),
+            np.stack((block[below], block[below + 1], *far, *mean[wanted])),
             halo=PX,
             runtime=runtime,
             tile=TILE,

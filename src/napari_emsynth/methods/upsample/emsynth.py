@@ -4,12 +4,13 @@ Two experts answer a voxel with a mean and a scale of its error; whoever is sure
 :mod:`napari_emsynth.methods.upsample.fuse`), as far as held-out blocks show that it is to be believed
 (:data:`~napari_emsynth.methods.upsample.emsynth_recipe.TRUST`):
 
-* *reslice*: the xz and yz planes, stretched by cubic interpolation and sharpened
-  (:mod:`napari_emsynth.methods.upsample.reslice`);
+* *reslice*: the xz and yz planes, guessed by kriging and sharpened (:mod:`napari_emsynth.methods.upsample.reslice`);
 * *along z*: the xy plane between the acquired sections below and above
   (:mod:`napari_emsynth.methods.upsample.between`); asked under point sampling only.
 
-Both networks learned from volumes that were made coarser by the operator that acquired yours. Point sampling copies the
+Both start from the best linear guess that the volume itself tells of (:mod:`napari_emsynth.methods.upsample.kriging`).
+The first network learned from volumes that were made coarser by the operator that acquired yours, the other is the one
+that synthesises missing sections. Point sampling copies the
 acquired sections. Under slab sampling the answer is a guess of what was averaged, and is moved to where slab means hold
 (:mod:`napari_emsynth.methods.upsample.acquisition`).
 """
@@ -24,17 +25,19 @@ from napari_emsynth.methods.upsample import between, reslice
 from napari_emsynth.methods.upsample.emsynth_recipe import TRUST, Accurate, asked, asked_alone
 from napari_emsynth.methods.upsample.lattice import Sampling
 from napari_emsynth.methods.upsample.upsampler import Ask, Expert
-from napari_emsynth.models.reslice_unet import Config, Experts
+from napari_emsynth.models.upsampling_experts import Config, Experts
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 
-# Sections that cubic interpolation needs beyond what the networks look at.
+# Sections that kriging needs beyond what the networks look at.
 MORE = 3
 
 
 class Emsynth:
     """The built method: the networks and what their card says."""
+
+    kriges = True
 
     def __init__(self, networks: Experts, factor: float) -> None:
         self.networks, self.factor = networks.eval(), factor

@@ -1,9 +1,9 @@
 """How ``upsample/emsynth`` is trained: both of its networks at once, each on its own lessons.
 
 The reslice network learns from planes that were made coarser by the operator that users meet, which every volume offers
-(:mod:`napari_emsynth.methods.upsample.reslice_lessons`). The network that looks along z learns from runs of fine
-sections, where voxels are isotropic (:mod:`napari_emsynth.methods.upsample.between_lessons`); elsewhere it stays as it
-is. They are judged together, as they are used.
+(:mod:`napari_emsynth.methods.upsample.reslice_lessons`). The network that looks along z is that of
+``interpolate/emsynth``, and learns as it does there, where voxels are isotropic; elsewhere it stays as it is. They are
+judged together, as they are used.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from napari_emsynth.methods.interpolate import emsynth_recipe as sections
 from napari_emsynth.methods.upsample.between import between
-from napari_emsynth.methods.upsample.between_lessons import RunLessons
 from napari_emsynth.methods.upsample.fuse import fused
 from napari_emsynth.methods.upsample.held_out import Case, held_out_factor, held_out_scores
 from napari_emsynth.methods.upsample.lattice import Sampling
 from napari_emsynth.methods.upsample.reslice import reslice
 from napari_emsynth.methods.upsample.reslice_lessons import PlaneLessons
 from napari_emsynth.methods.upsample.upsampler import Ask, Expert
-from napari_emsynth.models.reslice_unet import Config, Experts
+from napari_emsynth.models.upsampling_experts import Config, Experts
 from napari_emsynth.spec import Runtime
 from napari_emsynth.training import recipe
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.planes import Simulation
 from napari_emsynth.volume import Float
+from napari_emsynth.weights import store
 
 # Pixel sizes the training samples stand for: 10 nm, magnified 0.5 to 2.5 times.
 VOXEL_NM = (4.0, 20.0)
@@ -76,7 +77,7 @@ class Accurate(recipe.Recipe):
         start: weights to start from, or None.
         config: sizes of each network as JSON, None for the defaults.
         simulation: what is simulated.
-        batch: planes a step; runs of at least so many sections.
+        batch: planes a step; a quarter as many missing sections.
         size: crop edge in px.
         only: "reslices" or "sections" trains one network, so that two runs can go side by side.
     """
@@ -99,17 +100,26 @@ class Accurate(recipe.Recipe):
         self.data, self.start = data, start
         self.config = Config.from_json(config or {})
         self.planes: PlaneLessons | None = None
-        self.runs: RunLessons | None = None
+        self.sections: sections.Recipe | None = None
         if only != "sections":
             self.planes = PlaneLessons(
-                data, planes=self.config.planes, count=batch, size=size, simulation=simulation
+                data, planes=self.config.reslices.planes, count=batch, size=size, simulation=simulation
             )
         if only != "reslices" and len(data.axes) == 3:
-            self.runs = RunLessons(data, count=batch, size=size, simulation=simulation)
+            self.sections = sections.Recipe(data, batch=max(1, batch // 4), size=size)
 
     def build(self) -> nn.Module:
         """Build both networks."""
         return Experts(self.config)
+
+    def network(self) -> nn.Module:
+        """Build the networks to train; without starting weights the one that looks along z has learned already."""
+        network = super().network()
+        if self.start is None and self.config == Config():
+            assert isinstance(network, Experts)
+            learned, _ = store.load(sections.Recipe.method, sections.Recipe.objective)
+            store.fill(network.sections, learned, "to start from", sections.Recipe.method)
+        return network
 
     def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
         """Return the sum of the losses, with their terms."""
@@ -119,8 +129,8 @@ class Accurate(recipe.Recipe):
             loss, figures = self.planes.loss(network.reslices, rng, device)
             losses.append(loss)
             terms |= figures
-        if self.runs is not None:
-            loss, others = self.runs.loss(network.sections, rng, device)
+        if self.sections is not None:
+            loss, others = self.sections.loss(network.sections, rng, device)
             losses.append(loss)
             terms |= {f"{name}_along": value for name, value in others.items()}
         return torch.stack(losses).sum(), terms
@@ -138,7 +148,7 @@ class Accurate(recipe.Recipe):
 def answer(network: nn.Module, case: Case, device: torch.device) -> tuple[Float, Float]:
     """Return what the networks say together of a held-out block: mean and scale [n, y, x]."""
     assert isinstance(network, Experts)
-    ask = Ask(range(len(case.truth)), case.factor, case.sampling)
+    ask = Ask(range(len(case.truth)), case.factor, case.sampling, likeness=case.likeness)
     experts = (asked if case.sides else asked_alone)(network, case.thick, ask, Runtime(device=str(device)))
     mean, scale = fused(experts, TRUST[case.sampling])
     assert scale is not None

@@ -22,7 +22,7 @@ from napari_emsynth.methods.upsample.hidden import Hidden, hide
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import HIGHEST, LEAST_SECTIONS, check_factor
 from napari_emsynth.methods.upsample.repair import Damage, mended
-from napari_emsynth.methods.upsample.selfcheck import calibration, check, linear_job
+from napari_emsynth.methods.upsample.selfcheck import calibration, check, drawn_by
 from napari_emsynth.metrics.image import coverage
 from napari_emsynth.metrics.scores import Table, score
 from napari_emsynth.spec import Runtime
@@ -130,15 +130,15 @@ def _named(scores: Mapping[str, Mapping[str, float]], *, slab: bool) -> dict[str
 def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[str, float]]:
     """Score every hidden section of the answer, and what needs no model."""
     table = Table()
-    projected = None
-    if hidden.lattice.sampling == "slab":
-        projected = hidden.drawn(linear_job(hidden, request))[0]
+    slab = hidden.lattice.sampling == "slab"
+    drawn = {"kriging": drawn_by(hidden, request, "kriging")}
+    if slab:
+        drawn["linear_back_projected"] = drawn_by(hidden, request, "linear")
     for section in hidden.sections:
         truth = hidden.truth[section].astype(np.float32)
         table.add(request.method, score(answer[section].astype(np.float32), truth, hidden.peak))
         rivals = floors(*hidden.linear(section))
-        if projected is not None:
-            rivals["linear_back_projected"] = projected[section].astype(np.float32)
+        rivals |= {name: stack[section].astype(np.float32) for name, stack in drawn.items()}
         for name, floor in rivals.items():
             if name != request.method:
                 table.add(name, score(floor, truth, hidden.peak))

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from napari_emsynth.methods.upsample.acquisition import back_projected, degraded, shares, steps
 from napari_emsynth.methods.upsample.lattice import Sampling
+from napari_emsynth.methods.upsample.likeness import Likeness
 from napari_emsynth.methods.upsample.reslice import acquired_rows, stretched
 from napari_emsynth.metrics.image import psnr
+from napari_emsynth.models.kriging import Correlation
 from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.stacks import middle
@@ -37,6 +40,7 @@ class Case:
         sampling: how it was acquired.
         peak: the source's intensity range in normalised units.
         sides: whether the planes' neighbours are as near as their rows.
+        likeness: how alike the thick sections' pixels are; of rows that pose as sections, those of the fine planes.
     """
 
     thick: Float
@@ -46,6 +50,7 @@ class Case:
     sampling: Sampling
     peak: float
     sides: bool
+    likeness: Likeness
 
     @property
     def hidden(self) -> Array:
@@ -75,8 +80,16 @@ def held_out(data: TrainingData, factor: int, sampling: Sampling) -> list[Case]:
         thick = degraded(truth, factor, sampling)
         start = stretched(thick, factor, sampling, range(used))
         peak = intensity_range(block[0]) / std
-        cases.append(Case(thick, truth, start, factor, sampling, peak, sides))
+        cases.append(
+            Case(thick, truth, start, factor, sampling, peak, sides, _likeness(thick, fine, sampling, sides))
+        )
     return cases
+
+
+def _likeness(thick: Float, fine: Float, sampling: Sampling, sides: bool) -> Likeness:
+    if sides:
+        return Likeness.of_pairs(Correlation.measured(list(thick)), list(pairwise(thick)), sampling)
+    return Likeness(Correlation.measured(list(fine.swapaxes(0, 1))))
 
 
 Answer = Callable[[Case], tuple[Float, Float]]

@@ -36,7 +36,7 @@ class Hidden:
         truth: [z, y, x] what upsampling it must give.
         lattice: from ``thin`` to ``truth``.
         first: section of the user's volume that is ``truth[0]``; of no meaning in plane.
-        in_plane: rows are posed as sections, and sections as rows.
+        rows_of: the user's volume where its rows are posed as sections, and sections as rows; None along z.
         unfit: sections of the truth that nobody acquired: they were repaired.
     """
 
@@ -44,7 +44,7 @@ class Hidden:
     truth: Array
     lattice: Lattice
     first: int = 0
-    in_plane: bool = False
+    rows_of: Volume | None = None
     unfit: Collection[int] = ()
 
     @property
@@ -71,7 +71,7 @@ class Hidden:
 
     def job(self, request: Request) -> Job:
         """Return what upsamples the thin volume by a request's method."""
-        return Job.of(request.on(self.thin), self.lattice, in_plane=self.in_plane)
+        return Job.of(request.on(self.thin), self.lattice, rows_of=self.rows_of)
 
     def drawn(self, job: Job) -> tuple[Array, Float]:
         """Return [z, y, x] the thin volume upsampled, and the half width of its interval."""
@@ -157,7 +157,7 @@ def hide_in_plane(
     sections = [volume.section(z, rows, columns) for z in chosen]
     truth = _known(np.ascontiguousarray(np.stack(sections, axis=1)))
     hidden = _coarser(truth, factor, sampling)
-    return None if hidden is None else Hidden(hidden.thin, hidden.truth, hidden.lattice, in_plane=True)
+    return None if hidden is None else Hidden(hidden.thin, hidden.truth, hidden.lattice, rows_of=volume)
 
 
 def _used(count: int, factor: float, sampling: Sampling) -> int:

@@ -22,12 +22,14 @@ from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import back_projected, rounded_with_means, shares, steps
 from napari_emsynth.methods.upsample.fuse import fused, trust_of
 from napari_emsynth.methods.upsample.lattice import Lattice
+from napari_emsynth.methods.upsample.likeness import UNKNOWN, Likeness, likeness
 from napari_emsynth.methods.upsample.linear import Linear
 from napari_emsynth.methods.upsample.repair import mended_data
 from napari_emsynth.methods.upsample.upsampler import Ask, Expert, Upsampler
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime
-from napari_emsynth.volume import Array, Float
+from napari_emsynth.trust.look import REACH, Look
+from napari_emsynth.volume import Array, Float, Volume
 
 # From the Laplace scale of an error to the half width of the interval that holds 90 % of them.
 LAPLACE = math.log(10)
@@ -61,6 +63,8 @@ class Job:
         calibration: from the scale of an error to the half width of its 90 % interval.
         departure: share of the way from linear interpolation to the method's answer that is gone, 0 to 1.
         in_plane: rows are posed as sections: the method's ``in_plane`` answers, not the method itself.
+        likeness: how alike the volume's pixels are.
+        look: that new sections are given; None leaves them the mean they are.
     """
 
     request: Request
@@ -69,13 +73,24 @@ class Job:
     calibration: float = LAPLACE
     departure: float = 1.0
     in_plane: bool = False
+    likeness: Likeness = UNKNOWN
+    look: Look | None = None
 
     @classmethod
-    def of(cls, request: Request, lattice: Lattice, *, in_plane: bool = False) -> Job:
-        """Measure the input and return the job; its calibration is what the method's weights were found to need."""
+    def of(cls, request: Request, lattice: Lattice, *, rows_of: Volume | None = None) -> Job:
+        """Measure the input and return the job; its calibration is what the method's weights were found to need.
+
+        Args:
+            request: volume, method, and how to compute.
+            lattice: where the output's sections lie.
+            rows_of: the volume whose rows are posed as sections of the request's; None where none are.
+        """
         factor = float(getattr(request.built(), "factor", LAPLACE))
         norm = statistics(request.volume, request.runtime)
-        return cls(request, lattice, norm, factor, in_plane=in_plane)
+        return cls(
+            request, lattice, norm, factor, in_plane=rows_of is not None,
+            likeness=_likeness(request, lattice, norm, rows_of),
+        )  # fmt: skip
 
     @property
     def halo(self) -> float:
@@ -83,6 +98,13 @@ class Job:
         method: Upsampler = self.request.built()
         around = self._around if self.lattice.sampling == "slab" else 0
         return (method.halo(self.lattice.factor)[0] + around) * self.lattice.factor
+
+    @property
+    def lateral_halo(self) -> tuple[int, int]:
+        """Pixels along y and x that a box is read with on both sides."""
+        _, y, x = self.request.built().halo(self.lattice.factor)
+        more = REACH if self.look is not None else 0
+        return y + more, x + more
 
     @property
     def _around(self) -> int:
@@ -117,16 +139,18 @@ class Job:
 
     def _made(self, run: range, y: slice, x: slice, runtime: Runtime) -> tuple[Array, Float]:
         """Return a run of sections as the method makes them up, and their half width."""
+        rows, columns = self._read_for(y, x)
         if self.lattice.sampling == "slab":
             slabs = self.lattice.slabs(run, self._around)
             drawn = self.lattice.filling(slabs)
-            guess = self.guess(drawn, y, x, runtime)
-            values = self._divided(guess, drawn, slabs, y, x)
+            guess = self.guess(drawn, rows, columns, runtime)
+            values = self._divided(guess, drawn, slabs, rows, columns)
             inner = slice(run.start - drawn.start, run.stop - drawn.start)
         else:
-            guess = self.guess(run, y, x, runtime)
-            values = self.norm.inverse(guess.mean)
+            guess = self.guess(run, rows, columns, runtime)
+            values = self.norm.inverse(self._looked(guess.mean, run, rows, columns))
             inner = slice(None)
+        values, guess = _inside(values, guess, (y, x), (rows, columns))
         half = np.zeros_like(guess.mean) if guess.scale is None else guess.scale * self._unit
         if guess.unknown is not None:
             values[guess.unknown] = np.nan
@@ -160,7 +184,10 @@ class Job:
         factor, dtype = self.lattice.factor, self.norm.dtype
         thick = self.request.volume.read(slice(slabs.start, slabs.stop), y, x)
         matrix = shares(factor, drawn, slabs)
-        fine = back_projected(guess.mean, self.norm.forward(thick), matrix, count=steps(factor))
+        acquired = self.norm.forward(thick)
+        fine = back_projected(guess.mean, acquired, matrix, count=steps(factor))
+        if self.look is not None:
+            fine = back_projected(self._looked(fine, drawn, y, x), acquired, matrix, count=steps(factor))
         if factor != int(factor) or dtype.kind not in "iu":
             return self.norm.inverse(fine)
         grey = np.asarray(fine * self.norm.std + self.norm.mean, np.float32)
@@ -193,6 +220,24 @@ class Job:
             "after": float(np.abs(after[np.isfinite(after)]).max(initial=0.0)),
         }
 
+    def _looked(self, mean: Float, run: range, y: slice, x: slice) -> Float:
+        """Return sections [n, y, x] with the look that was asked for."""
+        if self.look is None:
+            return mean
+        nearest = [self.lattice.nearest(section) for section in run]
+        acquired = {z: self.norm.forward(self.request.volume.section(z, y, x)) for z in set(nearest)}
+        return np.stack([self.look.draw(m, acquired[z]) for m, z in zip(mean, nearest, strict=True)])
+
+    def _read_for(self, y: slice, x: slice) -> tuple[slice, slice]:
+        """Return rows and columns with as many more on both sides as the filters of a look reach."""
+        if self.look is None:
+            return y, x
+        _, *edges = self.request.volume.shape
+        rows, columns = (
+            slice(max(0, s.start - REACH), min(n, s.stop + REACH)) for s, n in zip((y, x), edges, strict=True)
+        )
+        return rows, columns
+
     def guess(self, run: range, y: slice, x: slice, runtime: Runtime) -> Guess:
         """Return what the method's experts say together of a run of sections, before any back-projection."""
         method = self.request.built()
@@ -200,7 +245,7 @@ class Job:
         seen = slice(lattice.neighbours(run[0])[0], lattice.neighbours(run[-1])[1] + 1)
         block = read_padded(volume, (seen, y, x), method.halo(lattice.factor), self.norm)
         _, *inner = block.inside((seen, y, x))
-        ask = Ask(run, lattice.factor, lattice.sampling, block.start[0])
+        ask = Ask(run, lattice.factor, lattice.sampling, block.start[0], self.likeness)
         answer = method.in_plane if self.in_plane else method
         experts = [_cut(expert, *inner) for expert in _asked(answer, block.values, ask, runtime)]
         mean, scale = fused(experts, trust_of(method, lattice.factor, lattice.sampling))
@@ -212,6 +257,15 @@ class Job:
             nearest = [lattice.nearest(section) - block.start[0] for section in run]
             unknown = block.unknown[nearest][:, inner[0], inner[1]]
         return Guess(mean, scale, unknown)
+
+
+def _inside(
+    values: Array, guess: Guess, wanted: tuple[slice, slice], read: tuple[slice, slice]
+) -> tuple[Array, Guess]:
+    """Return the rows and columns that are wanted of those that were read."""
+    y, x = (slice(w.start - r.start, w.stop - r.start) for w, r in zip(wanted, read, strict=True))
+    scale, unknown = (None if part is None else part[:, y, x] for part in (guess.scale, guess.unknown))
+    return values[:, y, x], Guess(guess.mean[:, y, x], scale, unknown)
 
 
 def _asked(
@@ -231,3 +285,11 @@ def _asked(
 def _cut(expert: Expert, y: slice, x: slice) -> Expert:
     scale = None if expert.scale is None else expert.scale[:, y, x]
     return Expert(expert.name, expert.mean[:, y, x], scale)
+
+
+def _likeness(request: Request, lattice: Lattice, norm: Normalisation, rows_of: Volume | None) -> Likeness:
+    if not getattr(request.built(), "kriges", False):
+        return UNKNOWN
+    if rows_of is None:
+        return likeness(request.volume, norm, lattice.sampling, request.runtime)
+    return likeness(rows_of, statistics(rows_of, request.runtime), lattice.sampling, request.runtime).posed()

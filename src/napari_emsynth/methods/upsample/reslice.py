@@ -1,4 +1,4 @@
-"""The reslice expert: every xz and every yz plane of a stretched volume, sharpened by one network.
+"""The reslice expert: every xz and every yz plane of a kriged volume, sharpened by one network.
 
 With ``m_d`` and ``s_d`` the network's mean and log scale for planes of direction ``d`` (xz or yz)::
 
@@ -24,8 +24,10 @@ from napari_emsynth.methods.upsample.acquisition import (
     shares,
     steps,
 )
+from napari_emsynth.methods.upsample.kriging import kriged
 from napari_emsynth.methods.upsample.lattice import Sampling, position
 from napari_emsynth.methods.upsample.upsampler import Ask
+from napari_emsynth.models.kriging import Reach
 from napari_emsynth.models.reslice_unet import ResliceUNet, facts_of
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.run import run
@@ -50,6 +52,27 @@ def mirrored(block: Float, count: int, sampling: Sampling) -> Float:
     if len(block) == 1:
         return np.pad(block, width, mode="edge")
     return np.pad(block, width, mode="reflect" if sampling == "point" else "symmetric")
+
+
+def started(block: Float, ask: Ask, sections: range, reach: Reach) -> tuple[Float, Float]:
+    """Return what networks start from: kriging, slab means put right where slabs are whole.
+
+    Args:
+        block: [z, y, x] acquired, normalised.
+        ask: factor, sampling, origin, and what is known of the volume.
+        sections: which fine sections, [n]; mirrored beyond the block.
+        reach: which pixels of a section have a say.
+
+    Returns:
+        mean [n, y, x], and root mean square error [n] before means are put right; normalised.
+    """
+    mean, error = kriged(block, ask, [ask.position(j) for j in sections], reach)
+    if ask.sampling == "point":
+        return mean, error
+    more = math.ceil((len(sections) + 1) / ask.factor) + 2
+    slabs = range(ask.origin - more, ask.origin + len(block) + more)
+    matrix = shares(ask.factor, sections, slabs)
+    return back_projected(mean, mirrored(block, more, ask.sampling), matrix, count=steps(ask.factor)), error
 
 
 def stretched(thick: Float, factor: float, sampling: Sampling, sections: range, origin: int = 0) -> Float:
@@ -98,7 +121,7 @@ class Reslices(nn.Module):
         self.network, self.facts, self.margin, self.sides = network, facts, margin, sides
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, 2, n, y, x] (stretched, place of the row) -> [b, 2, n, y - 2 margin, x - 2 margin] mean, log scale."""
+        """[b, 2, n, y, x] (start, place of the row) -> [b, 2, n, y - 2 margin, x - 2 margin] mean, log scale."""
         return torch.stack([self._block(block[0], block[1, :, 0, 0]) for block in x])
 
     def _block(self, stretched: Tensor, places: Tensor) -> Tensor:
@@ -157,8 +180,7 @@ def reslice(
     sections, factor, sampling = ask.sections, ask.factor, ask.sampling
     around, step = reach(factor), network.config.multiple
     rows = range((sections.start - around) // step * step, -(-(sections.stop + around) // step) * step)
-    more = math.ceil((len(rows) - len(sections)) / factor) + 2
-    start = stretched(mirrored(block, more, sampling), factor, sampling, rows, ask.origin - more)
+    start, _ = started(block, ask, rows, "plane" if sides else "row")
     places = places_of(factor, sampling, rows)
     source = np.stack((start, np.broadcast_to(places[:, None, None], start.shape)))
     answer = run(

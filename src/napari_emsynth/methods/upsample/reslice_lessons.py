@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ from torch import Tensor
 
 from napari_emsynth.methods.upsample.acquisition import Matrix, degraded, shares
 from napari_emsynth.methods.upsample.lattice import SAMPLINGS, Sampling
-from napari_emsynth.methods.upsample.reslice import acquired_rows, places_of, stretched
+from napari_emsynth.methods.upsample.likeness import Likeness
+from napari_emsynth.methods.upsample.reslice import acquired_rows, places_of, started
 from napari_emsynth.methods.upsample.teaching import drawn_factor, judgement
+from napari_emsynth.methods.upsample.upsampler import Ask
+from napari_emsynth.models.kriging import Correlation, Reach
 from napari_emsynth.models.reslice_unet import ResliceUNet, facts_of
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.planes import Acquire, Acquired, Plane, PlaneSamples, Simulation
@@ -33,7 +37,7 @@ class Lesson:
     """One batch of b planes of n rows and w columns.
 
     Args:
-        planes: [b, planes, n, w] stretched, normalised.
+        planes: [b, planes, n, w] where the network starts, normalised.
         places: [b, n] place of every row between two sections.
         facts: [b, 3] factor, sampling, sides.
         truth: [b, n, w].
@@ -91,13 +95,16 @@ class PlaneLessons:
 
 
 def acquiring(factor: float, sampling: Sampling) -> Acquire:
-    """Return what acquires and stretches a crop, see :mod:`napari_emsynth.training.planes`."""
+    """Return what acquires a crop and draws it again, see :mod:`napari_emsynth.training.planes`."""
 
-    def acquire(fine: Float, first: int, rows: int, noisy: Callable[[Float], Float]) -> Acquired:
+    def acquire(
+        fine: Float, wanted: range, noisy: Callable[[Float], Float], correlation: Correlation, reach: Reach
+    ) -> Acquired:
         turned = np.ascontiguousarray(fine.swapaxes(0, 1))  # [rows, planes, columns]
         thick = noisy(degraded(turned, factor, sampling))  # [m, planes, columns]
-        wanted = range(first, first + rows)
-        start = stretched(thick, factor, sampling, range(fine.shape[1]))[first : wanted.stop]
+        known_of = Likeness.of_pairs(correlation, list(pairwise(thick)), sampling)
+        ask = Ask(wanted, factor, sampling, likeness=known_of)
+        start, _ = started(thick, ask, wanted, reach)
         matrix: Matrix | None = None
         if sampling == "slab":
             matrix = shares(factor, wanted, range(len(thick)))
@@ -126,7 +133,7 @@ def lesson_of(drawn: Sequence[tuple[float, Sampling, Plane]], device: torch.devi
         return torch.from_numpy(np.asarray(values, np.float32)).to(device)
 
     return Lesson(
-        planes=tensor(np.stack([p.acquired.stretched for _, _, p in drawn])).contiguous(
+        planes=tensor(np.stack([p.acquired.start for _, _, p in drawn])).contiguous(
             memory_format=torch.channels_last
         ),
         places=tensor([p.acquired.places for _, _, p in drawn]),

@@ -3,7 +3,7 @@
 Twice, where a method can: along z, where every k-th section is kept (point) or k are averaged (slab), which tests the
 whole at k times the distances it is used at; and in plane, rows posed as sections, which tests what reslices are made
 of at the true distances. A method is worth having when it is nearer to what was hidden than linear interpolation is,
-and, under slab sampling, than linear interpolation that was back-projected.
+under slab sampling than linear interpolation that was back-projected, and than kriging.
 
 The errors also calibrate: the factor by which the predicted scales cover 90 % of them is the one used for the interval.
 The in-plane test is preferred where voxels are longer than wide; then the distances are the true ones.
@@ -54,6 +54,7 @@ class Scores:
         psnr: of the method.
         linear: of linear interpolation.
         back_projected: of linear interpolation, back-projected; None under point sampling.
+        kriging: of kriging, back-projected under slab sampling; None where that is the method.
         n: hidden sections; in plane, rows.
         factor: from the method's scale to the half width that covers 90 % of the errors; None without a scale.
         departure: of (1), gone in ``psnr`` and ``factor``.
@@ -62,6 +63,7 @@ class Scores:
     psnr: float
     linear: float
     back_projected: float | None
+    kriging: float | None
     n: int
     factor: float | None
     departure: float = 1.0
@@ -69,9 +71,11 @@ class Scores:
     @property
     def floors(self) -> dict[str, float]:
         """What needs no model, by name, and its PSNR."""
+        kriging = {} if self.kriging is None else {"kriging": self.kriging}
         if self.back_projected is None:
-            return {"linear": self.linear}
-        return {"linear_not_back_projected": self.linear, "linear_back_projected": self.back_projected}
+            return {"linear": self.linear} | kriging
+        both = {"linear_not_back_projected": self.linear, "linear_back_projected": self.back_projected}
+        return both | kriging
 
     @property
     def beats_floors(self) -> bool:
@@ -83,6 +87,8 @@ class Scores:
         told = {"psnr": self.psnr, "linear": self.linear}
         if self.back_projected is not None:
             told["linear_back_projected"] = self.back_projected
+        if self.kriging is not None:
+            told["kriging"] = self.kriging
         return {name: round(value, 4) for name, value in told.items()} | {
             "beats_floors": self.beats_floors,
             "n": self.n,
@@ -172,7 +178,7 @@ def scored(request: Request, hidden: Hidden, departure: float | None = None) -> 
 
     job = replace(hidden.job(request), calibration=1.0, departure=1.0 if departure is None else departure)
     values, scale = hidden.drawn(job)
-    floor = linear_job(hidden, request)
+    floor = floor_job(hidden, request, "linear")
     linear, slab = hidden.drawn(floor)[0], hidden.lattice.sampling == "slab"
     if departure is None:
         departure = followed(values[here], linear[here], truth)
@@ -181,6 +187,7 @@ def scored(request: Request, hidden: Hidden, departure: float | None = None) -> 
         psnr=near(values),
         linear=near(hidden.guessed(floor) if slab else linear),
         back_projected=near(linear) if slab else None,
+        kriging=None if request.method == "kriging" else near(drawn_by(hidden, request, "kriging")),
         n=len(here),
         factor=covering(values[here], truth, scale[here]) if request.spec.has_uncertainty else None,
         departure=departure,
@@ -194,10 +201,16 @@ def followed(answer: Array, linear: Array, truth: Array) -> float:
     return float(np.clip((wanted * gone).sum() / square, 0, 1)) if square > 0 else 1.0  # (1)
 
 
-def linear_job(hidden: Hidden, request: Request) -> Job:
-    """Return what upsamples the thin volume by linear interpolation."""
-    method = replace(request, method="linear", params=Params(), weights=None)
-    return replace(hidden.job(method), in_plane=False)
+def floor_job(hidden: Hidden, request: Request, method: str) -> Job:
+    """Return what upsamples the thin volume by a method that needs no model."""
+    job = hidden.job(replace(request, method=method, params=Params(), weights=None))
+    # Linear interpolation looks at no pixel beside: rows that pose as sections are as good to it as sections.
+    return job if hasattr(job.request.built(), "in_plane") else replace(job, in_plane=False)
+
+
+def drawn_by(hidden: Hidden, request: Request, method: str) -> Array:
+    """Return [z, y, x] the thin volume upsampled by a method that needs no model."""
+    return hidden.drawn(floor_job(hidden, request, method))[0]
 
 
 def covering(answer: Array, truth: Array, scale: Array) -> float | None:

@@ -28,6 +28,7 @@ from napari_emsynth.methods.upsample.lattice import (
     check_sections,
     isotropic_factor,
 )
+from napari_emsynth.methods.upsample.look import looked
 from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, records
 from napari_emsynth.methods.upsample.selfcheck import (
     DEPTH,
@@ -41,6 +42,7 @@ from napari_emsynth.methods.working import on_sections
 from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
+from napari_emsynth.trust.look import SMALLEST, LookName, checked_look
 from napari_emsynth.volume import Array, Volume
 
 # A method that is followed less than this share of the way gets a notice.
@@ -58,6 +60,7 @@ def upsample(
     params: Mapping[str, Any] | Params | None = None,
     voxel_nm: Sequence[float] | None = None,
     damaged: str | Sequence[int] | int | None = None,
+    look: str = "accurate",
     runtime: Runtime = Runtime(),
     selfcheck: bool = True,
 ) -> Result:
@@ -75,6 +78,8 @@ def upsample(
         damaged: sections that are repaired by ``interpolate/emsynth`` first, as indices or as text such as "12,40-42";
             None takes those without any information of their own (blank, black, repeated), () none. Others that look
             damaged stay as they are, but nothing is measured on them, unless () says that none is.
+        look: "accurate" is the mean of what may have been there; "natural" is as sharp as the acquired sections, with
+            detail of the nearest one (see :mod:`napari_emsynth.trust.look`); intervals stay those of the mean.
         runtime: device, precision, tile, seed, progress, cancel.
         selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation; find out how
             far a network is to be followed, and how wide its intervals are, on this volume.
@@ -86,10 +91,10 @@ def upsample(
 
     Raises:
         InputError: fewer than 2 sections, a factor or sampling the method cannot do, no voxel size where "isotropic"
-            needs it, too few intact sections, bad parameters or weights.
+            needs it, too few intact sections, bad parameters, weights or look.
         Cancelled: after ``runtime.cancel``.
     """
-    source = Volume.of(volume, voxel_nm=voxel_nm)
+    source, wanted = Volume.of(volume, voxel_nm=voxel_nm), checked_look(look)
     number = isotropic_factor(source.grid) if isinstance(factor, str) and factor == ISOTROPIC else factor
     chosen = method or default_method(number, sampling)
     number, known = check_factor(get("upsample", chosen), number, sampling)
@@ -107,6 +112,8 @@ def upsample(
     found = _found(job, source, damage) if selfcheck else None
     job, checked = _checked(job, found, notices)
     notices += _notices(job)
+    job = looked(job, wanted, damage.unfit)
+    notices += _look_notices(job, wanted)
     grid = lattice.grid(source.grid)
     data, half = _drawn(job, grid.shape, is_lazy=source.is_lazy)
     not_acquired = {None, *damage.why}
@@ -115,7 +122,7 @@ def upsample(
         volume=Volume(data, grid, source.name, source.metadata),
         synthetic=Volume(blocks.mask(made_up, data), grid, f"{source.name} synthetic"),
         uncertainty=None if half is None else Volume(half, grid, f"{source.name} uncertainty"),
-        provenance=_provenance(job, damage, made_up, checked, notices),
+        provenance=_provenance(job, damage, made_up, checked, notices, wanted),
         along=Along(lattice, source.grid),
     )
 
@@ -243,6 +250,13 @@ def _redraw_notices(job: Job) -> list[str]:
     return []
 
 
+def _look_notices(job: Job, wanted: LookName) -> list[str]:
+    if wanted == "natural" and job.look is None:
+        needed = f"sections of {SMALLEST} x {SMALLEST} px or more, some of them intact"
+        return [f"no natural look: it is measured on {needed}; the accurate mean is given"]
+    return []
+
+
 def _context_notices(job: Job) -> list[str]:
     """Say so when the whole volume is less than a method looks at on one side."""
     count, seen = job.lattice.count, job.request.built().halo(job.lattice.factor)[0]
@@ -255,7 +269,12 @@ def _context_notices(job: Job) -> list[str]:
 
 
 def _provenance(
-    job: Job, damage: Damage, made_up: Sequence[bool], checked: Checked, notices: Sequence[str]
+    job: Job,
+    damage: Damage,
+    made_up: Sequence[bool],
+    checked: Checked,
+    notices: Sequence[str],
+    look: LookName,
 ) -> dict[str, Any]:
     request, lattice = job.request, job.lattice
     return provenance.record(
@@ -264,6 +283,7 @@ def _provenance(
         notices=list(dict.fromkeys(notices)),
         factor=lattice.factor,
         sampling=lattice.sampling,
+        look=look,
         trust=trust_of(request.built(), lattice.factor, lattice.sampling),
         selfcheck=checked.selfcheck,
         residual=checked.residual,
@@ -280,4 +300,9 @@ def _section_record(job: Job, damage: Damage, section: int) -> dict[str, Any]:
     treatment = "upsampled" if lattice.acquired(section) is None else "redrawn"
     if own in damage.why:
         treatment = "repaired"
-    return {"section": section, "treatment": treatment, "below": below, "above": above, "t": round(t, 6)}
+    told = {"section": section, "treatment": treatment, "below": below, "above": above, "t": round(t, 6)}
+    if job.look is None:
+        return told
+    # Under slab sampling nothing is borrowed: what differs within the section's own slab is amplified.
+    lender = {"borrowed_from": lattice.nearest(section)} if lattice.sampling == "point" else {}
+    return told | {"look": lender | job.look.told()}

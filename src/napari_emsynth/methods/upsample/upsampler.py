@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from napari_emsynth.methods.upsample.lattice import Sampling, position
+from napari_emsynth.methods.upsample.likeness import UNKNOWN, Likeness
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Float
 
@@ -24,12 +25,14 @@ class Ask:
         factor: output sections a section.
         sampling: what an input section is.
         origin: section of the input that is the block's first.
+        likeness: how alike the volume's pixels are.
     """
 
     sections: range
     factor: float
     sampling: Sampling
     origin: int = 0
+    likeness: Likeness = UNKNOWN
 
     @property
     def positions(self) -> tuple[float, ...]:
@@ -64,9 +67,9 @@ class Upsampler(Protocol):
     reflection as a rule.
 
     A method may say more: ``factor``, from its scale to the half width of the 90 % interval where no self-check is
-    possible; ``trust(factor, sampling)``, how far each expert is to be believed, by name; and
-    ``in_plane(block, ask, runtime)``, its answer to a block [y, z, x] whose rows are posed as sections, so that it can
-    be checked at the true distances.
+    possible; ``kriges``, that it must be told how alike the volume's pixels are; ``trust(factor, sampling)``, how far
+    each expert is to be believed, by name; and ``in_plane(block, ask, runtime)``, its answer to a block [y, z, x] whose
+    rows are posed as sections, so that it can be checked at the true distances.
     """
 
     def halo(self, factor: float) -> tuple[int, int, int]:

@@ -131,7 +131,10 @@ def scores(check: dict[str, Any]) -> str:
     if best is not None and check["psnr"] == best:
         return f"{head}: {best:.1f} dB, as linear interpolation with back-projection; without {check['linear']:.1f} dB"
     text = f"{head}: {check['psnr']:.1f} dB, linear {check['linear']:.1f} dB ({ahead:+.1f})"
-    return text if best is None else f"{text}, linear with back-projection {best:.1f} dB"
+    named = {"linear with back-projection": best, "kriging": check.get("kriging")}
+    return ", ".join(
+        [text, *(f"{name} {value:.1f} dB" for name, value in named.items() if value is not None)]
+    )
 
 
 def report(record: dict[str, Any]) -> list[str]:

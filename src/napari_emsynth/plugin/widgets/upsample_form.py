@@ -12,6 +12,7 @@ from napari_emsynth.plugin.align_settings import DETECTED
 from napari_emsynth.plugin.upsample_settings import UpsampleSettings
 from napari_emsynth.plugin.widgets.damage_form import DamageForm, Rows
 from napari_emsynth.plugin.widgets.factor import FactorRow
+from napari_emsynth.plugin.widgets.look import LookChoice
 from napari_emsynth.plugin.widgets.sampling import EXPLAINED, SamplingQuestion
 
 
@@ -39,7 +40,9 @@ class UpsampleForm(DamageForm):
         """Return what the form says."""
         factor, isotropic = self.factor.value()
         said: UpsampleSettings = super().value()
-        return replace(said, factor=factor, isotropic=isotropic, sampling=self.sampling.value())
+        return replace(
+            said, factor=factor, isotropic=isotropic, sampling=self.sampling.value(), look=self.look.value()
+        )
 
     def promise(self) -> str:
         """Return what must be known; under slab sampling no voxel is kept by any method, as is said there."""
@@ -50,16 +53,18 @@ class UpsampleForm(DamageForm):
     def _show_own(self, settings: UpsampleSettings) -> None:
         self.factor.set_value(settings.factor, settings.isotropic)
         self._offer(settings.sampling)
+        self.look.set_value(settings.look)
 
     def _own_rows(self) -> Rows:
-        self.factor, self.sampling = FactorRow(), SamplingQuestion()
-        return (("Factor", self.factor), ("", self.sampling))
+        self.factor, self.sampling, self.look = FactorRow(), SamplingQuestion(), LookChoice()
+        return (("Factor", self.factor), ("", self.sampling), ("", self.look))
 
     def _connect(self) -> None:
         super()._connect()
         self.factor.changed.connect(self._changed)
         self.factor.voxel_size_asked.connect(self.voxel_size_asked)
         self.sampling.answered.connect(self._sampling_chosen)
+        self.look.chosen.connect(self._changed)
 
     def _sampling_chosen(self) -> None:
         self._show_promise()
