@@ -71,7 +71,8 @@ COLUMNS = {
     "epe": "EPE px", "eqe": "EqE px", "folds": "folds %", "cpc": "CPC", "seconds": "s", "cpu": "CPU s",
     "before": "residual before px", "after": "residual after px",
     "undone": "beside its own wobble px", "smoothed": "smoothed px",
-    "stack_folds": "stack folds %", "psnr": "PSNR dB", "stack_cpc": "stack CPC", "harm": "harm px", "wobble": "wobble px",
+    "stack_folds": "stack folds %", "psnr": "PSNR dB", "stack_cpc": "stack CPC", "harm": "harm px",
+    "wobble": "wobble px",
     "stack_seconds": "stack s", "stack_cpu": "stack CPU s",
 }  # fmt: skip
 Rows = dict[str, dict[str, list[float]]]
