@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField, Question
-from napari_emsynth.methods.align.emsynth_recipe import Hybrid, Warps
+from napari_emsynth.methods.align.emsynth_recipe import Equivariant, Hybrid, Warps
 from napari_emsynth.methods.align.pair import on_nodes
 from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.polish import polish
@@ -166,5 +166,5 @@ SPEC = MethodSpec(
     weights=("hybrid",),
     keeps_acquired=False,
     answers="displacement",
-    recipes={"hybrid": Hybrid, "warps": Warps},
+    recipes={"hybrid": Hybrid, "equivariant": Equivariant, "warps": Warps},
 )
