@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from napari_emsynth.errors import Cancelled
+from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.methods.align.aligner import Neighbour
+from napari_emsynth.methods.align.emsynth import agreed
 from napari_emsynth.methods.request import Request
+from napari_emsynth.nn.warp import followed
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.testing.volume_contract import AlignContract
@@ -64,6 +68,25 @@ def test_it_abstains_where_nothing_is_known(method):
         found = asked(method, shown(), shown((1.0, 1.0)), **mask)
         assert found.confidence[:7].max() < 0.01
         assert found.confidence[10:].mean() > 0.5
+
+
+@pytest.mark.parametrize("theirs", [shown((3.0, -2.0)), shown((2.0, 1.0), z=2)])
+def test_the_two_ways_round_undo_each_other(method, theirs):
+    there, back = (
+        torch.from_numpy(Displacement(asked(method, *pair).displacement[None], (1, 128, 144)).dense(0))[None]
+        for pair in ((shown(), theirs), (theirs, shown()))
+    )
+    inner = (..., slice(16, -16), slice(16, -16))
+    assert there[inner].norm(dim=1).mean() > 2
+    for first, then in ((there, back), (back, there)):
+        assert followed(first, then)[inner].norm(dim=1).mean() < 0.03
+
+
+def test_agreed_fields_are_kept_and_others_are_met_half_way():
+    shift = torch.tensor([3.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 20, 20)
+    kept = torch.cat((shift, -shift))
+    torch.testing.assert_close(agreed(kept), kept)
+    torch.testing.assert_close(agreed(torch.cat((shift, 0 * shift))), kept / 2)
 
 
 def test_cancelled_it_stops(method):

@@ -6,7 +6,12 @@ The network (:mod:`napari_emsynth.models.alignment_net`) answers a pair of secti
     c = 1 / (1 + (b / B)^2),   B = 1 px                                                               (1)
 
 where both sections are tissue, and abstains elsewhere. Where the sections agree pixel by pixel, the answer is made
-exact (:mod:`.polish`). Three neighbours are asked about every section; the stack
+exact (:mod:`.polish`). What pulls the moving section onto the fixed one is what undoes the other way round; both are
+asked for, and after every answer, and once more when it was polished, ::
+
+    u <- (u + v^-1) / 2,   v <- (v + u^-1) / 2        v: of the fixed section onto the moving one     (2)
+
+Law: swapping the two sections inverts the answer. Three neighbours are asked about every section; the stack
 solver (:mod:`.solve`) lets them vote, keeps the slow true drift of structures, and gives every section its field.
 """
 
@@ -28,7 +33,7 @@ from napari_emsynth.methods.align.polish import polish
 from napari_emsynth.methods.align.sections import pull
 from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet, Config
 from napari_emsynth.nn.gaussian import smoothed
-from napari_emsynth.nn.warp import warp
+from napari_emsynth.nn.warp import followed, inverted, warp
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.volume import Float
@@ -116,31 +121,44 @@ class Dense(nn.Module):
         self.network = network
 
     def forward(self, pairs: Tensor) -> Tensor:
-        """Register, spread the nodes' answers over the pixels, and polish them."""
-        flat = pairs[:, :, 0]
-        moving, fixed, known = flat[:, :1], flat[:, 1:2], flat[:, 2:]
+        """Register both ways, spread the nodes' answers over the pixels, and polish them."""
+        there = pairs[:, :, 0]
+        back = there.reshape(len(there), 2, 2, *there.shape[2:]).flip(2).flatten(1, 2)
+        both = torch.cat((there, back))
+        moving, fixed, known = both[:, :1], both[:, 1:2], both[:, 2:]
         # Every section's features are computed once.
         target = self.network.encoder(fixed)
-        dense, log_scale = self._answer(moving, target)
+        dense, log_scale = self._answer([swapped(level) for level in target], target)
+        dense = agreed(dense)
         for _ in range(ANSWERS - 1):
-            more, log_scale = self._answer(warp(moving, dense), target)
-            dense = warp(dense, more) + more
+            more, log_scale = self._answer(self.network.encoder(warp(moving, dense)), target)
+            dense = agreed(followed(more, dense))
         # Fields are lengths: half precision is for networks.
         with torch.autocast(pairs.device.type, enabled=False):
-            exact = polish(moving, fixed, known, dense.float())
-        return torch.cat((exact, log_scale), dim=1)[:, :, None]
+            exact = agreed(polish(moving, fixed, known, dense))
+        return torch.cat((exact, log_scale), dim=1).chunk(2)[0][:, :, None]
 
-    def _answer(self, moving: Tensor, target: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the field [b, 2, y, x] px and log b [b, 1, y, x] of a section onto the features of another."""
-        answer = self.network.match(self.network.encoder(moving), target)
+    def _answer(self, moving: list[Tensor], target: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the field [b, 2, y, x] px and log b [b, 1, y, x] of features onto those of other sections."""
+        answer = self.network.match(moving, target)
         # The network's answers scatter from node to node; no distortion does.
         nodes = smoothed(answer.displacement, ANSWER_SMOOTH_PX / STRIDE)
-        size = (moving.shape[-2], moving.shape[-1])
+        size = (STRIDE * nodes.shape[-2], STRIDE * nodes.shape[-1])
         dense, log_scale = (
             F.interpolate(a, size=size, mode="bilinear", align_corners=False)
-            for a in (nodes, answer.log_scale)
+            for a in (nodes.float(), answer.log_scale)
         )
         return dense, log_scale
+
+
+def swapped(both: Tensor) -> Tensor:
+    """Return [2 b, ...] with its halves, one for each way round, exchanged."""
+    return both.roll(len(both) // 2, dims=0)
+
+
+def agreed(both: Tensor) -> Tensor:
+    """Return (2) of fields [2 b, 2, y, x] px: those of the moving sections onto the fixed ones, and the other way."""
+    return (both + inverted(swapped(both))) / 2  # (2)
 
 
 def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noqa: ARG001 - the common signature
