@@ -7,12 +7,13 @@ under that warp, independent noise in both. EqE: real neighbours, by how much th
 Folds: of all answers. CPC: of a section pulled onto its neighbour. The same at 512 x 512 px with smoother warps, and
 the seconds of one pair of 1024 x 1024 px.
 
-Stack: every second section of an isotropic volume (250 px wide, less a rim of 8), each shifted (deviation 2 px), turned
-(0.3 degrees) and warped (1 px) independently. Residual before and after alignment, without what is smooth along z and
-in plane; PSNR to the unjittered stack moved along with that smooth part; CPC. What has no way with stacks of its own is
-chained: its answers to the three sections before each (to one, and in one stack only, where it is slow), smoothed by
-0, 24 or 40 px, go through one anchored least-squares solve, and the best of the three counts. Harm: mean displacement
-of the middle of the unjittered stack.
+Stack: every second section of an isotropic volume along --axis (250 px wide, less a rim of 8), each shifted (deviation
+2 px), turned (0.3 degrees) and warped (1 px) independently. Along x milling moves all sections alike: they lie right by
+themselves. Residual before and after alignment, without what is smooth along the axis and in plane; PSNR to the
+unjittered stack moved along with that smooth part; CPC. What has no way with stacks of its own is chained: its answers
+to the three sections before each (to one, and in one stack only, where it is slow), smoothed by 0, 24 or 40 px, go
+through one anchored least-squares solve, and the best of the three counts. Harm: mean displacement of the unjittered
+stack, or the middle of it. Wobble: what of that is fast.
 
 ``--long``: 1024 x 1024 x 64 wall time against elastix, and memory at 64 and 512 sections.
 What is not installed, or has no weights yet, is one printed line.
@@ -40,10 +41,13 @@ from align_cases import (
     Pair,
     Stack,
     couples,
+    harm,
+    left,
     pairs,
     pulled,
     solved,
     stack,
+    wobble,
 )
 from align_long import memory, wall_time
 from align_ours import ours
@@ -51,14 +55,11 @@ from align_peers import PEERS, Answers, Pairs, Peer
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.fields.distortion import Distortion
-from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.registration import (
     cpc,
-    drift,
     end_point_error,
     equivariance_error,
     folds,
-    mean_magnitude,
     stack_cpc,
     stack_residual,
 )
@@ -71,6 +72,7 @@ COLUMNS = {
     "before": "residual before px", "after": "residual after px",
     "undone": "beside its own wobble px", "smoothed": "smoothed px",
     "stack_folds": "stack folds %", "psnr": "PSNR dB", "stack_cpc": "stack CPC", "harm": "harm px",
+    "wobble": "wobble px",
     "stack_seconds": "stack s", "stack_cpu": "stack CPU s",
 }  # fmt: skip
 Rows = dict[str, dict[str, list[float]]]
@@ -125,20 +127,12 @@ def score_stack(peer: Peer, case: Stack, threads: int) -> dict[str, list[float]]
     started, busy = time.perf_counter(), sum(os.times()[:4])
     answers = stack_answers(peer, case.jittered, threads)
     seconds, cpu = time.perf_counter() - started, sum(os.times()[:4]) - busy
-    left = {s: stack_residual(u, case.known, MARGIN_PX) for s, u in answers.items()}
-    best = min(left, key=left.__getitem__)
-    applied = answers[best]
-    moved = np.stack([pulled(j, u) for j, u in zip(case.jittered, applied, strict=True)])
-    reference = np.stack([pulled(t, d) for t, d in zip(case.truth, drift(applied, case.known), strict=True)])
-    inner = (..., slice(MARGIN_PX, -MARGIN_PX), slice(MARGIN_PX, -MARGIN_PX))
+    rest = {s: stack_residual(u, case.known, MARGIN_PX) for s, u in answers.items()}
+    best = min(rest, key=rest.__getitem__)
     return {
-        "before": [stack_residual(np.zeros_like(applied), case.known, MARGIN_PX)],
-        "after": [left[best]],
+        **{name: [value] for name, value in left(case, answers[best]).items()},
         "smoothed": [best],
-        "stack_folds": [100 * float(np.mean([folds(u) for u in applied]))],
-        "psnr": [psnr(moved[inner], reference[inner])],
-        "stack_cpc": [stack_cpc(moved[inner])],
-        **on_the_unjittered(peer, case, applied, best, threads),
+        **on_the_unjittered(peer, case, answers[best], best, threads),
         "stack_seconds": [seconds],
         "stack_cpu": [cpu],
     }
@@ -164,7 +158,7 @@ def on_the_unjittered(
     first = max(0, (len(case.truth) - HARM_SECTIONS) // 2) if peer.slow else 0
     last = first + HARM_SECTIONS if peer.slow else len(case.truth)
     alone = stack_answers(peer, case.truth[first:last], threads)[sigma]
-    out = {"harm": [float(np.mean([mean_magnitude(u, MARGIN_PX) for u in alone]))]}
+    out = {"harm": [harm(alone)], "wobble": [wobble(alone)]}
     if not peer.slow:
         out["undone"] = [stack_residual(applied, case.known, MARGIN_PX, alone=alone)]
     return out
@@ -237,15 +231,15 @@ def measure_pairs(
 def measure_stacks(
     peers: Sequence[Peer],
     data: Path,
-    sections: int,
+    what: tuple[int, int],
     seeds: range,
     threads: int,
     keep: Callable[[Rows], None],
 ) -> None:
-    """Score a stack of every seed; print the table."""
+    """Score a stack of ``what`` = (sections, axis) of every seed; print the table."""
     rows: Rows = {}
     for seed in seeds:
-        case = stack(data, sections, seed)
+        case = stack(data, what[0], seed, what[1])
         m = slice(MARGIN_PX, -MARGIN_PX)
         rows.setdefault("unjittered", {}).setdefault("stack_cpc", []).append(stack_cpc(case.truth[:, m, m]))
         best = score_stack(Peer("exact inverse", "", stack=partial(exact, case)), case, threads)
@@ -254,7 +248,8 @@ def measure_stacks(
         asked_now = [p for p in peers if seed == 0 or not p.slow]
         each(asked_now, partial(score_stack, case=case, threads=threads), rows)
         keep(rows)
-    table(f"Stacks of {' x '.join(map(str, case.truth.shape))}, {len(seeds)}", rows)
+    size = " x ".join(map(str, case.truth.shape))
+    table(f"Stacks of {size} along {'zyx'[what[1]]}, {len(seeds)}", rows)
 
 
 def chosen(only: str, device: str) -> list[Peer]:
@@ -278,6 +273,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=4, help="pairs a seed")
     parser.add_argument("--smooth", type=int, default=1, help="pairs a seed of 512 x 512 px")
     parser.add_argument("--sections", type=int, default=32)
+    parser.add_argument(
+        "--axis", choices="zyx", default="x", help="along which sections of a stack are taken"
+    )
     parser.add_argument("--only", default="", help="names as in the table, with commas")
     parser.add_argument("--parts", default="pairs,smooth,speed,stack")
     parser.add_argument("--threads", type=int, default=1)
@@ -319,7 +317,8 @@ def main() -> None:
         keep("speed", speed(peers, data, threads))
         table("One pair of 1024 x 1024 px", result["speed"])
     if "stack" in parts:
-        measure_stacks(peers, data, options.sections, seeds, threads, partial(keep, "stack"))
+        what = (options.sections, "zyx".index(options.axis))
+        measure_stacks(peers, data, what, seeds, threads, partial(keep, "stack"))
     if options.long:
         keep("long", wall_time(data, peers, threads))
         keep("memory", memory(peers, options.device))

@@ -15,7 +15,8 @@ from napari_emsynth.methods import get
 from napari_emsynth.methods.request import built, params_of, weights_of
 from napari_emsynth.spec import Runtime
 
-IDS = ("optical-flow", "ssemnet", "li2017", "emsynth")
+DEFAULT = "emsynth"
+IDS = ("optical-flow", "ssemnet", "li2017", DEFAULT)
 
 Image = np.ndarray
 Field = np.ndarray
@@ -49,9 +50,9 @@ def asked(method: str, questions: Pairs, device: str) -> Answers:
     return Answers(fields, seconds, cpu)
 
 
-def aligned(method: str, stack: Image, device: str) -> Field:
-    """Return [z, 2, y, x] (dy, dx) px of a stack [z, y, x], as a user gets it by default."""
-    result = es.align(stack, method=method, device=device, selfcheck=False)
+def aligned(method: str, stack: Image, device: str, params: dict[str, Any] | None = None) -> Field:
+    """Return [z, 2, y, x] (dy, dx) px of a stack [z, y, x], as a user gets it, by default or with parameters."""
+    result = es.align(stack, method=method, device=device, params=params, selfcheck=False)
     return np.stack([result.displacement.dense(z) for z in range(len(stack))])
 
 

@@ -96,13 +96,16 @@ def fib25_and_mouse(folder: Path) -> TrainingData:
     )
 
 
-# Who learns from what, and what the card says of its licence; fib25 alone where nothing is said.
-WITH_MOUSE = ("interpolate/emsynth", "interpolate/jain2017")
+# Who learns from what, and what the card says of its licence, by method or by one of its weights; fib25 alone where
+# nothing is said.
+WITH_MOUSE = ("interpolate/emsynth", "interpolate/jain2017", "align/emsynth equivariant")
 
 
-def data_of(name: str, folder: Path) -> tuple[TrainingData, str]:
-    """Return what a method is trained on, and the licence line of its card."""
-    return (fib25_and_mouse(folder), MOUSE_LICENCE) if name in WITH_MOUSE else (fib25(folder), LICENCE)
+def data_of(name: str, weights: str, folder: Path) -> tuple[TrainingData, str]:
+    """Return what a method's weights are trained on, and the licence line of their card."""
+    if {name, f"{name} {weights}"} & set(WITH_MOUSE):
+        return fib25_and_mouse(folder), MOUSE_LICENCE
+    return fib25(folder), LICENCE
 
 
 def checkpoint_of(runs: Path, name: str, weights: str) -> Path:
@@ -131,7 +134,7 @@ def recipe_of(name: str, weights: str, data: Path, start: str = "", **options: A
     elif start:
         tensors = store.load(name, start)[0]
     chosen = {key: value for key, value in options.items() if value is not None}
-    return spec.recipes[weights](data_of(name, data)[0], tensors, **chosen)
+    return spec.recipes[weights](data_of(name, weights, data)[0], tensors, **chosen)
 
 
 @app.command()
@@ -263,7 +266,7 @@ def finish(
         name=weights,
         objective=weights,
         data=recipe.data.name,
-        licence=data_of(name, data)[1],
+        licence=data_of(name, weights, data)[1],
         steps=sum(counters.step for counters in runs_of_all),
         seconds=round(sum(counters.seconds for counters in runs_of_all)),
         device=device,

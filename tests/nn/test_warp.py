@@ -2,11 +2,18 @@ import pytest
 import torch
 
 from napari_emsynth.nn.pyramid import blur, laplacian, laplacian_l1
-from napari_emsynth.nn.warp import inside, upsample_flow, warp
+from napari_emsynth.nn.warp import between, followed, inside, inverted, upsample_flow, warp
 
 
 def image(h=12, w=17):
     return torch.rand(2, 3, h, w, generator=torch.Generator().manual_seed(0))
+
+
+def fields():
+    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(40.0), indexing="ij")
+    a = torch.stack((torch.sin(x / 9), torch.cos(y / 7)))[None]
+    b = torch.stack((2 + torch.cos(x / 8), torch.sin(y / 6) - 1))[None]
+    return a, b
 
 
 def test_zero_displacement_is_the_identity():
@@ -107,3 +114,26 @@ def test_pyramid_loss_ignores_pixels_of_weight_zero():
     b[..., 4] = 5.0  # far from the border of the weights
     assert float(laplacian_l1(a, b, weight, levels=1)) == pytest.approx(0, abs=1e-6)
     assert float(laplacian_l1(a, b)) > 0
+
+
+def test_between_undoes_one_field_and_does_the_other():
+    a, b = fields()
+    u = between(a, b)
+    torch.testing.assert_close(u, a - warp(b, u), atol=0.02, rtol=0)
+    torch.testing.assert_close(followed(u, b), a, atol=0.02, rtol=0)
+    torch.testing.assert_close(between(a, torch.zeros_like(a)), a)
+
+
+def test_a_field_followed_by_its_inverse_is_nothing():
+    for u in fields():
+        inner = (..., slice(6, -6), slice(6, -6))
+        for first, then in ((u, inverted(u)), (inverted(u), u)):
+            torch.testing.assert_close(followed(first, then)[inner], 0 * u[inner], atol=0.05, rtol=0)
+
+
+def test_following_is_warping_twice():
+    first, then = (u.round() for u in fields())
+    seen = torch.rand(1, 1, 48, 40, generator=torch.Generator().manual_seed(0))
+    inner = (..., slice(6, -6), slice(6, -6))
+    twice, once = warp(warp(seen, then), first), warp(seen, followed(first, then))
+    torch.testing.assert_close(once[inner], twice[inner])

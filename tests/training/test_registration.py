@@ -7,7 +7,7 @@ import torch
 from napari_emsynth.errors import InputError
 from napari_emsynth.nn.warp import warp
 from napari_emsynth.testing.phantoms import Phantom
-from napari_emsynth.training.registration import SectionPairs, Simulation, between
+from napari_emsynth.training.registration import SectionPairs, Simulation
 
 BLOCK = Phantom(shape=(6, 100, 110), noise=0.0).volume().data
 CALM = Simulation(
@@ -33,13 +33,14 @@ def test_the_displacement_pulls_the_moving_section_onto_the_fixed_one():
         assert alike(pulled[i], pairs.fixed[i]) > alike(pushed[i], pairs.fixed[i])
 
 
-def test_between_undoes_one_distortion_and_does_the_other():
-    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(40.0), indexing="ij")
-    d_a = torch.stack((torch.sin(x / 9), torch.cos(y / 7)))[None]
-    d_b = torch.stack((2 + torch.cos(x / 8), torch.sin(y / 6) - 1))[None]
-    u = between(d_a, d_b)
-    assert torch.allclose(u, d_a - warp(d_b, u), atol=0.02)
-    assert torch.allclose(between(d_a, torch.zeros_like(d_a)), d_a)
+def test_neighbours_are_warped_as_said():
+    samples = SectionPairs([BLOCK], size=64, simulation=Simulation(**{**vars(CALM), "same": 0.0}))
+    drawn = samples.triples(np.random.default_rng(0), 6)
+    assert drawn.moving.shape == drawn.fixed.shape == drawn.warped.shape == (6, 1, 64, 64)
+    pulled, pushed = warp(drawn.fixed, drawn.warp), warp(drawn.fixed, -drawn.warp)
+    for i in range(6):
+        assert alike(pulled[i], drawn.warped[i]) > 0.97 > alike(pushed[i], drawn.warped[i])
+        assert not torch.equal(drawn.moving[i], drawn.fixed[i])
 
 
 def test_the_seed_decides():

@@ -1,7 +1,9 @@
-"""Warping by displacement fields, in two or three dimensions.
+"""Warping by displacement fields, in two or three dimensions, and fields one after the other.
 
-Convention: displacements are pixels, channel order (dy, dx) or (dz, dy, dx), pull: ``out(p) = in(p + u(p))``. Law: a
-zero displacement is the identity, an integer displacement is an exact shift.
+Convention: displacements are pixels, channel order (dy, dx) or (dz, dy, dx), pull: ``out(p) = in(p + u(p))``. Laws: a
+zero displacement is the identity, an integer displacement is an exact shift; :func:`followed` is what pulls an image
+that was pulled by one field by another, :func:`between` undoes one and does the other, so that
+``followed(between(a, b), b) = a``. Fields on a lattice are combined by :mod:`napari_emsynth.fields.algebra`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from napari_emsynth.nn.kept import kept
 
 # What linear interpolation is called, by the number of axes.
 LINEAR = {2: "bilinear", 3: "trilinear"}
+# Steps of the fixed-point iteration of :func:`between`; distortions are smooth, so that it converges fast: to 0.2^6 of
+# itself where a field changes by 0.2 px a px.
+ITERATIONS = 6
 
 
 def pixel_grid(size: Sequence[int], like: Tensor) -> Tensor:
@@ -47,6 +52,34 @@ def _scaled_pixels(length: int, device: torch.device) -> Tensor:
     """Return the pixel centres [length] of an axis as grid_sample counts, float32."""
     places = torch.arange(length, dtype=torch.float64) * (2.0 / max(length - 1, 1)) - 1.0
     return places.to(device, torch.float32)
+
+
+def followed(first: Tensor, then: Tensor) -> Tensor:
+    """Return the field ``first + then o (id + first)``: warping by ``then``, and what came out by ``first``.
+
+    Args:
+        first: [b, d, *size] px.
+        then: [b, d, *size] px.
+    """
+    return first + warp(then, first)
+
+
+def between(wanted: Tensor, there: Tensor) -> Tensor:
+    """Return ``u = wanted - there o (id + u)``: it pulls an image warped by ``there`` onto one warped by ``wanted``.
+
+    Args:
+        wanted: [b, d, *size] px.
+        there: [b, d, *size] px, without folds.
+    """
+    u = wanted - there
+    for _ in range(ITERATIONS):
+        u = wanted - warp(there, u)
+    return u
+
+
+def inverted(u: Tensor) -> Tensor:
+    """Return the field that undoes ``u`` [b, d, *size] px, without folds."""
+    return between(torch.zeros_like(u), u)
 
 
 def upsample_flow(flow: Tensor, size: Sequence[int]) -> Tensor:

@@ -7,7 +7,13 @@ pulled by a distortion of its own::
     moving(p + u(p)) ~ fixed(p)   with   u(p) = d_A(p) - d_B(p + u(p))                       (1)
 
 ``u`` holds the distortions alone. How the tissue itself differs between ``A`` and ``B`` is none of it: who learns
-``u`` learns to look past that. Sections are [b, 1, y, x] normalised, displacements [b, 2, y, x] (dy, dx) px, pull.
+``u`` learns to look past that. Where ``A`` and ``B`` may lie beside each other, as in every stack that was cut, (1)
+holds for the same section twice alone. But whatever is between two real neighbours, an answer follows a known ``g``::
+
+    warped(p) = fixed(p + g(p)):   u_g(p) = g(p) + u_0(p + g(p))                             (2)
+
+with ``u_0`` the answer to (moving, fixed) and ``u_g`` that to (moving, warped). Sections are [b, 1, y, x] normalised,
+displacements [b, 2, y, x] (dy, dx) px, pull.
 """
 
 from __future__ import annotations
@@ -24,13 +30,10 @@ from torch import Tensor
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.distortion import Distortion
-from napari_emsynth.nn.warp import warp
+from napari_emsynth.nn.warp import between
 from napari_emsynth.tiling.stage import sent
 from napari_emsynth.training.pairs import grain, log_uniform, shares, spoil, stacks_of
 from napari_emsynth.volume import Array, Float
-
-# Steps of the fixed-point iteration of (1); distortions are smooth, so that it converges fast.
-ITERATIONS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,21 @@ class Pairs:
         )
 
 
+@dataclass(frozen=True)
+class Triples:
+    """A batch of real neighbours [b, 1, y, x], the fixed one also pulled by a known ``warp`` [b, 2, y, x] px."""
+
+    moving: Tensor
+    fixed: Tensor
+    warped: Tensor
+    warp: Tensor
+
+    def to(self, device: torch.device) -> Triples:
+        """Move every tensor, sections in channels_last."""
+        moving, fixed, warped = (sent(s, device) for s in (self.moving, self.fixed, self.warped))
+        return Triples(moving, fixed, warped, self.warp.to(device))
+
+
 class SectionPairs:
     """Draws pairs from intact blocks.
 
@@ -121,7 +139,17 @@ class SectionPairs:
         fixed, moving = (self._pulled(tissue[:, i : i + 1], d) for i, d in enumerate((d_a, d_b)))
         related = torch.tensor([d[2] for d in drawn], dtype=torch.float32)
         fixed, moving = (self._acquired(rng, image) for image in (fixed, moving))
-        return Pairs(moving, fixed, between(d_a, d_b), related)
+        return Pairs(moving, fixed, between(d_a, d_b), related)  # (1)
+
+    def triples(self, rng: Generator, count: int) -> Triples:
+        """Draw ``count`` samples of which nothing need be known but the warp: (2) holds for any two sections."""
+        drawn = [self._sample(rng) for _ in range(count)]
+        tissue = torch.from_numpy(np.stack([d[0] for d in drawn]))  # [b, 2, Y, X] with a margin
+        warps = torch.from_numpy(np.stack([d[1][0] for d in drawn]))  # [b, 2, y, x]
+        # What is acquired is warped, noise and all: nothing else tells the two apart.
+        fixed, moving = (self._acquired(rng, tissue[:, i : i + 1]) for i in range(2))
+        inner = (..., *(slice(self._margin, self._margin + self.size),) * 2)
+        return Triples(moving[inner], fixed[inner], self._pulled(fixed, warps), warps)
 
     def _sample(self, rng: Generator) -> tuple[Float, Float, float]:
         s = self.simulation
@@ -191,11 +219,3 @@ class SectionPairs:
                 seen = spoil(rng, seen)
             out.append(np.asarray(seen, np.float32))
         return torch.from_numpy(np.stack(out)[:, None])
-
-
-def between(d_a: Tensor, d_b: Tensor) -> Tensor:
-    """Return (1): what pulls a section distorted by ``d_b`` onto one distorted by ``d_a``, all [b, 2, y, x] px."""
-    u = d_a - d_b
-    for _ in range(ITERATIONS):
-        u = d_a - warp(d_b, u)  # (1)
-    return u

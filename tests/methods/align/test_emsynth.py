@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from napari_emsynth.errors import Cancelled
+from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.methods.align.aligner import Neighbour
+from napari_emsynth.methods.align.emsynth import BothWays
 from napari_emsynth.methods.request import Request
+from napari_emsynth.nn.warp import followed
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.testing.volume_contract import AlignContract
@@ -23,12 +27,16 @@ def shown(shift=(0.0, 0.0), z=1):
     return ((section - section.mean()) / section.std()).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def method():
-    request = Request.of(
-        "align", PHANTOM.volume(), "emsynth", weights=None, params={"step_px": 8}, voxel_nm=None, runtime=Runtime()
-    )  # fmt: skip
-    return request.built()
+def built(ways):
+    params = {"step_px": 8, "ways": ways}
+    return Request.of(
+        "align", PHANTOM.volume(), "emsynth", weights=None, params=params, voxel_nm=None, runtime=Runtime()
+    ).built()
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def method(request):
+    return built(request.param)
 
 
 def asked(method, moving, fixed, known=None, theirs=None):
@@ -64,6 +72,33 @@ def test_it_abstains_where_nothing_is_known(method):
         found = asked(method, shown(), shown((1.0, 1.0)), **mask)
         assert found.confidence[:7].max() < 0.01
         assert found.confidence[10:].mean() > 0.5
+
+
+def apart(method, theirs):
+    """How far two ways round are from undoing each other, px."""
+    there, back = (
+        torch.from_numpy(Displacement(asked(method, *pair).displacement[None], (1, 128, 144)).dense(0))[None]
+        for pair in ((shown(), theirs), (theirs, shown()))
+    )
+    inner = (..., slice(16, -16), slice(16, -16))
+    assert there[inner].norm(dim=1).mean() > 2
+    pairs = ((there, back), (back, there))
+    return max(float(followed(*pair)[inner].norm(dim=1).mean()) for pair in pairs)
+
+
+@pytest.mark.parametrize("theirs", [shown((2.0, 1.0), z=2), shown((3.0, -2.0), z=3)])
+def test_asked_both_ways_round_swapping_the_sections_inverts_the_answer(theirs):
+    one, both = (apart(built(ways), theirs) for ways in (1, 2))
+    assert both < 0.02
+    assert both < 0.5 * one
+
+
+def test_fields_that_agree_are_kept_and_others_are_met_half_way():
+    agreed = BothWays(None).agreed
+    shift = torch.tensor([3.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 20, 20)
+    kept = torch.cat((shift, -shift))
+    torch.testing.assert_close(agreed(kept), kept)
+    torch.testing.assert_close(agreed(torch.cat((shift, 0 * shift)))[:1], shift / 2)
 
 
 def test_cancelled_it_stops(method):

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.methods.align.emsynth_recipe import (
+    Equivariant,
     Hybrid,
     Warps,
+    answers,
+    equivariance,
     features_apart,
     length,
     pair_loss,
@@ -14,6 +18,7 @@ from napari_emsynth.methods.align.emsynth_recipe import (
     straightened,
 )
 from napari_emsynth.models.alignment_net import Answer
+from napari_emsynth.nn.warp import followed
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.plan import Plan
@@ -86,7 +91,68 @@ def test_features_come_nearer_under_the_right_displacement():
     assert features_apart(fixed, fixed, 0 * right) == pytest.approx(0.0, abs=1e-5)
 
 
-@pytest.mark.parametrize("recipe", [Warps, Hybrid])
+def smooth(seed, px):
+    kind = Distortion(shift_px=px, rotation_deg=0.0, warp_px=px, wavelength_px=30.0)
+    return torch.from_numpy(kind.draw(np.random.default_rng(seed), (64, 64)))[None]
+
+
+def on_nodes(u):
+    nodes = torch.nn.functional.avg_pool2d(u, 4)
+    return Answer(nodes, 0 * nodes[:, :1], [nodes])
+
+
+def test_an_answer_that_follows_a_warp_costs_least_whatever_it_says():
+    g = smooth(0, 1.0)
+    for u_0 in (torch.zeros(1, 2, 64, 64), smooth(1, 2.0)):
+        due = followed(g, u_0)
+        (right, left), (wrong, off) = (equivariance(g, on_nodes(u_0), on_nodes(u)) for u in (due, u_0))
+        assert right < wrong
+        assert left < 0.2 < 0.8 < off
+    # What is constantly wrong is off by as much.
+    _, off = equivariance(g, on_nodes(0 * g), on_nodes(g + torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)))
+    assert off == pytest.approx(5.0, abs=0.1)
+
+
+def test_what_is_pulled_from_beyond_the_section_does_not_count():
+    g = torch.zeros(1, 2, 64, 64)
+    g[:, 1] = 32.0
+    wrong = g.clone()
+    wrong[..., 32:] += 100.0
+    assert equivariance(g, on_nodes(0 * g), on_nodes(wrong))[1] < 0.01
+
+
+def test_both_answers_learn_from_their_difference():
+    recipe = Equivariant(DATA, config=SMALL, batch=1, size=48)
+    triples = recipe.real[0].triples(np.random.default_rng(0), 2)
+    network = recipe.network()
+    plain, warped = answers(network, triples)
+    for found, fixed in ((plain, triples.fixed), (warped, triples.warped)):
+        torch.testing.assert_close(found.displacement, network(triples.moving, fixed).displacement)
+    equivariance(triples.warp, plain, warped)[0].backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+    assert network.merges[0].head.weight.grad.abs().max() > 0
+
+
+def test_thick_sections_are_taken_along_z_and_judged_apart():
+    thick = TrainingData(
+        blocks=DATA.blocks,
+        held_out=DATA.held_out,
+        axes=(0, 1, 2),
+        thick=[BLOCK[:20]],
+        thick_held_out=[BLOCK[20:]],
+    )
+    recipe = Equivariant(thick, config=SMALL, batch=1, size=48)
+    assert [len(samples.stacks) for samples in recipe.real] == [3, 1]
+    # Their neighbours may lie beside each other: nothing is said to be known between them.
+    assert recipe.known[1].simulation.same == 1.0
+    assert all(samples.simulation.same == 0.0 for samples in recipe.real)
+    with torch.inference_mode():
+        scores = recipe.validate(recipe.network().eval(), CPU)
+    errors = [scores[name] for name in ("epe_same", "epe_gap", "eqe_gap", "eqe_thick")]
+    assert scores["score"] == pytest.approx(-np.mean(np.log(errors)))
+
+
+@pytest.mark.parametrize("recipe", [Warps, Hybrid, Equivariant])
 def test_steps_change_the_network_and_stay_finite(recipe):
     made = recipe(DATA, config=SMALL, batch=1, size=48)
     learner = made.learner(Plan(steps=4), CPU)

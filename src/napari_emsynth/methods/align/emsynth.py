@@ -6,13 +6,22 @@ The network (:mod:`napari_emsynth.models.alignment_net`) answers a pair of secti
     c = 1 / (1 + (b / B)^2),   B = 1 px                                                               (1)
 
 where both sections are tissue, and abstains elsewhere. Where the sections agree pixel by pixel, the answer is made
-exact (:mod:`.polish`). Three neighbours are asked about every section; the stack
+exact (:mod:`.polish`). Three neighbours
+are asked about every section; the stack
 solver (:mod:`.solve`) lets them vote, keeps the slow true drift of structures, and gives every section its field.
+
+What pulls the moving section onto the fixed one is what undoes the other way round. With ``ways`` 2 both are asked for,
+and after every answer, and once more when it was polished, ::
+
+    u <- (u + v^-1) / 2,   v <- (v + u^-1) / 2        v: of the fixed section onto the moving one     (2)
+
+Law: with ``ways`` 2, swapping the two sections inverts the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -21,14 +30,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField, Question
-from napari_emsynth.methods.align.emsynth_recipe import Hybrid, Warps
+from napari_emsynth.methods.align.emsynth_recipe import Equivariant, Hybrid, Warps
 from napari_emsynth.methods.align.pair import on_nodes
 from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.polish import polish
 from napari_emsynth.methods.align.sections import pull
 from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet, Config
 from napari_emsynth.nn.gaussian import smoothed
-from napari_emsynth.nn.warp import warp
+from napari_emsynth.nn.warp import followed, inverted, warp
+from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.volume import Float
@@ -46,12 +56,22 @@ ANSWER_SMOOTH_PX = 8.0
 TILE, HALO = 1536, 256
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmsynthParams(SolvedParams):
+    """Parameters of our default."""
+
+    ways: int = param(
+        1, "2 registers neighbours onto the section, too, and averages: steadier between unlike sections, "
+        "in twice the time.", low=1, high=2, advanced=True,
+    )  # fmt: skip
+
+
 class Emsynth:
     """The built method."""
 
     how: Literal["pairs"] = "pairs"
 
-    def __init__(self, network: AlignmentNet, params: SolvedParams) -> None:
+    def __init__(self, network: AlignmentNet, params: EmsynthParams) -> None:
         self.network, self.params = network.eval(), params
 
     def __call__(
@@ -66,7 +86,7 @@ class Emsynth:
         runtime.cancel.check()
         shape = questions[0].moving.shape
         found = run(
-            Dense(self.network),
+            REGISTER[self.params.ways](self.network),
             np.stack([seen(question) for question in questions], axis=1),
             halo=(0, *(HALO if max(shape) > TILE else 0,) * 2),
             tile=(1, TILE, TILE),
@@ -115,20 +135,29 @@ class Dense(nn.Module):
         super().__init__()
         self.network = network
 
+    def asked(self, pairs: Tensor) -> Tensor:
+        """Return all pairs that are looked at, [n, 4, y, x], those that are answered first."""
+        return pairs
+
+    def agreed(self, u: Tensor) -> Tensor:
+        """Return what these pairs' fields [n, 2, y, x] px are, seen together."""
+        return u
+
     def forward(self, pairs: Tensor) -> Tensor:
         """Register, spread the nodes' answers over the pixels, and polish them."""
-        flat = pairs[:, :, 0]
-        moving, fixed, known = flat[:, :1], flat[:, 1:2], flat[:, 2:]
+        asked = self.asked(pairs[:, :, 0])
+        moving, fixed, known = asked[:, :1], asked[:, 1:2], asked[:, 2:]
         # Every section's features are computed once.
         target = self.network.encoder(fixed)
         dense, log_scale = self._answer(moving, target)
+        dense = self.agreed(dense)
         for _ in range(ANSWERS - 1):
             more, log_scale = self._answer(warp(moving, dense), target)
-            dense = warp(dense, more) + more
+            dense = self.agreed(followed(more, dense))
         # Fields are lengths: half precision is for networks.
         with torch.autocast(pairs.device.type, enabled=False):
-            exact = polish(moving, fixed, known, dense.float())
-        return torch.cat((exact, log_scale), dim=1)[:, :, None]
+            exact = self.agreed(polish(moving, fixed, known, dense))
+        return torch.cat((exact, log_scale), dim=1)[: len(pairs), :, None]
 
     def _answer(self, moving: Tensor, target: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the field [b, 2, y, x] px and log b [b, 1, y, x] of a section onto the features of another."""
@@ -138,9 +167,26 @@ class Dense(nn.Module):
         size = (moving.shape[-2], moving.shape[-1])
         dense, log_scale = (
             F.interpolate(a, size=size, mode="bilinear", align_corners=False)
-            for a in (nodes, answer.log_scale)
+            for a in (nodes.float(), answer.log_scale)
         )
         return dense, log_scale
+
+
+class BothWays(Dense):
+    """The same, of what both ways round agree on: (2)."""
+
+    def asked(self, pairs: Tensor) -> Tensor:
+        """Return the pairs, and all of them swapped."""
+        back = pairs.reshape(len(pairs), 2, 2, *pairs.shape[2:]).flip(2).flatten(1, 2)
+        return torch.cat((pairs, back))
+
+    def agreed(self, u: Tensor) -> Tensor:
+        """Return (2) of fields of the moving sections onto the fixed ones, and then of the other way."""
+        return (u + inverted(u.roll(len(u) // 2, dims=0))) / 2  # (2)
+
+
+# By ``ways``.
+REGISTER = {1: Dense, 2: BothWays}
 
 
 def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noqa: ARG001 - the common signature
@@ -161,10 +207,10 @@ SPEC = MethodSpec(
     title="EMSynth",
     summary="Smooth displacements by a network that tells distortion from structure, voted on by several neighbours; "
     "keeps the slow true drift, says where it is not sure, and draws no voxel.",
-    params=SolvedParams,
+    params=EmsynthParams,
     build=build,
     weights=("hybrid",),
     keeps_acquired=False,
     answers="displacement",
-    recipes={"hybrid": Hybrid, "warps": Warps},
+    recipes={"hybrid": Hybrid, "equivariant": Equivariant, "warps": Warps},
 )

@@ -1,4 +1,4 @@
-"""How our alignment network is trained: first on known distortions, then against an adversary of reslices.
+"""How our alignment network is trained: on known distortions, against an adversary of reslices, on real pairs.
 
 *Known distortions* (objective "warps"): the network answers a pair with a field ``u`` and the length ``b`` of its
 expected error, and is told the distortions ``u*`` (:mod:`napari_emsynth.training.registration`)::
@@ -17,10 +17,19 @@ fields added up along z, what is slow along z taken out, and the stack is warped
 
 by Algorithm 1 of Jain 2017, whose alignment section the adversary comes from: but what it moves here are fields, so
 that no voxel is ever made up.
+
+*Equivariant* (objective "equivariant") goes on with real neighbours, between which nothing is known. But whatever
+that is, an answer has to follow a known ``g`` that the fixed section is pulled by, both answers the network's own::
+
+    E = sum_l w_l (|u_g,l - (g + u_0 o (id + g))| + e)^q,   loss = N / 10 + C + lambda_E E            (8)
+
+Sections that may lie beside each other in their stack, as thick ones do, are known to lie right on themselves alone:
+of those N and C are shown the same section twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,13 +42,14 @@ from torch import Tensor, nn
 from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet, Answer, Config
 from napari_emsynth.models.jain2017 import CriticConfig, Discriminator
-from napari_emsynth.nn.warp import warp
+from napari_emsynth.nn.warp import followed, inside, warp
 from napari_emsynth.training import recipe
 from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
-from napari_emsynth.training.registration import Pairs, SectionPairs, Simulation
+from napari_emsynth.training.registration import Pairs, SectionPairs, Simulation, Triples
 from napari_emsynth.training.reslices import random_reslices, random_sections
 from napari_emsynth.training.stacks import StackSamples
+from napari_emsynth.volume import Array
 
 # Pixel sizes the training samples stand for: 10 nm, magnified 0.8 to 2.5 times.
 VOXEL_NM = (4.0, 20.0)
@@ -62,6 +72,13 @@ JITTER = Distortion(shift_px=1.5, rotation_deg=0.4, warp_px=0.8, wavelength_px=3
 SLOW_SECTIONS = 3.0
 # (7), beside the adversary's weight.
 FEATURE_WEIGHT, SPRING_WEIGHT = 0.05, 1.0
+# Equivariant: what real neighbours look like, and how much larger thick sections' pixels are shown; weight of (8).
+REAL = Simulation(
+    max_gap=4, magnify=(0.8, 2.0), shift_px=(0.5, 4.0), warp_px=(1.0, 5.0), wavelength_px=(24.0, 96.0),
+    same=0.0, strangers=0.0, spoiled=0.05, noise_max=0.5,
+)  # fmt: skip
+THICK_MAGNIFY = (0.5, 1.5)
+EQUIVARIANCE_WEIGHT = 1.0
 
 
 class Warps(recipe.Recipe):
@@ -125,17 +142,21 @@ class Warps(recipe.Recipe):
 
     def _error(self, network: nn.Module, device: torch.device, same: float) -> float:
         found = []
-        for block in self.data.held_out:
-            edge = min(
-                TEST_SIZE, *(n // self.config.multiple * self.config.multiple for n in block.shape[1:])
-            )
-            samples = SectionPairs([block], size=edge, simulation=replace(TEST, same=same))
+        for samples in self._judges(self.data.held_out, replace(TEST, same=same)):
             rng = np.random.default_rng(0)
             for _ in range(TEST_PAIRS // 4):
                 pairs = samples.batch(rng, 4).to(device)
                 answer = network(pairs.moving, pairs.fixed).displacement
                 found.append(float(length(at_level(pairs.displacement, answer) - answer).mean()))
         return float(np.mean(found))
+
+    def _judges(self, blocks: Sequence[Array], simulation: Simulation) -> Iterator[SectionPairs]:
+        """Yield what draws the samples that judge, block by block."""
+        for block in blocks:
+            edge = min(
+                TEST_SIZE, *(n // self.config.multiple * self.config.multiple for n in block.shape[1:])
+            )
+            yield SectionPairs([block], size=edge, simulation=simulation)
 
 
 @dataclass(frozen=True)
@@ -232,6 +253,63 @@ class Hybrid(AdversarialRecipe, Warps):
         return known + FEATURE_WEIGHT * output.features + SPRING_WEIGHT * springs(output.pulled)
 
 
+class Equivariant(Warps):
+    """Goes on with real neighbours: (8); the arguments are those of :class:`Warps`.
+
+    It learns from thick sections too, where the data hold any.
+    """
+
+    objective = "equivariant"
+
+    def __init__(
+        self,
+        data: TrainingData,
+        start: dict[str, Tensor] | None = None,
+        config: dict[str, Any] | None = None,
+        *,
+        simulation: Simulation | None = None,
+        batch: int = 2,
+        size: int = 192,
+    ) -> None:
+        super().__init__(data, start, config, simulation=simulation, batch=batch, size=size)
+        edge = self.samples.size
+        self.known = [self.samples]
+        self.real = [SectionPairs(data.blocks, axes=data.axes, size=edge, simulation=REAL)]
+        if data.thick:
+            alike = replace(self.samples.simulation, same=1.0, magnify=THICK_MAGNIFY)
+            beside = replace(REAL, max_gap=1, magnify=THICK_MAGNIFY)
+            self.known.append(SectionPairs(data.thick, size=edge, simulation=alike))
+            self.real.append(SectionPairs(data.thick, size=edge, simulation=beside))
+
+    def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
+        """Draw known pairs and real neighbours; return (8) with its terms."""
+        assert isinstance(network, AlignmentNet)
+        pairs = self.known[rng.integers(len(self.known))].batch(rng, self.count).to(device)
+        known, terms = pair_loss(pairs, network(pairs.moving, pairs.fixed))
+        triples = self.real[rng.integers(len(self.real))].triples(rng, self.count).to(device)
+        apart, eqe = equivariance(triples.warp, *answers(network, triples))
+        return known + EQUIVARIANCE_WEIGHT * apart, {**terms, "eqe": eqe}
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """The same errors, and the equivariance error in px on held-out neighbours, fine ones and thick ones."""
+        found = super().validate(network, device)
+        kinds = {"eqe_gap": (self.data.held_out, TEST_GAP), "eqe_thick": (self.data.thick_held_out, 1)}
+        errors = {name: self._unequal(network, device, *kind) for name, kind in kinds.items() if kind[0]}
+        logs = [np.log(e) for e in (found["epe_same"], found["epe_gap"], *errors.values())]
+        return {**found, **errors, "score": -float(np.mean(logs))}
+
+    def _unequal(self, network: nn.Module, device: torch.device, blocks: Sequence[Array], gap: int) -> float:
+        """Return the mean equivariance error on the neighbours of some blocks, px."""
+        assert isinstance(network, AlignmentNet)
+        found = []
+        for samples in self._judges(blocks, replace(TEST, same=0.0, max_gap=gap)):
+            rng = np.random.default_rng(0)
+            for _ in range(TEST_PAIRS // 4):
+                triples = samples.triples(rng, 4).to(device)
+                found.append(float(equivariance(triples.warp, *answers(network, triples))[1]))
+        return float(np.mean(found))
+
+
 def _smallest(data: TrainingData) -> list[int]:
     """Return the smallest size along the section's axes that any reslice direction has."""
     return [min(b.shape[i] for b in data.blocks for i in range(3) if len(data.axes) == 3 or i > 0)]
@@ -253,17 +331,51 @@ def at_level(displacement: Tensor, like: Tensor) -> Tensor:
 def pair_loss(pairs: Pairs, answer: Answer) -> tuple[Tensor, dict[str, Tensor]]:
     """Return N / 10 + C and their terms. Sections that do not overlap only teach that their answer is worth nothing."""
     related = pairs.related.view(-1, 1, 1, 1)
-    share = related.mean().clamp_min(0.25)
     error = length(at_level(pairs.displacement, answer.displacement) - answer.displacement)
     scale = answer.log_scale.clamp(min=float(np.log(LEAST_SCALE_PX)), max=5.0)
     kept = torch.where(related > 0, error, error.detach())
     likelihood = (kept * torch.exp(-scale) + 2 * scale).mean()  # (1)
-    on_the_way = error.new_zeros(())
+    epe = counted(error, related)
+    loss = 0.1 * likelihood + on_the_way(answer, pairs.displacement, related)
+    return loss, {"epe": epe.detach(), "likelihood": likelihood.detach()}
+
+
+def on_the_way(answer: Answer, truth: Tensor, counts: Tensor) -> Tensor:
+    """Return (2) against a dense truth [b, 2, y, x]; ``counts`` [b, 1, y, x] or [b, 1, 1, 1] 1 where it is known."""
+    total = truth.new_zeros(())
     for weight, level in zip(LEVEL_WEIGHTS[-len(answer.levels) :], answer.levels, strict=True):
-        off = length(at_level(pairs.displacement, level) - level)
-        on_the_way = on_the_way + weight * ((off + 0.01) ** EXPONENT * related).mean() / share  # (2)
-    epe = (error * related).mean() / share
-    return 0.1 * likelihood + on_the_way, {"epe": epe.detach(), "likelihood": likelihood.detach()}
+        off = length(at_level(truth, level) - level)
+        total = total + weight * counted((off + 0.01) ** EXPONENT, at_level(counts, level))  # (2)
+    return total
+
+
+def counted(values: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean of what counts; a batch of which less than a quarter counts has less say."""
+    return (values * counts).mean() / counts.mean().clamp_min(0.25)
+
+
+def answers(network: AlignmentNet, triples: Triples) -> tuple[Answer, Answer]:
+    """Return the answers u_0 and u_g of (8), each section's features computed once."""
+    features = network.encoder(torch.cat((triples.moving, triples.fixed, triples.warped)))
+    thirds = [f.chunk(3) for f in features]
+    both = network.match([torch.cat((m, m)) for m, _, _ in thirds], [torch.cat(t[1:]) for t in thirds])
+    (u_0, u_g), (b_0, b_g) = both.displacement.chunk(2), both.log_scale.chunk(2)
+    levels = [level.chunk(2) for level in both.levels]
+    return Answer(u_0, b_0, [a for a, _ in levels]), Answer(u_g, b_g, [b for _, b in levels])
+
+
+def equivariance(g: Tensor, plain: Answer, warped: Answer) -> tuple[Tensor, Tensor]:
+    """Return E of (8), and the error at the end in px; places pulled from beyond the section do not count.
+
+    Args:
+        g: [b, 2, y, x] px, by which the fixed section was pulled.
+        plain: answer to the pair as it is.
+        warped: answer to the pair with the fixed section pulled.
+    """
+    dense = F.interpolate(plain.displacement, size=g.shape[-2:], mode="bilinear", align_corners=False)
+    due, counts = followed(g, dense), inside(g)
+    off = length(at_level(due, warped.displacement) - warped.displacement)
+    return on_the_way(warped, due, counts), counted(off, at_level(counts, off)).detach()  # (8)
 
 
 def straightened(steps: Tensor) -> Tensor:
