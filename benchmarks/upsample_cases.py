@@ -231,6 +231,7 @@ class Alone:
 
     def __init__(self, method: Any, name: str) -> None:
         self.method, self.name, self.factor, self.halo = method, name, method.factor, method.halo
+        self.kriges = method.kriges
 
     def __call__(self, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:
         """Ask one, whether it is trusted or not."""
@@ -254,6 +255,13 @@ def expert(name: str) -> Ways:
 def emsynth(case: Case, runtime: Runtime) -> Answer:
     """Return the default's answer, its self-check included, as a user gets it."""
     result = es.upsample(case.volume, case.factor, sampling=case.sampling, method="emsynth", runtime=runtime)
+    assert result.uncertainty is not None
+    return Answer(np.asarray(result.volume.data), np.asarray(result.uncertainty.data))
+
+
+def kriging(case: Case, runtime: Runtime) -> Answer:
+    """Return the best linear guess, as a user gets it."""
+    result = es.upsample(case.volume, case.factor, sampling=case.sampling, method="kriging", runtime=runtime)
     assert result.uncertainty is not None
     return Answer(np.asarray(result.volume.data), np.asarray(result.uncertainty.data))
 
@@ -294,10 +302,11 @@ ROWS = {
     "cubic + back-projection": Row(delivered(Cubic()), samplings=("slab",)),
     "spline + back-projection": Row(delivered(Spline()), samplings=("slab",)),
     "optical flow": Row(delivered(Flow())),
+    "kriging": Row(kriging),
     "jain2017": Row(jain2017, factors=(2, 4), samplings=("point",), network=True),
     "emsynth": Row(emsynth, network=True),
     "reslice": Row(expert("reslice"), network=True),
-    "along z": Row(expert("along z"), network=True),
+    "along z": Row(expert("along z"), samplings=("point",), network=True),
 }
 EMSYNTH = ("emsynth", "reslice", "along z")
 

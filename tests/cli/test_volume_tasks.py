@@ -185,3 +185,14 @@ def test_stacks_that_are_too_short_are_refused(refused, stand_in, tmp_path, crop
 def test_in_is_never_out(refused, stand_in, stack):
     assert "same file" in refused("upsample", stack, stack, "--factor", "2", "--overwrite")
     assert "same file" in refused("align", stack, stack, *STAND_IN, "--overwrite")
+
+
+def test_a_natural_look_is_asked_for_by_a_flag_and_told(emsynth, stack, tmp_path):
+    asked = ("upsample", stack, tmp_path / "u.tif", "--factor", "4", *LINEAR, "--look", "natural", "--json")
+    assert emsynth(*asked).json["look"] == "natural"
+    record = read_provenance(tmp_path / "u.tif")
+    assert record["sections"][0]["look"]["borrowed_from"] == 0
+    refused = emsynth("upsample", stack, tmp_path / "v.tif", "--factor", "4", "--look", "sharp")
+    assert refused.code == 2
+    assert "look 'sharp' is not one of accurate, natural" in refused.err
+    assert not (tmp_path / "v.tif").exists()

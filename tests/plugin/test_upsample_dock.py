@@ -152,8 +152,9 @@ def test_a_form_without_an_engine_keeps_every_value(qtbot: Any) -> None:
 
 
 @pytest.mark.parametrize("sampling", ["point", "slab"])
-def test_a_preview_is_what_a_run_gives(stack: Any, sampling: str) -> None:
-    settings = replace(LINEAR, factor=3, sampling=sampling, selfcheck=False)
+@pytest.mark.parametrize("look", ["accurate", "natural"])
+def test_a_preview_is_what_a_run_gives(stack: Any, sampling: str, look: str) -> None:
+    settings = replace(LINEAR, factor=3, sampling=sampling, look=look, selfcheck=False)
     window = Window(sections=slice(4, 9), rows=slice(10, 50), columns=slice(20, 60), section=6)
     volume = Volume.of(stack, voxel_nm=(4, 2, 2))
     planes = {p.name: p for p in preview(volume, settings, window, (4.0, 2.0, 2.0), Runtime())}
@@ -331,7 +332,9 @@ def test_the_menus_open_both_docks(raw_viewer: Any, finish: Any) -> None:
     dock.session.close()
 
 
-@pytest.mark.parametrize("changes", [{"factor": 3, "sampling": "slab"}, {"tile": 32, "seed": 3}])
+@pytest.mark.parametrize(
+    "changes", [{"factor": 3, "sampling": "slab"}, {"tile": 32, "seed": 3}, {"factor": 4, "look": "natural"}]
+)
 def test_the_code_gives_the_voxels_of_the_dock(
     stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:

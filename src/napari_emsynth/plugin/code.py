@@ -6,6 +6,7 @@ Law: with the layer's file in place of the name that stands for it, both give th
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,11 @@ def keywords(settings: MethodSettings) -> str:
         words["tile"] = settings.tile  # type: ignore[assignment]
     if not settings.selfcheck:
         words["selfcheck"] = False  # type: ignore[assignment]
-    words |= changed(settings, LOOK)
+    return said(words)
+
+
+def said(words: Mapping[str, Any]) -> str:
+    """Return keyword arguments as Python has them."""
     return ", ".join(f"{name}={value!r}" for name, value in words.items())
 
 
@@ -85,7 +90,8 @@ def read_code(volume: Volume, source: str) -> list[str]:
 def python_code(request: Request, volume: Volume, source: str) -> list[str]:
     """Return the lines of Python."""
     lines = read_code(volume, source)
-    words, start = keywords(request.settings), "volume"
+    own = said(changed(request.settings, LOOK))
+    words, start = ", ".join(part for part in (own, keywords(request.settings)) if part), "volume"
     if request.sections or request.regions:
         sections = [f"sections={list(request.sections)!r}"] if request.sections else []
         mask = [f"mask=es.read({MASK!r})"] if request.regions else []
@@ -113,7 +119,10 @@ def command_line(request: Request, volume: Volume, source: str) -> str:
 
 
 def _command(settings: Settings, volume: Volume, source: str, out: str, what: list[str]) -> str:
-    return shlex.join(["emsynth", "interpolate", str(Path(source)), out, *what, *flags(settings, volume)])
+    own = [word for name, value in changed(settings, LOOK).items() for word in (f"--{name}", value)]
+    return shlex.join(
+        ["emsynth", "interpolate", str(Path(source)), out, *what, *own, *flags(settings, volume)]
+    )
 
 
 def flags(settings: MethodSettings, volume: Volume) -> list[str]:
@@ -128,7 +137,7 @@ def flags(settings: MethodSettings, volume: Volume) -> list[str]:
             if isinstance(value, bool)
             else [f"--{flag}", f"{value}"]
         )
-    for name, value in changed(settings, (*LOOK, *RUNTIME)).items():
+    for name, value in changed(settings, RUNTIME).items():
         words += [f"--{name}", f"{value}"]
     if settings.tile:
         words += ["--tile", str(settings.tile)]

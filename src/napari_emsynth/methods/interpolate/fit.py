@@ -48,7 +48,7 @@ from napari_emsynth.volume import Float, Volume
 Source = Literal["volume", "bundled", "linear"]
 
 # Places a fit uses, how far from the gap they are looked for (as far as damaged sections are), and the least it needs.
-PLACES, REACH, LEAST_PLACES = 12, SIDE, 2
+PLACES, REACH, LEAST_PLACES = 24, SIDE, 2
 # A fit looks at a window of at most this edge around the gap, and at about this many px of each place.
 EDGE, PLACE_PX = 512, 10_000
 # Places whose equations are remembered of a volume; each takes 0.3 MB.
