@@ -18,8 +18,7 @@ from napari_emsynth.plugin.widgets.picture_card import picture_card
 TITLES = {"accurate": "Accurate\nleast error, soft", "natural": "Natural\nas sharp as tissue"}
 EXPLAINED = {
     "accurate": "The mean of what may have been there: nearest to the truth, and softer than acquired sections.",
-    "natural": "The same, as sharp as this volume's sections, with fine detail of a neighbour that the record names "
-    "(the seed chooses it). The error estimate stays that of the mean.",
+    "natural": "The same, as sharp as this volume's sections, {}. The error estimate stays that of the mean.",
 }
 PICTURES = Path(__file__).parents[1] / "pictures"
 LINES = 3
@@ -28,14 +27,18 @@ LINES = 3
 class LookChoice(QWidget):
     """Speaks "accurate" or "natural".
 
+    Args:
+        by: what makes sections sharp, after a comma.
+
     Signals:
         chosen: the user chose one.
     """
 
     chosen = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, by: str) -> None:
         super().__init__()
+        self._explained = {name: text.format(by) for name, text in EXPLAINED.items()}
         self.explanation = remark()
         self.cards = {
             name: picture_card(title, QPixmap(str(PICTURES / f"look-{name}.png")), LINES)
@@ -48,7 +51,7 @@ class LookChoice(QWidget):
         row = QHBoxLayout()
         row.setSpacing(4)
         for name, card in self.cards.items():
-            card.setToolTip(EXPLAINED[name])
+            card.setToolTip(self._explained[name])
             self._group.addButton(card)
             row.addWidget(card)
         layout.addLayout(row)
@@ -63,7 +66,7 @@ class LookChoice(QWidget):
     def set_value(self, look: str) -> None:
         """Choose one; nothing is emitted."""
         self.cards[look].setChecked(True)
-        self.explanation.setText(EXPLAINED[look])
+        self.explanation.setText(self._explained[look])
 
     def _clicked(self) -> None:
         self.set_value(self.value())

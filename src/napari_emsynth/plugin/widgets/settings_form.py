@@ -19,7 +19,7 @@ class SettingsForm(MethodForm):
     """A form that speaks one value, :class:`Settings`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.look = LookChoice()
+        self.look = LookChoice("with fine detail of a neighbour that the record names (the seed chooses it)")
         super().__init__(settings, "interpolate", (SELFCHECK, IN_PLACE, LAZY, WITH_MASK, WITH_UNCERTAINTY))
         self.in_place = self.switches[IN_PLACE]
         box = self.layout()

@@ -15,6 +15,10 @@ from napari_emsynth.plugin.widgets.factor import FactorRow
 from napari_emsynth.plugin.widgets.look import LookChoice
 from napari_emsynth.plugin.widgets.sampling import EXPLAINED, SamplingQuestion
 
+SHARPENED = (
+    "with fine detail of the nearest acquired one; averages are divided with more contrast within each"
+)
+
 
 class UpsampleForm(DamageForm):
     """A form that speaks one value, :class:`UpsampleSettings`; it offers what the chosen method can do.
@@ -56,7 +60,7 @@ class UpsampleForm(DamageForm):
         self.look.set_value(settings.look)
 
     def _own_rows(self) -> Rows:
-        self.factor, self.sampling, self.look = FactorRow(), SamplingQuestion(), LookChoice()
+        self.factor, self.sampling, self.look = FactorRow(), SamplingQuestion(), LookChoice(SHARPENED)
         return (("Factor", self.factor), ("", self.sampling), ("", self.look))
 
     def _connect(self) -> None:
