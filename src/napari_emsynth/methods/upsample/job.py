@@ -21,6 +21,7 @@ from napari_emsynth.methods.blocks import Box, read_padded, statistics
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import back_projected, rounded_with_means, shares, steps
 from napari_emsynth.methods.upsample.fuse import fused, trust_of
+from napari_emsynth.methods.upsample.kriging import Krige
 from napari_emsynth.methods.upsample.lattice import Lattice
 from napari_emsynth.methods.upsample.likeness import UNKNOWN, Likeness, likeness
 from napari_emsynth.methods.upsample.linear import Linear
@@ -61,7 +62,7 @@ class Job:
         lattice: where the output's sections lie.
         norm: of the input.
         calibration: from the scale of an error to the half width of its 90 % interval.
-        departure: share of the way from linear interpolation to the method's answer that is gone, 0 to 1.
+        departure: share of the way from what the method starts from (:attr:`start`) to its answer that is gone, 0 to 1.
         in_plane: rows are posed as sections: the method's ``in_plane`` answers, not the method itself.
         likeness: how alike the volume's pixels are.
         look: that new sections are given; None leaves them the mean they are.
@@ -220,6 +221,18 @@ class Job:
             "after": float(np.abs(after[np.isfinite(after)]).max(initial=0.0)),
         }
 
+    @property
+    def start(self) -> str:
+        """Method that a departure counts from: what the method itself starts from."""
+        return "kriging" if getattr(self.request.built(), "kriges", False) else "linear"
+
+    def _start(self, block: Float, ask: Ask, runtime: Runtime) -> Expert:
+        if self.start == "linear":
+            (answer,) = Linear()(block, ask, runtime)
+        else:
+            (answer,) = (Krige().in_plane if self.in_plane else Krige())(block, ask, runtime)
+        return answer
+
     def _looked(self, mean: Float, run: range, y: slice, x: slice) -> Float:
         """Return sections [n, y, x] with the look that was asked for."""
         if self.look is None:
@@ -250,8 +263,8 @@ class Job:
         experts = [_cut(expert, *inner) for expert in _asked(answer, block.values, ask, runtime)]
         mean, scale = fused(experts, trust_of(method, lattice.factor, lattice.sampling))
         if self.departure < 1:
-            (linear,) = (_cut(expert, *inner) for expert in Linear()(block.values, ask, runtime))
-            mean = linear.mean + np.float32(self.departure) * (mean - linear.mean)
+            start = _cut(self._start(block.values, ask, runtime), *inner).mean
+            mean = start + np.float32(self.departure) * (mean - start)
         unknown = None
         if block.unknown is not None:
             nearest = [lattice.nearest(section) - block.start[0] for section in run]

@@ -9,11 +9,12 @@ The errors also calibrate: the factor by which the predicted scales cover 90 % o
 The in-plane test is preferred where voxels are longer than wide; then the distances are the true ones.
 
 And they decide how far a method is followed. With ``t`` what was hidden in plane, ``m`` the method's answer and ``l``
-linear interpolation, both back-projected, the share of the way from ``l`` to ``m`` that is gone is the best there ::
+what it starts from (kriging, or linear interpolation), both back-projected, the share of the way from ``l`` to ``m``
+that is gone is the best there ::
 
     departure = <t - l, m - l> / <m - l, m - l>,   kept within 0 and 1                          (1)
 
-A network that is at home with a volume is followed all the way, and one that is not is never far below linear.
+A network that is at home with a volume is followed all the way, and one that is not is never far below its start.
 """
 
 from __future__ import annotations
@@ -180,23 +181,25 @@ def scored(request: Request, hidden: Hidden, departure: float | None = None) -> 
     values, scale = hidden.drawn(job)
     floor = floor_job(hidden, request, "linear")
     linear, slab = hidden.drawn(floor)[0], hidden.lattice.sampling == "slab"
+    kriging = values if request.method == "kriging" else drawn_by(hidden, request, "kriging")
     if departure is None:
-        departure = followed(values[here], linear[here], truth)
-        values = linear + departure * (values.astype(np.float32) - linear)
+        start = (kriging if job.start == "kriging" else linear).astype(np.float32)
+        departure = followed(values[here], start[here], truth)
+        values = start + departure * (values.astype(np.float32) - start)
     return Scores(
         psnr=near(values),
         linear=near(hidden.guessed(floor) if slab else linear),
         back_projected=near(linear) if slab else None,
-        kriging=None if request.method == "kriging" else near(drawn_by(hidden, request, "kriging")),
+        kriging=None if request.method == "kriging" else near(kriging),
         n=len(here),
         factor=covering(values[here], truth, scale[here]) if request.spec.has_uncertainty else None,
         departure=departure,
     )
 
 
-def followed(answer: Array, linear: Array, truth: Array) -> float:
-    """Return (1) of three arrays of one shape; 1 where answer and linear are the same."""
-    wanted, gone = (a.astype(np.float64) - linear for a in (truth, answer))
+def followed(answer: Array, start: Array, truth: Array) -> float:
+    """Return (1) of three arrays of one shape; 1 where answer and start are the same."""
+    wanted, gone = (a.astype(np.float64) - start for a in (truth, answer))
     square = (gone**2).sum()
     return float(np.clip((wanted * gone).sum() / square, 0, 1)) if square > 0 else 1.0  # (1)
 

@@ -178,7 +178,7 @@ def _checked(job: Job, found: SelfCheck | None, notices: list[str]) -> tuple[Job
     if found is not None:
         notices += [
             *_verdicts(request.spec, found, request.volume.shape[0]),
-            *_departures(request.spec, found),
+            *_departures(job, found),
         ]
         job = replace(job, departure=found.departure)
         residual = _residual(job)
@@ -213,13 +213,14 @@ def _verdicts(spec: MethodSpec, found: SelfCheck, count: int) -> list[str]:
     return [] if line is None else [line]
 
 
-def _departures(spec: MethodSpec, found: SelfCheck) -> list[str]:
+def _departures(job: Job, found: SelfCheck) -> list[str]:
     """Say so when the method is followed less than half the way."""
     if found.departure >= FOLLOWED:
         return []
+    spec, start = job.request.spec, job.start
     said = (
-        f"in plane, where the truth is known, {spec.title} hardly beats linear interpolation at this distance: "
-        f"the result goes {found.departure:.0%} of the way from linear to its answer"
+        f"in plane, where the truth is known, {spec.title} hardly beats {start} at this distance: "
+        f"the result goes {found.departure:.0%} of the way from {start} to its answer"
     )
     return [f"{said}; fine-tune it (emsynth train {spec.name})"]
 
