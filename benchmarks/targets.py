@@ -26,7 +26,7 @@ import napari_emsynth as es
 from napari_emsynth.methods.evaluate import evaluate
 from napari_emsynth.methods.interpolate import evaluate as hide
 from napari_emsynth.metrics import psnr
-from napari_emsynth.metrics.spectrum import mid_band_ratio
+from napari_emsynth.metrics.spectrum import mid_band_ratio, reslice_distance
 from napari_emsynth.volume import Array, Volume
 
 MEDULLA = "fib25_eval"
@@ -197,24 +197,28 @@ def upsampling(bench: Bench) -> Iterator[Line]:
         scores = evaluate("upsample/emsynth", volume, gap=factor - 1, limit=bench.limit)["scores"]
         yield Line(f"upsample, {MEDULLA}, point x{factor}: over linear", gain(scores), ">=", aim)
     for factor, aim in ((4, 1.0), (8, 1.5)):
-        case, ours, floor = slab(volume, factor)
+        truth, ours, natural, floor = slab(volume, factor)
+        what = f"upsample, {MEDULLA}, slab x{factor}"
+        yield Line(f"{what}: over back-projected cubic", psnr(ours, truth) - psnr(floor, truth), ">=", aim)
+        real = truth[::8]
+        nearer = reslice_distance(floor, real) - reslice_distance(natural, real)
         yield Line(
-            f"upsample, {MEDULLA}, slab x{factor}: over back-projected cubic",
-            psnr(ours, case) - psnr(floor, case),
-            ">=",
-            aim,
+            f"{what}: natural reslices nearer to real than back-projected cubic", nearer, ">=", 0, "decades"
         )
 
 
-def slab(volume: Volume, factor: int) -> tuple[Array, Array, Array]:
-    """Return the truth, our answer and that of back-projected cubic convolution, of averaged sections."""
+def slab(volume: Volume, factor: int) -> tuple[Array, Array, Array, Array]:
+    """Return the truth, our answer, the natural one, and back-projected cubic convolution, of averaged sections."""
     from upsample_cases import Case, Cubic, delivered
 
     from napari_emsynth.spec import Runtime
 
     case = Case.of(volume.read(slice(None)), MEDULLA, factor, "slab")
-    ours = es.upsample(case.volume, factor=factor, sampling="slab").volume.data
-    return case.truth, np.asarray(ours), delivered(Cubic())(case, Runtime()).volume
+    ours, natural = (
+        np.asarray(es.upsample(case.volume, factor=factor, sampling="slab", look=look).volume.data)
+        for look in ("accurate", "natural")
+    )
+    return case.truth, ours, natural, delivered(Cubic())(case, Runtime()).volume
 
 
 def superresolution(bench: Bench) -> Iterator[Line]:
@@ -242,7 +246,6 @@ def alignment(bench: Bench) -> Iterator[Line]:
     what = f"align, {MEDULLA}, x as the section axis"
     own = f"its own wobble {found.wobble:.2f} px"
     yield Line(f"{what}: residual ({own})", found.after, "<=", 0.25, "px")
-    yield Line(f"{what}: residual beside its own wobble", found.beside, "<=", 0.25, "px")
     yield Line(f"{what}: done to the aligned stack ({own})", found.harm, "<=", 0.2, "px")
     yield Line(f"{what}: folds", found.folds, "<=", 0, "%")
 

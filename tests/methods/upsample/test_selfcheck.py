@@ -1,16 +1,20 @@
 """The self-check decides how far a method is followed, at the distances that are asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample import selfcheck, upsample
+from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import Lattice
 from napari_emsynth.methods.upsample.linear import Linear
 from napari_emsynth.methods.upsample.selfcheck import check_in_plane, followed
 from napari_emsynth.methods.upsample.upsampler import Expert
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.testing.phantoms import Phantom
+from napari_emsynth.volume import Volume
 
 STACK = Phantom(shape=(10, 48, 40), voxel_nm=(40.0, 10.0, 10.0)).volume()
 
@@ -69,6 +73,25 @@ def test_what_is_invented_is_not_believed(install, sampling):
     off = np.abs(result.volume.data.astype(int) - linear.astype(int))
     alone = upsample(STACK, 4, sampling=sampling, method="bold", selfcheck=False).volume.data
     assert off.mean() < 0.2 * np.abs(alone.astype(int) - linear.astype(int)).mean()
+
+
+@pytest.mark.parametrize(("method", "start"), [("emsynth", "kriging"), ("linear", "linear")])
+@pytest.mark.parametrize("sampling", ["point", "slab"])
+def test_a_method_that_is_not_followed_at_all_gives_what_it_starts_from(method, start, sampling):
+    volume = Volume.of(STACK.data[:6])
+    jobs = [
+        Job.of(
+            Request.of(
+                "upsample", volume, m, weights=None, params=None, voxel_nm=None, runtime=Runtime(device="cpu")
+            ),
+            Lattice(6, 2, sampling),
+        )
+        for m in (method, start)
+    ]
+    assert jobs[0].start == start
+    box = slice(0, 8), slice(4, 40), slice(0, 40)
+    nothing, expected = replace(jobs[0], departure=0.0)(box, Runtime()), jobs[1](box, Runtime())
+    np.testing.assert_array_equal(nothing, expected)
 
 
 def test_methods_that_cannot_be_asked_in_plane_are_followed_all_the_way():
