@@ -40,7 +40,7 @@ METHODS = {
     "align/li2017 pairs": (7_900, 160, 105),
     "align/jain2017 mixed": (130, 30, 1),
     "align/jain2017 adversarial": (130, 30, 1),
-    "upsample/emsynth accurate": (2_300, 140, 7),
+    "upsample/emsynth accurate": (2_700, 140, 7),
     "upsample/jain2017 adversarial": (140, 30, 1),
     "superres/single-stage x8": (760, 55, 5),
     "superres/single-stage x16": (790, 55, 5),

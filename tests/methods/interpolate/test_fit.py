@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods.interpolate import interpolate
-from napari_emsynth.methods.interpolate.fit import PLACES, Fitter, bundled, substitute
+from napari_emsynth.methods.interpolate.fit import PLACES, REACH, Fitter, bundled, substitute
 from napari_emsynth.methods.interpolate.gap import Gap
 from napari_emsynth.methods.interpolate.plan import Marks
 from napari_emsynth.models.fitted_filter import linear_taps
@@ -38,12 +38,13 @@ def fitter(data, replaced=()):
 
 
 def test_places_are_intact_with_all_their_neighbours_and_spread_out():
-    work = fitter(tissue(40), replaced={20})
-    found = work.places(FOUR, 20, WHOLE)
-    assert not {18, 19, 20, 21, 22} & set(found)
+    work = fitter(tissue(60), replaced={30})
+    found = work.places(FOUR, 30, WHOLE)
+    assert not {28, 29, 30, 31, 32} & set(found)
     assert len(found) == PLACES
-    assert {min(found), max(found)} <= {2, 3, 4, 36, 37, 38}
-    assert sorted(40 - k for k in found) == found
+    assert max(30 - min(found), max(found) - 30) <= REACH - 2
+    assert min(found) < 14 < 46 < max(found)
+    assert sorted(60 - k for k in found) == found
 
 
 def test_few_places_all_serve():
