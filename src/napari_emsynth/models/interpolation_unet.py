@@ -88,6 +88,11 @@ class Clues(NamedTuple):
     correlation: Tensor
     error: Tensor
 
+    @classmethod
+    def filled(cls, told: Sequence[float], like: Tensor) -> Clues:
+        """Return the same clues for every image of a batch [b, ...], on its device."""
+        return cls(*(like.new_full((len(like),), clue) for clue in told))
+
     def sides(self) -> Tensor:
         """Return what each side is told, its own distances first: [2b, 7]."""
         span = self.span / SPAN_SCALE

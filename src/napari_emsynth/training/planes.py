@@ -157,8 +157,6 @@ class PlaneSamples:
         simulation: Simulation = Simulation(),
     ) -> None:
         self.planes, self.simulation = planes, simulation
-        # What is drawn of a plane may depend on planes around those that are shown.
-        self.around = REACH
         self.isotropic = len(axes) == 3
         used = slice(None) if self.isotropic else slice(1, None)
         shortest = min(min(block.shape[used]) for block in blocks)
@@ -210,7 +208,7 @@ class PlaneSamples:
         if len(acquired.start) == 1:
             beside = ((self.planes // 2, self.planes // 2), (0, 0), (0, 0))
             return replace(acquired, start=np.pad(acquired.start, beside))
-        inner = slice(self.around, len(acquired.start) - self.around)
+        inner = slice(REACH, len(acquired.start) - REACH)
         return replace(acquired, thick=acquired.thick[inner], start=acquired.start[inner])
 
     def _view(self, rng: Generator, block: Array) -> tuple[Array, bool]:
@@ -226,10 +224,11 @@ class PlaneSamples:
     def _crop(self, rng: Generator, view: Array, rows: int) -> tuple[Float, float]:
         """Read [planes, rows, size + 2 SLACK] at a random magnification, which is told too.
 
-        There are fewer rows where the block is short, and more planes than are shown, see :attr:`around`.
+        There are fewer rows where the block is short, and more planes than are shown: what is drawn of one depends on
+        those around it.
         """
         s = self.simulation
-        planes = self.planes + 2 * self.around if self.isotropic else 1
+        planes = self.planes + 2 * REACH if self.isotropic else 1
         wanted = (planes, rows, self.size + 2 * SLACK)
         factor = log_uniform(rng, s.rescale_range) if rng.random() < s.rescale else 1.0
         # A block too small for the magnification is magnified more.

@@ -115,14 +115,10 @@ def look_of(samples: Sequence[Hidden]) -> Look | None:
 
 def spectral_look(samples: Sequence[Hidden]) -> Look | None:
     """Return the same whatever it costs: only the spectrum of ``truth`` counts, not what it shows."""
-    if not samples or min(n for sample in samples for n in sample.mean.shape) < SMALLEST:
+    found = _spectra([(s.mean, s.truth, s.neighbour, s.neighbour - s.mean) for s in samples])
+    if found is None:
         return None
-    mean, truth, near, apart = (
-        np.mean([_spectrum(image) for image in images], axis=0)
-        for images in zip(
-            *((s.mean, s.truth, s.neighbour, s.neighbour - s.mean) for s in samples), strict=True
-        )
-    )
+    mean, truth, near, apart = found
     tiny = 1e-12 + 1e-6 * float(truth.max())
     judged = _judged()
     gain = 1 + judged * (np.clip(np.sqrt(truth / (mean + tiny)), 1, MOST_GAIN) - 1)  # (1)
@@ -143,17 +139,22 @@ def within_look(samples: Sequence[Hidden]) -> Look | None:
     Args:
         samples: their mean (consistent with ``a``) and truth, and ``a`` itself in place of a neighbour.
     """
-    if not samples or min(n for sample in samples for n in sample.mean.shape) < SMALLEST:
+    found = _spectra([(s.truth, s.neighbour, s.neighbour - s.mean) for s in samples])
+    if found is None:
         return None
-    truth, thick, apart = (
-        np.mean([_spectrum(image) for image in images], axis=0)
-        for images in zip(*((s.truth, s.neighbour, s.neighbour - s.mean) for s in samples), strict=True)
-    )
+    truth, thick, apart = found
     tiny = 1e-12 + 1e-6 * float(truth.max())
     within = np.clip(np.sqrt(np.maximum(truth - thick, 0) / (apart + tiny)), 1, MOST_WITHIN)  # (4)
     share = _judged() * (1 - within)
     gain = np.ones_like(share)
     return _affordable(Look(_kernel(gain, at_rest=1.0), _kernel(share, at_rest=0.0), gain, share), samples)
+
+
+def _spectra(samples: Sequence[tuple[Float, ...]]) -> list[Float] | None:
+    """Return the mean power of each image of the samples; None where they are too few or too small."""
+    if not samples or min(n for images in samples for n in images[0].shape) < SMALLEST:
+        return None
+    return [np.mean([_spectrum(image) for image in images], axis=0) for images in zip(*samples, strict=True)]
 
 
 def _judged() -> Float:

@@ -50,8 +50,8 @@ class Between(nn.Module):
         below, above, far_below, far_above, *starts = x.chunk(x.shape[1], dim=1)
         answers: list[Tensor] = []
         for start, told in zip(starts, self.clues, strict=True):
-            clues = Clues(*(x.new_full((len(x),), clue) for clue in told))
-            answers += self.network(Sides(below, above, far_below, far_above, start), clues)
+            sides = Sides(below, above, far_below, far_above, start)
+            answers += self.network(sides, Clues.filled(told, x))
         return torch.cat(answers, dim=1)
 
 

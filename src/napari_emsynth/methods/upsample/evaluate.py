@@ -131,7 +131,7 @@ def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[s
     """Score every hidden section of the answer, and what needs no model."""
     table = Table()
     slab = hidden.lattice.sampling == "slab"
-    drawn = {"kriging": drawn_by(hidden, request, "kriging")}
+    drawn = {} if request.method == "kriging" else {"kriging": drawn_by(hidden, request, "kriging")}
     if slab:
         drawn["linear_back_projected"] = drawn_by(hidden, request, "linear")
     for section in hidden.sections:

@@ -26,11 +26,13 @@ from napari_emsynth.methods.upsample.lattice import Lattice
 from napari_emsynth.methods.upsample.likeness import UNKNOWN, Likeness, likeness
 from napari_emsynth.methods.upsample.linear import Linear
 from napari_emsynth.methods.upsample.repair import mended_data
-from napari_emsynth.methods.upsample.upsampler import Ask, Expert, Upsampler
+from napari_emsynth.methods.upsample.upsampler import Ask, Expert, InPlane, Upsampler
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.look import REACH, Look
 from napari_emsynth.volume import Array, Float, Volume
+
+Answer = Callable[[Float, Ask, Runtime], Sequence[Expert]]
 
 # From the Laplace scale of an error to the half width of the interval that holds 90 % of them.
 LAPLACE = math.log(10)
@@ -226,11 +228,15 @@ class Job:
         """Method that a departure counts from: what the method itself starts from."""
         return "kriging" if getattr(self.request.built(), "kriges", False) else "linear"
 
+    def _posed(self, method: Upsampler) -> Answer:
+        """Return what answers: in plane the method's own way; one that looks at no pixel beside needs none."""
+        return method.in_plane if self.in_plane and isinstance(method, InPlane) else method
+
     def _start(self, block: Float, ask: Ask, runtime: Runtime) -> Expert:
         if self.start == "linear":
             (answer,) = Linear()(block, ask, runtime)
         else:
-            (answer,) = (Krige().in_plane if self.in_plane else Krige())(block, ask, runtime)
+            (answer,) = self._posed(Krige())(block, ask, runtime)
         return answer
 
     def _looked(self, mean: Float, run: range, y: slice, x: slice) -> Float:
@@ -259,7 +265,7 @@ class Job:
         block = read_padded(volume, (seen, y, x), method.halo(lattice.factor), self.norm)
         _, *inner = block.inside((seen, y, x))
         ask = Ask(run, lattice.factor, lattice.sampling, block.start[0], self.likeness)
-        answer = method.in_plane if self.in_plane else method
+        answer = self._posed(method)
         experts = [_cut(expert, *inner) for expert in _asked(answer, block.values, ask, runtime)]
         mean, scale = fused(experts, trust_of(method, lattice.factor, lattice.sampling))
         if self.departure < 1:
@@ -281,9 +287,7 @@ def _inside(
     return values[:, y, x], Guess(guess.mean[:, y, x], scale, unknown)
 
 
-def _asked(
-    method: Callable[[Float, Ask, Runtime], Sequence[Expert]], block: Float, ask: Ask, runtime: Runtime
-) -> Sequence[Expert]:
+def _asked(method: Answer, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:
     shape = (len(ask.sections), *block.shape[1:])
     if not block.any():
         # A constant block: nothing may be invented.

@@ -16,7 +16,6 @@ from dataclasses import replace
 import numpy as np
 
 from napari_emsynth.methods.blocks import middle
-from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.hidden import hide
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.spec import Runtime
@@ -39,10 +38,11 @@ def looked(job: Job, look: LookName, unfit: Collection[int] = ()) -> Job:
     """
     if look == "accurate":
         return job
-    return replace(job, look=_measured(job.request, job, unfit))
+    return replace(job, look=_measured(job, unfit))
 
 
-def _measured(request: Request, job: Job, unfit: Collection[int]) -> Look | None:
+def _measured(job: Job, unfit: Collection[int]) -> Look | None:
+    request = job.request
     if min(request.volume.shape[1:]) < SMALLEST:
         return None
     if job.lattice.sampling == "point":

@@ -206,9 +206,7 @@ def followed(answer: Array, start: Array, truth: Array) -> float:
 
 def floor_job(hidden: Hidden, request: Request, method: str) -> Job:
     """Return what upsamples the thin volume by a method that needs no model."""
-    job = hidden.job(replace(request, method=method, params=Params(), weights=None))
-    # Linear interpolation looks at no pixel beside: rows that pose as sections are as good to it as sections.
-    return job if hasattr(job.request.built(), "in_plane") else replace(job, in_plane=False)
+    return hidden.job(replace(request, method=method, params=Params(), weights=None))
 
 
 def drawn_by(hidden: Hidden, request: Request, method: str) -> Array:
