@@ -35,7 +35,7 @@ def registrar(method: str, device: str) -> Any:
 def asked(method: str, questions: Pairs, device: str) -> Answers:
     """Return dense answers to pairs; everything is loaded before the first counts."""
     from napari_emsynth.fields.displacement import Displacement
-    from napari_emsynth.methods.align.aligner import Neighbour
+    from napari_emsynth.methods.align.protocol import Neighbour
 
     register, runtime = registrar(method, device), Runtime(device=device)
     fields, seconds, cpu = [], [], []

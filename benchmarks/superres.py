@@ -33,7 +33,7 @@ import tifffile
 import torch
 
 from napari_emsynth.methods import INDEX, get
-from napari_emsynth.methods.align.ssemnet import SPEC as SSEMNET
+from napari_emsynth.methods.align.ssemnet.method import SPEC as SSEMNET
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.superres.job import Drawn, Job

@@ -52,7 +52,7 @@ def train() -> Callable[[], Any]:
     import numpy as np
     import torch
 
-    from napari_emsynth.methods.interpolate.emsynth import Recipe
+    from napari_emsynth.methods.interpolate.emsynth.method import Recipe
     from napari_emsynth.samples import truth
     from napari_emsynth.training.data import split
     from napari_emsynth.training.loop import Trainer

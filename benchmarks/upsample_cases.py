@@ -18,9 +18,9 @@ import tifffile
 from scipy.ndimage import map_coordinates
 
 import napari_emsynth as es
+from napari_emsynth.fields.optical_flow import enlarged, flow, shrunk
 from napari_emsynth.methods import INDEX
 from napari_emsynth.methods.blocks import eager_together
-from napari_emsynth.methods.flow import enlarged, flow, shrunk
 from napari_emsynth.methods.interpolate.optical_flow import (
     QUICK_RADIUS_PX,
     QUICK_SHRINK,
@@ -29,11 +29,11 @@ from napari_emsynth.methods.interpolate.optical_flow import (
 )
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import applied, cubic_weights, degraded
-from napari_emsynth.methods.upsample.emsynth_recipe import asked
+from napari_emsynth.methods.upsample.emsynth.recipe import asked
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import Lattice, Sampling
 from napari_emsynth.methods.upsample.linear import Linear
-from napari_emsynth.methods.upsample.upsampler import Ask, Expert
+from napari_emsynth.methods.upsample.protocol import Ask, Expert
 from napari_emsynth.metrics import coverage, psnr, ssim
 from napari_emsynth.metrics.spectrum import reslice_distance
 from napari_emsynth.normalisation import to_dtype

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt, find_objects
 
-from napari_emsynth.methods.upsample.labels import upsample_labels
+from napari_emsynth.methods.upsample.labels.labels import upsample_labels
 from napari_emsynth.methods.upsample.lattice import Lattice, Sampling
 from napari_emsynth.metrics import adapted_rand, voi
 from napari_emsynth.volume import Array, Float

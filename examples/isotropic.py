@@ -6,7 +6,7 @@ import numpy as np
 
 import napari_emsynth as es
 from napari_emsynth import samples
-from napari_emsynth.methods.export import Output, export
+from napari_emsynth.io.export import Output, export
 from napari_emsynth.metrics import membrane_segmentation, psnr
 
 truth = samples.truth().read(slice(0, 31), slice(0, 128), slice(0, 128))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
+from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
 from napari_emsynth.params import Params, param
 from napari_emsynth.spec import MethodSpec, Runtime
 

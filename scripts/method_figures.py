@@ -19,12 +19,12 @@ from PIL import Image
 
 import napari_emsynth as es
 from napari_emsynth.methods import all_methods, get
-from napari_emsynth.methods.align.jitter import moved, shifts
+from napari_emsynth.methods.align.scoring.jitter import moved, shifts
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.superres.hidden import hide
 from napari_emsynth.methods.superres.limits import weights_for
 from napari_emsynth.methods.superres.reduction import repeated
-from napari_emsynth.methods.upsample.labels import upsample_labels
+from napari_emsynth.methods.superres.scoring.hidden import hide
+from napari_emsynth.methods.upsample.labels.labels import upsample_labels
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.registration import stack_residual
 from napari_emsynth.spec import MethodSpec, Runtime

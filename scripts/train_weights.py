@@ -181,9 +181,9 @@ def train(
 def fit_filters(data: Data) -> None:
     """Fit the filters that stand in where a volume is too small to fit its own, and write them into the package."""
     from napari_emsynth.methods.interpolate import fit as filters
-    from napari_emsynth.methods.interpolate.emsynth_recipe import stacks_of
-    from napari_emsynth.methods.interpolate.held_out import fitted
-    from napari_emsynth.training.pairs import SectionStack
+    from napari_emsynth.methods.interpolate.emsynth.recipe import stacks_of
+    from napari_emsynth.methods.interpolate.scoring.held_out import fitted
+    from napari_emsynth.training.samples.pairs import SectionStack
 
     started = time.monotonic()
     found: dict[tuple[int, ...], tuple[Any, Any]] = {}

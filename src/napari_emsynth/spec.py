@@ -136,7 +136,8 @@ class Result:
         displacement: a :class:`~napari_emsynth.fields.displacement.Displacement`, (dy, dx) px, pull convention; None
             for methods that draw new voxels.
         confidence: float32 [z, y', x'] 0 to 1 on the displacement's nodes, how far it can be trusted; None without one.
-        along: of upsample: a :class:`~napari_emsynth.methods.upsample.labels.Along`, which takes labels along; None of
+        along: of upsample: a :class:`~napari_emsynth.methods.upsample.labels.labels.Along`, which takes labels along;
+        None of
             other tasks.
         prior: of superres: float32 on the same grid, 0 to 1, how much a learned prior rather than the data has a say;
             None for methods without one.

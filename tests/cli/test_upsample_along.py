@@ -6,7 +6,7 @@ from scipy.ndimage import uniform_filter
 
 import napari_emsynth as es
 from napari_emsynth.io import read_provenance, read_synthetic
-from napari_emsynth.methods.upsample.labels import upsample_labels
+from napari_emsynth.methods.upsample.labels.labels import upsample_labels
 
 RUN = ("--method", "linear", "--factor")
 
@@ -60,7 +60,7 @@ def test_several_go_along_and_small_ids_fit_a_tiff(emsynth, stack, ids, tmp_path
 
 def test_a_killed_run_keeps_the_labels_that_were_whole(emsynth, stack, labels, tmp_path, monkeypatch):
     from napari_emsynth.methods.upsample.job import Job
-    from napari_emsynth.methods.upsample.labels import Drawn
+    from napari_emsynth.methods.upsample.labels.labels import Drawn
 
     draw = Job.__call__
 

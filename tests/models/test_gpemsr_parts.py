@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_emsynth.models.attention_fusion import AttentionFusion, PlainFusion
-from napari_emsynth.models.deformable_alignment import DeformableAlignment, Guided
-from napari_emsynth.models.indexer import Indexer, accuracy
-from napari_emsynth.models.prior_fusion import Mask, PriorFusion, distance, resized
+from napari_emsynth.models.gpemsr.attention_fusion import AttentionFusion, PlainFusion
+from napari_emsynth.models.gpemsr.deformable_alignment import DeformableAlignment, Guided
+from napari_emsynth.models.gpemsr.indexer import Indexer, accuracy
+from napari_emsynth.models.gpemsr.prior_fusion import Mask, PriorFusion, distance, resized
 from napari_emsynth.models.pyramid_flow import PyramidFlow
 
 

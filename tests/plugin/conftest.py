@@ -14,8 +14,8 @@ pytest.importorskip("pytestqt")
 if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     pytest.skip("the window needs a display: run under xvfb-run", allow_module_level=True)
 
-from napari_emsynth.plugin.canvas_menu import install
-from napari_emsynth.plugin.session import Session
+from napari_emsynth.plugin.viewer.canvas_menu import install
+from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.testing.phantoms import Phantom
 
 PROXIED = "proxied"
@@ -98,7 +98,7 @@ def more_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
     from napari_emsynth import methods
-    from napari_emsynth.methods.upsample.upsampler import Expert
+    from napari_emsynth.methods.upsample.protocol import Expert
     from napari_emsynth.spec import MethodSpec
 
     class Smooth:

@@ -16,7 +16,7 @@ import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_emsynth.plugin.canvas_menu import install
+from napari_emsynth.plugin.viewer.canvas_menu import install
 
 PROBE_MS = 5
 LONGEST_S = 120.0

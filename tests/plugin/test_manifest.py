@@ -13,8 +13,8 @@ import pytest
 
 import napari_emsynth
 from napari_emsynth.plugin import commands
-from napari_emsynth.plugin.session import Session
-from napari_emsynth.plugin.settings import PLUGIN, preferences
+from napari_emsynth.plugin.restore.preferences import PLUGIN, preferences
+from napari_emsynth.plugin.viewer.session import Session
 
 FILE = Path(napari_emsynth.__file__).parent / "napari.yaml"
 
@@ -119,7 +119,7 @@ def test_samples_open(raw_viewer: Any) -> None:
 
 def test_export_dock(raw_viewer: Any, stack: Any, tmp_path: Path, finish: Any, told: list[str]) -> None:
     from napari_emsynth.io import read
-    from napari_emsynth.plugin.widgets.export import Export
+    from napari_emsynth.plugin.export.dock import Export
 
     raw_viewer.add_image(stack, name="stack", scale=(4, 2, 2), units=["nm"] * 3)
     dock = Export(raw_viewer)

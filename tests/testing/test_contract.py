@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth import methods
-from napari_emsynth.methods.interpolate.gap import Synthesis
+from napari_emsynth.methods.interpolate.protocol import Synthesis
 from napari_emsynth.spec import MethodSpec
 from napari_emsynth.testing.contract import MethodContract
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods import get
-from napari_emsynth.methods.align.aligner import PairField
-from napari_emsynth.methods.upsample.upsampler import Expert
+from napari_emsynth.methods.align.protocol import PairField
+from napari_emsynth.methods.upsample.protocol import Expert
 from napari_emsynth.testing.stand_ins import DOUBLER, SHIFTER, Doubler, Shifter, redrawing, smooth
 from napari_emsynth.testing.volume_contract import AlignContract, UpsampleContract
 

@@ -21,7 +21,7 @@ from napari_emsynth.sections import parse_sections
 
 if TYPE_CHECKING:
     from napari_emsynth.fields.displacement import Displacement
-    from napari_emsynth.methods.export import Output
+    from napari_emsynth.io.export import Output
     from napari_emsynth.spec import Result, Runtime
     from napari_emsynth.volume import Volume
 
@@ -179,9 +179,9 @@ class Asked:
             outputs: with what is written to them, where that is known.
 
         Raises:
-            InputError: see :func:`napari_emsynth.methods.export.check_export`.
+            InputError: see :func:`napari_emsynth.io.export.check_export`.
         """
-        from napari_emsynth.methods.export import Output, check_export
+        from napari_emsynth.io.export import Output, check_export
 
         beside = [split(text)[0] for text in (*self.labels, *self.images)]
         inputs = [self.source, *self.fields, *beside]
@@ -200,7 +200,7 @@ class Asked:
         Raises:
             InputError: a file that cannot be read, or of another shape than the stack.
         """
-        from napari_emsynth.methods.export import Output
+        from napari_emsynth.io.export import Output
 
         labels, images = along(self.labels, volume, "nearest"), along(self.images, volume, "cubic")
         return [*labels, *images, Output(path=self.out)]
@@ -212,7 +212,7 @@ class Asked:
             InputError: fields or limits that do not fit the stack, or what the method refuses.
         """
         from napari_emsynth.io import read_synthetic
-        from napari_emsynth.methods.align.carry import marked, through, upon
+        from napari_emsynth.methods.align.stack.carry import marked, through, upon
 
         earlier = self.earlier(volume, runtime)
         if not self.aligns:
@@ -286,7 +286,7 @@ class Asked:
             InputError: the disk is full, or another job writes there.
         """
         from napari_emsynth.io import write
-        from napari_emsynth.methods.export import export
+        from napari_emsynth.io.export import export
 
         with cluster.placing() as place:
             if result.displacement is None:

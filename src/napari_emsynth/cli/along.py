@@ -11,7 +11,7 @@ from napari_emsynth.cli.source import streamed
 from napari_emsynth.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_emsynth.methods.export import Output
+    from napari_emsynth.io.export import Output
     from napari_emsynth.volume import Volume
 
 
@@ -40,8 +40,8 @@ def outputs(texts: Sequence[str], volume: Volume, interpolation: str | None) -> 
         InputError: a file that cannot be read, of another shape than the volume, or without ids where they are needed.
     """
     from napari_emsynth.io import read
-    from napari_emsynth.methods.export import Output, check_carried
-    from napari_emsynth.methods.upsample.labels import check_ids
+    from napari_emsynth.io.export import Output, check_carried
+    from napari_emsynth.methods.upsample.labels.labels import check_ids
 
     found = []
     for path, out in map(split, texts):

@@ -59,7 +59,7 @@ def make(
         InputError: bad use or bad input, before any work where that can be known.
     """
     from napari_emsynth.io import check_output, write
-    from napari_emsynth.methods.export import Output, check_export, export
+    from napari_emsynth.io.export import Output, check_export, export
 
     with Screen(as_json=common.json) as screen:
         cluster.check()

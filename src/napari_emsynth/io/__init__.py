@@ -18,7 +18,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
 from napari_emsynth.io.atomic import working
 from napari_emsynth.io.content import Content
-from napari_emsynth.io.place import check_place
+from napari_emsynth.io.output_checks import check_place
 from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
 from napari_emsynth.volume import Volume
 

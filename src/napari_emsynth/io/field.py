@@ -27,7 +27,7 @@ from napari_emsynth.fields.fit import fitted
 from napari_emsynth.grid import Shape, Triple, check_voxel_nm
 from napari_emsynth.io.atomic import Work, check_room, working
 from napari_emsynth.io.content import plain
-from napari_emsynth.io.place import check_place
+from napari_emsynth.io.output_checks import check_place
 from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
 from napari_emsynth.volume import Array, Float, Volume
 

@@ -20,7 +20,7 @@ INDEX: dict[Task, tuple[str, ...]] = {
     "upsample": ("emsynth", "kriging", "jain2017", "linear"),
     "superres": ("single-stage", "gpemsr", "bicubic"),
 }
-"""Ids by task, the default first; the module is the id with underscores."""
+"""Ids by task, the default first; the module is the id with underscores, or ``method`` in a folder of that name."""
 
 DEFAULT: dict[Task, str] = {task: ids[0] for task, ids in INDEX.items() if ids}
 
@@ -40,6 +40,14 @@ def _foreign(task: str) -> dict[str, MethodSpec]:
     return found
 
 
+def _ours(name: str) -> MethodSpec:
+    module = import_module(name)
+    if hasattr(module, "__path__"):
+        module = import_module(f"{name}.method")
+    spec: MethodSpec = module.SPEC
+    return spec
+
+
 def get(task: str, id: str) -> MethodSpec:  # noqa: A002 - the word users know
     """Return one method.
 
@@ -49,9 +57,7 @@ def get(task: str, id: str) -> MethodSpec:  # noqa: A002 - the word users know
     if task not in TASKS or task not in INDEX:
         raise InputError(f"unknown task {task!r}; known: {', '.join(INDEX)}")
     if id in INDEX[task]:
-        module = import_module(f"{__name__}.{task}.{id.replace('-', '_')}")
-        spec: MethodSpec = module.SPEC
-        return spec
+        return _ours(f"{__name__}.{task}.{id.replace('-', '_')}")
     foreign = _foreign(task)
     if id in foreign:
         return foreign[id]

@@ -6,9 +6,9 @@
         middle section --bicubic------------------------------------------------------------------------> (+) mean
                                                                                                  head --> log scale
 
-From the stem on it is :class:`~napari_emsynth.models.reconstruction.Reconstruction`. What a network with a generative
-prior is worth is what it gains over this one. Sizes are the usual ones of residual super-resolution networks; that it
-sees the sections as channels, and says how far off it expects to be, is ours.
+From the stem on it is :class:`~napari_emsynth.models.gpemsr.reconstruction.Reconstruction`. What a network with a
+generative prior is worth is what it gains over this one. Sizes are the usual ones of residual super-resolution
+networks; that it sees the sections as channels, and says how far off it expects to be, is ours.
 
 Conventions: sections come in the normalised units of the low-resolution volume (zero mean, unit deviation), and go out
 in the same. Laws: the heads start at zero, so that training starts at bicubic enlargement; edges are kept, so that
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.models.reconstruction import Reconstruction, doublings
+from napari_emsynth.models.gpemsr.reconstruction import Reconstruction, doublings
 from napari_emsynth.nn.lateral import enlarged
 from napari_emsynth.nn.rectified import conv
 

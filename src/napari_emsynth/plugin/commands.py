@@ -11,12 +11,12 @@ from typing import Any
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication
 
-from napari_emsynth.plugin import notify
-from napari_emsynth.plugin.canvas_menu import install
-from napari_emsynth.plugin.code import as_code, source_path
-from napari_emsynth.plugin.layers import check_layer, current_section, volume_of
-from napari_emsynth.plugin.request import Request
-from napari_emsynth.plugin.session import Session
+from napari_emsynth.plugin.copy_as_code import as_code, source_path
+from napari_emsynth.plugin.jobs import notify
+from napari_emsynth.plugin.layers.convert import check_layer, current_section, volume_of
+from napari_emsynth.plugin.restore.request import Request
+from napari_emsynth.plugin.viewer.canvas_menu import install
+from napari_emsynth.plugin.viewer.session import Session
 
 
 def _active(session: Session) -> tuple[Any, int] | None:

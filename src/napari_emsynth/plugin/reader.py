@@ -12,9 +12,9 @@ from typing import Any
 import napari
 import numpy as np
 
-from napari_emsynth.plugin.canvas_menu import install
-from napari_emsynth.plugin.layers import PROVENANCE_KEY
-from napari_emsynth.plugin.results import mask_look, uncertainty_look
+from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY
+from napari_emsynth.plugin.layers.results import mask_look, uncertainty_look
+from napari_emsynth.plugin.viewer.canvas_menu import install
 from napari_emsynth.volume import Volume
 
 LayerData = tuple[Any, dict[str, Any], str]

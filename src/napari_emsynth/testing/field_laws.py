@@ -18,8 +18,8 @@ import pytest
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields import outside
-from napari_emsynth.methods.align.aligner import Joint, Neighbour, Question, answers
-from napari_emsynth.methods.align.sections import normalised
+from napari_emsynth.methods.align.protocol import Joint, Neighbour, Question, answers
+from napari_emsynth.methods.align.stack.sections import normalised
 from napari_emsynth.metrics.registration import stack_residual
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.testing.phantoms import Phantom, with_unknown

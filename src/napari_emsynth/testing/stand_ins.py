@@ -14,12 +14,12 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 from skimage.registration import phase_cross_correlation
 
-from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
 from napari_emsynth.methods.align.params import SolvedParams
+from napari_emsynth.methods.align.protocol import Mask, Neighbour, PairField
 from napari_emsynth.methods.superres.confidence import Confidence
+from napari_emsynth.methods.superres.protocol import Finer
 from napari_emsynth.methods.superres.reduction import REACH, enlarged
-from napari_emsynth.methods.superres.superresolver import Finer
-from napari_emsynth.methods.upsample.upsampler import Ask, Expert
+from napari_emsynth.methods.upsample.protocol import Ask, Expert
 from napari_emsynth.params import Params, param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.blend import Accumulator
 from napari_emsynth.tiling.device import resolve, resolve_precision
-from napari_emsynth.tiling.ladder import Rung, is_out_of_memory, next_rung
+from napari_emsynth.tiling.oom_fallback import Rung, is_out_of_memory, next_rung
 from napari_emsynth.tiling.plan import Faces, Slices, Tile, plan
 from napari_emsynth.tiling.size import choose_batch, choose_tile, per_axis
 from napari_emsynth.tiling.stage import Stage, Ticket, channels_last, stage_for

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_emsynth.methods.align.aligner import Joint, Neighbour, PairField, Question, answers
 from napari_emsynth.methods.align.dialogue import held, side_by_side
+from napari_emsynth.methods.align.protocol import Joint, Neighbour, PairField, Question, answers
 from napari_emsynth.spec import Runtime
 
 CPU = Runtime(device="cpu")

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.errors import Cancelled
-from napari_emsynth.methods.align.aligner import Neighbour
+from napari_emsynth.fields.optical_flow import enlarged, flow, pull, shrunk
 from napari_emsynth.methods.align.optical_flow import (
     OpticalFlow,
     OpticalFlowParams,
@@ -14,7 +14,7 @@ from napari_emsynth.methods.align.optical_flow import (
     correlation,
     smoothed,
 )
-from napari_emsynth.methods.flow import enlarged, flow, pull, shrunk
+from napari_emsynth.methods.align.protocol import Neighbour
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.testing.volume_contract import AlignContract

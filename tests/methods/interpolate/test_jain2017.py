@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from napari_emsynth.methods.interpolate.gap import Gap
 from napari_emsynth.methods.interpolate.jain2017 import (
     FINEST,
     SPEC,
@@ -10,6 +9,7 @@ from napari_emsynth.methods.interpolate.jain2017 import (
     Jain2017,
     PixelRecipe,
 )
+from napari_emsynth.methods.interpolate.protocol import Gap
 from napari_emsynth.models.jain2017 import Config, InterpolationGenerator
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.contract import MethodContract

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.superres import evaluate, superresolve
-from napari_emsynth.methods.superres.hidden import hide
+from napari_emsynth.methods.superres import superresolve
 from napari_emsynth.methods.superres.job import Job
-from napari_emsynth.methods.superres.selfcheck import residual
+from napari_emsynth.methods.superres.scoring import evaluate
+from napari_emsynth.methods.superres.scoring.hidden import hide
+from napari_emsynth.methods.superres.scoring.selfcheck import residual
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.damage import plant
 from napari_emsynth.testing.phantoms import Phantom

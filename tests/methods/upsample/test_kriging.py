@@ -9,7 +9,7 @@ from napari_emsynth.methods.upsample.acquisition import degraded
 from napari_emsynth.methods.upsample.kriging import folded, kriged
 from napari_emsynth.methods.upsample.lattice import Lattice
 from napari_emsynth.methods.upsample.likeness import UNKNOWN, likeness
-from napari_emsynth.methods.upsample.upsampler import Ask
+from napari_emsynth.methods.upsample.protocol import Ask
 from napari_emsynth.metrics import psnr
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.testing.phantoms import Phantom

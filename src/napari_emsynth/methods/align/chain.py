@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
-from napari_emsynth.methods.align.alignment import PairReport
 from napari_emsynth.methods.align.dialogue import Dialogue, side_by_side
-from napari_emsynth.methods.align.pair import compare
 from napari_emsynth.methods.align.plan import Plan
-from napari_emsynth.methods.align.sections import Sections
-from napari_emsynth.methods.align.solve import Solution
+from napari_emsynth.methods.align.stack.alignment import PairReport
+from napari_emsynth.methods.align.stack.pair import compare
+from napari_emsynth.methods.align.stack.sections import Sections
+from napari_emsynth.methods.align.stack.solve import Solution
 from napari_emsynth.trust.detect import RELIABLE
 
 # Weights of the neighbours, the nearest first; farther ones are halved again.

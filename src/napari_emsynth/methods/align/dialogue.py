@@ -13,7 +13,7 @@ from collections.abc import Generator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from napari_emsynth.methods.align.aligner import PairField, Question, Registrar, answers
+from napari_emsynth.methods.align.protocol import PairField, Question, Registrar, answers
 from napari_emsynth.spec import Runtime
 
 T = TypeVar("T")

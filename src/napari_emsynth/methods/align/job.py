@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_emsynth.methods.align.aligner import Redrawer
+from napari_emsynth.methods.align.protocol import Redrawer
 from napari_emsynth.methods.blocks import Box, read_padded, statistics
 from napari_emsynth.methods.request import Request
 from napari_emsynth.normalisation import Normalisation

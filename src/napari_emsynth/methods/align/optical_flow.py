@@ -9,8 +9,8 @@ neighbour::
     U    = G * (c u) / (G * c)                                                 (3)
 
 with ``r`` the correlation of the two in a Gaussian window, and ``G`` a Gaussian: what is trusted speaks for what is
-not. The flow is that of :mod:`napari_emsynth.methods.flow`, with a window as wide as two membranes are apart: of the
-windows and the flows we tried on neighbouring sections of three microscopes it follows a known warp best (TV-L1
+not. The flow is that of :mod:`napari_emsynth.fields.optical_flow`, with a window as wide as two membranes are apart: of
+the windows and the flows we tried on neighbouring sections of three microscopes it follows a known warp best (TV-L1
 follows neurites further away from it, and takes twice the time).
 """
 
@@ -23,9 +23,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from napari_emsynth.methods.align.aligner import Mask, Neighbour, PairField
+from napari_emsynth.fields.optical_flow import enlarged, fits, flow, pull, shrunk
 from napari_emsynth.methods.align.params import SolvedParams
-from napari_emsynth.methods.flow import enlarged, fits, flow, pull, shrunk
+from napari_emsynth.methods.align.protocol import Mask, Neighbour, PairField
 from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float

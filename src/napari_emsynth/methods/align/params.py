@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_emsynth.methods.align.solve import Prior
+from napari_emsynth.methods.align.stack.solve import Prior
 from napari_emsynth.params import Params, param
 
 # Rigidity is stated for nodes this far apart, px.

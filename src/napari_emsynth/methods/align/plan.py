@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_emsynth.fields.displacement import Displacement
-from napari_emsynth.methods.align.constraints import Constraints
-from napari_emsynth.methods.align.pair import Nodes
 from napari_emsynth.methods.align.params import FieldParams
+from napari_emsynth.methods.align.stack.constraints import Constraints
+from napari_emsynth.methods.align.stack.pair import Nodes
 from napari_emsynth.methods.request import Request
 from napari_emsynth.trust.detect import RELIABLE, Kind, examine
 from napari_emsynth.trust.features import Features

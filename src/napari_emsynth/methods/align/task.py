@@ -15,12 +15,12 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import blocks, default
-from napari_emsynth.methods.align.alignment import Alignment
-from napari_emsynth.methods.align.constraints import Constraints
 from napari_emsynth.methods.align.job import Job
-from napari_emsynth.methods.align.selfcheck import DEPTH, SMALLEST_EDGE, SelfCheck, check
-from napari_emsynth.methods.align.straighten import along, section_entries, straighten
-from napari_emsynth.methods.align.straighten import notices as field_notices
+from napari_emsynth.methods.align.scoring.selfcheck import DEPTH, SMALLEST_EDGE, SelfCheck, check
+from napari_emsynth.methods.align.stack.alignment import Alignment
+from napari_emsynth.methods.align.stack.constraints import Constraints
+from napari_emsynth.methods.align.stack.straighten import along, section_entries, straighten
+from napari_emsynth.methods.align.stack.straighten import notices as field_notices
 from napari_emsynth.methods.align.unfit import looked_over, unfit
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request, scale_notices

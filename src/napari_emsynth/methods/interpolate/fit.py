@@ -25,8 +25,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import nnls
 
-from napari_emsynth.methods.interpolate.gap import Gap
 from napari_emsynth.methods.interpolate.plan import Marks, Window, middle
+from napari_emsynth.methods.interpolate.protocol import Gap
 from napari_emsynth.models.fitted_filter import (
     TAPS,
     Equations,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_emsynth.methods.interpolate.fit import LAPLACE
-from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
+from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
 from napari_emsynth.models.fitted_filter import REACH
 from napari_emsynth.spec import MethodSpec, Runtime
 

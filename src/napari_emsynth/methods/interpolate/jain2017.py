@@ -22,15 +22,15 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
-from napari_emsynth.methods.interpolate.held_out import HeldOut, Judge, naturalness
+from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
+from napari_emsynth.methods.interpolate.scoring.held_out import HeldOut, Judge, naturalness
 from napari_emsynth.models.jain2017 import Config, CriticConfig, Discriminator, InterpolationGenerator
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
-from napari_emsynth.training.pairs import Augmentation, Lesson, SectionTriples
 from napari_emsynth.training.recipe import Recipe
+from napari_emsynth.training.samples.pairs import Augmentation, Lesson, SectionTriples
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store
 

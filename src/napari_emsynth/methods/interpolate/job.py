@@ -15,8 +15,8 @@ from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.methods import get
 from napari_emsynth.methods.interpolate.fit import Fit, Fitter, substitute
-from napari_emsynth.methods.interpolate.gap import Gap, Interpolator, LinearBase, Synthesis
 from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window, middle
+from napari_emsynth.methods.interpolate.protocol import Gap, Interpolator, LinearBase, Synthesis
 from napari_emsynth.methods.interpolate.seams import harmonise
 from napari_emsynth.methods.request import built, portable
 from napari_emsynth.models.fitted_filter import Offsets, near_offsets, sides

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
+from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
 from napari_emsynth.spec import MethodSpec, Runtime
 
 

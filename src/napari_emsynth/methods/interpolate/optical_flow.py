@@ -5,7 +5,7 @@ With the flow ``u`` from below to above (``below(p) ~ above(p + u(p))``), both s
     mean(p) = (1 - t) below(p - t u(p)) + t above(p + (1 - t) u(p))       (1)
 
 and the same with the flow from above to below; the two answers are averaged, which makes the method symmetric.
-The flow is that of :mod:`napari_emsynth.methods.flow`.
+The flow is that of :mod:`napari_emsynth.fields.optical_flow`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from napari_emsynth.methods.flow import enlarged, fits, flow, pull, shrunk
-from napari_emsynth.methods.interpolate.gap import Gap, Synthesis
+from napari_emsynth.fields.optical_flow import enlarged, fits, flow, pull, shrunk
+from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
 from napari_emsynth.params import Params, param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from napari_emsynth.methods.superres.limits import FACTORS
+from napari_emsynth.methods.superres.protocol import Finer
 from napari_emsynth.methods.superres.reduction import REACH, enlarged
-from napari_emsynth.methods.superres.superresolver import Finer
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from napari_emsynth.methods.superres.held_out import HeldOut, covered, held_out_cases
+from napari_emsynth.methods.superres.scoring.held_out import HeldOut, covered, held_out_cases
 from napari_emsynth.nn.lateral import reduced
 from napari_emsynth.trust.oversampled import smoothness
 from napari_emsynth.volume import Array, Float, Volume

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_emsynth.methods.superres.confidence import Confidence
-from napari_emsynth.methods.superres.superresolver import Finer
+from napari_emsynth.methods.superres.protocol import Finer
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.run import run
-from napari_emsynth.training.reductions import Simulation
+from napari_emsynth.training.samples.reductions import Simulation
 from napari_emsynth.volume import Float
 
 # Fine cores of this edge: the widest maps of a tile take about 1 GB.

@@ -17,8 +17,8 @@ import numpy as np
 from napari_emsynth.methods.blocks import Box, Padded, read_padded, statistics
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.superres.neighbours import seen, spacing
+from napari_emsynth.methods.superres.protocol import Finer, Superresolver
 from napari_emsynth.methods.superres.reduction import REACH, consistent, reduced, repeated, rounded
-from napari_emsynth.methods.superres.superresolver import Finer, Superresolver
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Float

@@ -17,16 +17,16 @@ from napari_emsynth.grid import Grid
 from napari_emsynth.methods import blocks, default, get
 from napari_emsynth.methods.advice import advice, told
 from napari_emsynth.methods.request import Request, scale_notices
-from napari_emsynth.methods.superres.hidden import looked_at
 from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.limits import check_factor, check_shape, weights_for
 from napari_emsynth.methods.superres.neighbours import check_damaged, misleading
-from napari_emsynth.methods.superres.selfcheck import COUNT, SelfCheck, check, residual
+from napari_emsynth.methods.superres.scoring.hidden import looked_at
+from napari_emsynth.methods.superres.scoring.selfcheck import COUNT, SelfCheck, check, residual
 from napari_emsynth.methods.working import on_sections
 from napari_emsynth.params import Params
 from napari_emsynth.sections import spans
 from napari_emsynth.spec import Result, Runtime
-from napari_emsynth.tiling.room import check_room
+from napari_emsynth.tiling.memory_check import check_room
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.intact import NOTHING, LeftOut, left_out
 from napari_emsynth.trust.oversampled import oversampled

@@ -25,7 +25,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from napari_emsynth.methods.upsample.upsampler import Ask, Expert
+from napari_emsynth.methods.upsample.protocol import Ask, Expert
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio
 from napari_emsynth.models.jain2017 import (
@@ -40,8 +40,8 @@ from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
-from napari_emsynth.training.reslices import random_reslices, random_sections
-from napari_emsynth.training.stacks import StackSamples, jitter, middle
+from napari_emsynth.training.samples.reslices import random_reslices, random_sections
+from napari_emsynth.training.samples.stacks import StackSamples, jitter, middle
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Float
 from napari_emsynth.weights import store

@@ -20,13 +20,13 @@ import numpy as np
 from napari_emsynth.methods.blocks import Box, read_padded, statistics
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import back_projected, rounded_with_means, shares, steps
-from napari_emsynth.methods.upsample.fuse import fused, trust_of
+from napari_emsynth.methods.upsample.emsynth.fuse import fused, trust_of
 from napari_emsynth.methods.upsample.kriging import Krige
 from napari_emsynth.methods.upsample.lattice import Lattice
 from napari_emsynth.methods.upsample.likeness import UNKNOWN, Likeness, likeness
 from napari_emsynth.methods.upsample.linear import Linear
+from napari_emsynth.methods.upsample.protocol import Ask, Expert, InPlane, Upsampler
 from napari_emsynth.methods.upsample.repair import mended_data
-from napari_emsynth.methods.upsample.upsampler import Ask, Expert, InPlane, Upsampler
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.look import REACH, Look

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_emsynth.methods.upsample.upsampler import Ask, Expert
+from napari_emsynth.methods.upsample.protocol import Ask, Expert
 from napari_emsynth.models.kriging import REACH, Kriging, Reach, applied, class_sums
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_emsynth.methods.upsample.upsampler import Ask, Expert
+from napari_emsynth.methods.upsample.protocol import Ask, Expert
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
 

@@ -16,8 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from napari_emsynth.methods.blocks import middle
-from napari_emsynth.methods.upsample.hidden import hide
 from napari_emsynth.methods.upsample.job import Job
+from napari_emsynth.methods.upsample.scoring.hidden import hide
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.look import SMALLEST, Hidden, Look, LookName, spectral_look, within_look
 

@@ -18,9 +18,9 @@ from napari_emsynth.grid import Shape
 from napari_emsynth.methods import INDEX, blocks, get
 from napari_emsynth.methods.advice import advice, told
 from napari_emsynth.methods.request import Request, scale_notices
-from napari_emsynth.methods.upsample.fuse import trust_of
+from napari_emsynth.methods.upsample.emsynth.fuse import trust_of
 from napari_emsynth.methods.upsample.job import Job
-from napari_emsynth.methods.upsample.labels import Along
+from napari_emsynth.methods.upsample.labels.labels import Along
 from napari_emsynth.methods.upsample.lattice import (
     ISOTROPIC,
     Lattice,
@@ -30,7 +30,7 @@ from napari_emsynth.methods.upsample.lattice import (
 )
 from napari_emsynth.methods.upsample.look import looked
 from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, records
-from napari_emsynth.methods.upsample.selfcheck import (
+from napari_emsynth.methods.upsample.scoring.selfcheck import (
     DEPTH,
     EDGE,
     SelfCheck,

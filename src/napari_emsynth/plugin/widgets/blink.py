@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from napari_emsynth.plugin import notify
-from napari_emsynth.plugin.session import Session
-from napari_emsynth.plugin.settings import BLINK_KEY
+from napari_emsynth.plugin.jobs import notify
+from napari_emsynth.plugin.restore.preferences import BLINK_KEY
+from napari_emsynth.plugin.viewer.session import Session
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_emsynth.plugin.session import Session
+from napari_emsynth.plugin.viewer.session import Session
 
 
 def button(text: str, tip: str) -> QPushButton:

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_emsynth.plugin.canvas_menu import install
+from napari_emsynth.plugin.viewer.canvas_menu import install
 
 WIDTH = 300
 

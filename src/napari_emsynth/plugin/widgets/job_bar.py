@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_emsynth.plugin.jobs import JobQueue
+from napari_emsynth.plugin.jobs.queue import JobQueue
 
 STEPS = 1000
 

@@ -8,9 +8,9 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
-from napari_emsynth.plugin.layers import find_layer, image_layers
-from napari_emsynth.plugin.preview import is_preview
-from napari_emsynth.plugin.session import Session
+from napari_emsynth.plugin.layers.convert import find_layer, image_layers
+from napari_emsynth.plugin.restore.preview import is_preview
+from napari_emsynth.plugin.viewer.session import Session
 
 
 def sources(viewer: Any) -> list[Any]:

@@ -20,11 +20,11 @@ from qtpy.QtWidgets import (
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.params import Params
-from napari_emsynth.plugin.engine import Engine
-from napari_emsynth.plugin.forms import ParamsForm
-from napari_emsynth.plugin.method_settings import MethodSettings
-from napari_emsynth.plugin.own_weights import own_weights
-from napari_emsynth.plugin.widgets.fold import Fold
+from napari_emsynth.plugin.jobs.engine import Engine
+from napari_emsynth.plugin.jobs.own_weights import own_weights
+from napari_emsynth.plugin.widgets.collapsible import Fold
+from napari_emsynth.plugin.widgets.method_settings import MethodSettings
+from napari_emsynth.plugin.widgets.params_form import ParamsForm
 from napari_emsynth.spec import MethodSpec, Task
 
 FROM_FILE = "From a file..."

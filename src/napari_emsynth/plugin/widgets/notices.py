@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout
 
-from napari_emsynth.plugin.notify import use_instead
+from napari_emsynth.plugin.jobs.notify import use_instead
 
 
 class Notices(QFrame):

@@ -1,0 +1,1 @@
+"""How alignment is judged: self-check, evaluation, planted jitter. No method may live here."""

@@ -1,0 +1,1 @@
+"""ssEMnet: features of an autoencoder and a vector map optimised for each section."""

@@ -1,0 +1,1 @@
+"""Five sections in, finer pixels out, without a prior; and the recipe of its training."""

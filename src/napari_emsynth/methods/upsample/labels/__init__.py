@@ -1,0 +1,1 @@
+"""Labels and masks between sections: by shape, never by averaging ids."""

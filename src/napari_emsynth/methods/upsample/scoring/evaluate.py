@@ -1,0 +1,145 @@
+"""Evaluation of upsampling: keep every k-th section, make up the others, score them beside the floors.
+
+Every figure is a mean over the hidden sections, see :mod:`napari_emsynth.metrics.scores`. The 90 % interval is the one
+that is stated in use: it is calibrated on what is left of the volume, never on what was hidden.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.methods import default, get
+from napari_emsynth.methods.advice import advice, verdict
+from napari_emsynth.methods.blocks import middle
+from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.upsample.job import Job
+from napari_emsynth.methods.upsample.lattice import HIGHEST, LEAST_SECTIONS, check_factor
+from napari_emsynth.methods.upsample.repair import Damage, mended
+from napari_emsynth.methods.upsample.scoring.hidden import Hidden, hide
+from napari_emsynth.methods.upsample.scoring.selfcheck import calibration, check, drawn_by
+from napari_emsynth.metrics.image import coverage
+from napari_emsynth.metrics.scores import Table, score
+from napari_emsynth.spec import Runtime
+from napari_emsynth.trust.intact import left_out
+from napari_emsynth.trust.selfcheck import floors
+from napari_emsynth.volume import Array, Volume
+
+# The middle of a volume that is scored: networks in three dimensions take their time.
+EDGE = 512
+
+
+def evaluate(
+    volume: Volume | Array,
+    *,
+    method: str | None = None,
+    weights: str | None = None,
+    gap: int = 1,
+    runtime: Runtime = Runtime(),
+    limit: int = 16,
+    sampling: str | None = None,
+) -> dict[str, Any]:
+    """Score a method on sections that were left out, as if the volume were thicker.
+
+    Args:
+        volume: [z, y, x].
+        method: id, None for the default.
+        weights: name or file, None for the default.
+        gap: sections left out between two that are kept: the factor less one, 1 to 11.
+        runtime: how to compute.
+        limit: about how many sections to leave out, from the middle of the stack.
+        sampling: "point" or "slab"; None takes the method's first.
+
+    Returns:
+        JSON object: scores of the method and of the floors, the share of voxels inside the stated 90 % interval
+        ("coverage90", None of methods without one), what it was calibrated on, whether the method beats every floor's
+        PSNR, what to use instead where it does not, and which sections look damaged: they are repaired and not scored.
+
+    Raises:
+        InputError: too few sections, a gap that the method cannot fill.
+    """
+    started = time.monotonic()
+    if not 1 <= gap < HIGHEST:
+        raise InputError(f"gap of {gap} sections is outside 1 to {HIGHEST - 1} sections")
+    if limit < 1:
+        raise InputError(f"limit of {limit} sections is below the limit of 1 section")
+    method = method or default("upsample")
+    spec = get("upsample", method)
+    wanted = sampling or (spec.samplings[0] if spec.samplings else "point")
+    factor, known = check_factor(spec, gap + 1, wanted)
+    request = Request.of(
+        "upsample", volume, method, weights=weights, params=None, voxel_nm=None, runtime=runtime
+    )
+    depth = max(LEAST_SECTIONS, -(-limit // gap) + 1) * (gap + 1)
+    z = middle(request.volume.shape[0], depth)
+    damage = Damage({}, left_out(request.volume, range(z.start, z.stop), runtime=runtime))
+    for line in damage.found.notices("what is scored"):
+        runtime.note(line)
+    whole = mended(request.volume, damage.all_repaired, runtime)
+    hidden = hide(whole, int(factor), known, edge=EDGE, depth=depth, unfit=damage.unfit)
+    if hidden is None:
+        raise InputError(
+            f"a gap of {gap} sections needs at least {gap + 2} sections, got {request.volume.shape[0]}"
+        )
+    runtime.progress(0, 1, f"upsampling by {factor:g}")
+    job, measured_on = _calibrated(hidden, request)
+    values, half = hidden.drawn(job)
+    here = hidden.sections
+    scores = _scores(hidden, values, request)
+    lost = advice(spec, _named(scores, slab=known == "slab" and method != "linear"))
+    return {
+        "task": "upsample",
+        "method": method,
+        "weights": request.weights,
+        "gap": gap,
+        "factor": factor,
+        "sampling": known,
+        "sections": [hidden.first + section for section in hidden.sections],
+        "scores": scores,
+        "coverage90": None
+        if measured_on is None
+        else round(coverage(hidden.truth[here], values[here], half[here]), 4),
+        "calibrated_on": measured_on,
+        **verdict(lost, "on hidden sections of this volume"),
+        "left_out": damage.found.to_json(),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _calibrated(hidden: Hidden, request: Request) -> tuple[Job, str | None]:
+    """Return the job as a user has it who knows the thin volume only: calibrated there; and what on, if at all."""
+    job = hidden.job(request)
+    if not request.spec.has_uncertainty:
+        return job, None
+    found = check(job.request, hidden.lattice, hidden.repaired)
+    factor, measured_on = calibration(job, found)
+    return replace(job, calibration=factor, departure=found.departure), measured_on
+
+
+def _named(scores: Mapping[str, Mapping[str, float]], *, slab: bool) -> dict[str, float]:
+    """Return the PSNR by method and floor; what is not back-projected under slab sampling is called so."""
+    renamed = {"linear": "linear_not_back_projected"} if slab else {}
+    return {renamed.get(name, name): values["psnr"] for name, values in scores.items()}
+
+
+def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[str, float]]:
+    """Score every hidden section of the answer, and what needs no model."""
+    table = Table()
+    slab = hidden.lattice.sampling == "slab"
+    drawn = {} if request.method == "kriging" else {"kriging": drawn_by(hidden, request, "kriging")}
+    if slab:
+        drawn["linear_back_projected"] = drawn_by(hidden, request, "linear")
+    for section in hidden.sections:
+        truth = hidden.truth[section].astype(np.float32)
+        table.add(request.method, score(answer[section].astype(np.float32), truth, hidden.peak))
+        rivals = floors(*hidden.linear(section))
+        rivals |= {name: stack[section].astype(np.float32) for name, stack in drawn.items()}
+        for name, floor in rivals.items():
+            if name != request.method:
+                table.add(name, score(floor, truth, hidden.peak))
+    return table.means()

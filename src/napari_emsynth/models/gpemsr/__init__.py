@@ -1,0 +1,1 @@
+"""The networks of GPEMSR, one architecture a file."""

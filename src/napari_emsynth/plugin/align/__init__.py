@@ -1,0 +1,1 @@
+"""The dock that aligns a stack and carries other layers along."""

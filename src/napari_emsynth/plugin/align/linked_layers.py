@@ -1,0 +1,151 @@
+"""Layers that go along with an alignment: moved into new layers, or written to files in one action.
+
+Laws: all go through one field; a layer that cannot go along is refused by name, before any work; one step of history
+takes all of them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.plugin.align.export import Parcel
+from napari_emsynth.plugin.align.session import AlignTask
+from napari_emsynth.plugin.align.transform_layer import FOLLOWERS, Home, follower
+from napari_emsynth.plugin.jobs import notify
+from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.layers.convert import find_layer, full_data, is_companion, type_of
+from napari_emsynth.plugin.layers.results import add_each
+from napari_emsynth.plugin.restore.preview import is_preview
+from napari_emsynth.plugin.viewer.session import ready
+from napari_emsynth.spec import Runtime
+
+ALIGNED, UNDONE = "aligned", "as acquired"
+
+
+def followers(viewer: Any) -> list[Any]:
+    """Return the layers that can go along with an alignment, the topmost first."""
+    return [
+        layer
+        for layer in reversed(list(viewer.layers))
+        if type_of(layer) in FOLLOWERS and not is_companion(layer) and not is_preview(layer)
+    ]
+
+
+def move_along(task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: bool = False) -> Job | None:
+    """Move layers by the field in use, into new layers.
+
+    Args:
+        task: of the viewer.
+        chosen: the layer whose alignment is meant.
+        layer_ids: of what is to move.
+        back: through the inverse field, from what is aligned to what was acquired.
+    """
+    session = task.session
+
+    def prepare() -> Job:
+        shown = task.wanted(chosen)
+        layers = [found for i in layer_ids if (found := find_layer(session.viewer, i)) is not None]
+        if not layers:
+            raise InputError("no layer is ticked; tick at least 1 layer to go along")
+        if not back:
+            # Its moved copy is the alignment itself.
+            layers = [layer for layer in layers if layer.unique_id != shown.source_id]
+        if not layers:
+            raise InputError("only the stack itself is ticked, and its aligned copy is there already")
+        home = Home.of(find_layer(session.viewer, shown.layer_id))
+        makes = [follower(layer, home, UNDONE if back else ALIGNED) for layer in layers]
+        sources = [layer.unique_id for layer in layers]
+        field, record = shown.result.displacement, dict(shown.result.provenance)
+        if back:
+            record["inverse"] = True
+
+        needed = sum(in_memory_bytes(layer) for layer in layers)
+
+        def work(job: Job) -> list[Any]:
+            ready(job)
+            from napari_emsynth.tiling.memory_check import check_room
+
+            check_room(needed, "the moved layers need", "export them instead, or tick fewer")
+            used = _inverse(field) if back else field
+            made = []
+            for done, make in enumerate(makes):
+                job.cancel.check()
+                job.report(done, len(makes), "layers")
+                made.append(make(used, record, Runtime(cancel=job.cancel)))
+            return made
+
+        def show(made: list[Any]) -> None:
+            session.end_comparing()
+            session.is_showing = True
+            title = f"Move {len(made)} layer(s) along"
+            step = add_each(session.viewer, title, list(zip(made, sources, strict=True)), task.all_shown)
+            session.history.add(step)
+            session.results_changed.emit()
+
+        return Job("Move layers along", work, on_done=show, on_failed=task.refuse, owner=task.name)
+
+    job = task.attempt(prepare)
+    return None if job is None else session.queue.submit(job)
+
+
+def export_along(
+    task: AlignTask,
+    chosen: Any,
+    layer_ids: Sequence[Any],
+    folder: Path,
+    suffix: str,
+    *,
+    overwrite: bool = False,
+) -> Job | None:
+    """Write layers moved by the field in use, each with its record, into one folder.
+
+    Args:
+        task: of the viewer.
+        chosen: the layer whose alignment is meant.
+        layer_ids: of what is to be written; the stack that was aligned, or its result, stands for the aligned stack.
+        folder: where to.
+        suffix: ".ome.tif" or ".ome.zarr" for voxels; points and shapes become .csv.
+        overwrite: replace what is there.
+    """
+    session = task.session
+
+    def prepare() -> Job:
+        shown = task.wanted(chosen)
+        layers = [found for i in layer_ids if (found := find_layer(session.viewer, i)) is not None]
+        if not layers:
+            raise InputError("no layer is ticked; tick at least 1 layer to export")
+        home_layer = find_layer(session.viewer, shown.layer_id)
+        parcel = Parcel.of(session.content_of(home_layer), Home.of(home_layer), folder, suffix)
+        for layer in layers:
+            parcel.put(layer, is_stack=layer.unique_id in (shown.layer_id, shown.source_id))
+        parcel.check(overwrite=overwrite)
+
+        def work(job: Job) -> list[Path]:
+            return parcel.write(job.report, job.cancel, overwrite=overwrite)
+
+        def done(paths: list[Path]) -> None:
+            notify.info(f"{len(paths)} aligned layer(s) are written to {folder}")
+
+        return Job("Export aligned layers", work, on_done=done, on_failed=task.refuse, owner=task.name)
+
+    job = task.attempt(prepare)
+    return None if job is None else session.queue.submit(job)
+
+
+def in_memory_bytes(layer: Any) -> int:
+    """Return how much memory a moved copy of a layer takes: that of voxels in memory; lazy ones stay lazy."""
+    if type_of(layer) not in ("image", "labels"):
+        return 0
+    data = full_data(layer)
+    return int(data.nbytes) if type(data) is np.ndarray else 0
+
+
+def _inverse(field: Any) -> Any:
+    from napari_emsynth.fields.algebra import inverse
+
+    return inverse(field)

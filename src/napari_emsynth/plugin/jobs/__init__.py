@@ -1,0 +1,1 @@
+"""Work off the window's thread: the queue, its progress, the engine's loading, what the user is told."""

@@ -1,0 +1,1 @@
+"""The dock and the menu that mend sections: marks, masks, previews and repairs."""

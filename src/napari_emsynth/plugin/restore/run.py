@@ -1,0 +1,261 @@
+"""Repairs and previews of one viewer's layers: queued, shown, told of.
+
+Laws: a refused repair ends in one line to the user; a result is shown once, and what it says of the marks is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.plugin.jobs import notify
+from napari_emsynth.plugin.jobs.engine import Engine, ready
+from napari_emsynth.plugin.jobs.queue import Job, JobQueue, nothing
+from napari_emsynth.plugin.layers import convert as layer_tools
+from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY, Placement, find_layer, volume_of
+from napari_emsynth.plugin.layers.history import History
+from napari_emsynth.plugin.layers.results import (
+    Shown,
+    build_layers,
+    family,
+    show_as_layer,
+    show_in_place,
+)
+from napari_emsynth.plugin.restore.marks import Marks, check_section, run_around, scored
+from napari_emsynth.plugin.restore.preview import Preview, is_preview
+from napari_emsynth.plugin.restore.request import (
+    Outcome,
+    Previous,
+    Request,
+    Settings,
+    preview_section,
+    restore,
+)
+from napari_emsynth.volume import Volume
+
+# Method whose answer is there at once.
+QUICK = "fitted"
+# Results remembered for export, comparison and "previous": each keeps its arrays.
+LONGEST = 20
+
+
+class Repairing:
+    """The part of a session that repairs sections and shows what it made.
+
+    The session has the rest: ``viewer``, ``queue``, ``history``, its signals, ``attempt`` and ``refuse``.
+    """
+
+    viewer: Any
+    queue: JobQueue
+    history: History
+    settings: Settings
+    engine: Engine | None
+    preview: Preview
+    is_closed: bool
+    is_showing: bool
+    shown: list[Shown]
+    last_request: tuple[Any, Request, int | None] | None
+    marks_changed: Any
+    results_changed: Any
+    noticed: Any
+    attempt: Callable[..., Any]
+    refuse: Callable[[str], None]
+    marks_of: Callable[[Any], Marks]
+    undo: Callable[[], str | None]
+    end_comparing: Callable[[], None]
+    _marks: dict[Any, Marks]
+
+    def run_marked(self, layer: Any, channel: int | None = None) -> Job | None:
+        """Repair everything that is marked in a layer."""
+        return self.run(layer, Request.of(self.marks_of(layer), self.settings), channel)
+
+    def interpolate_at(self, layer: Any, section: int, *, place: str = "") -> Job | None:
+        """Repair one section, together with the marked ones that adjoin it."""
+        settings = replace(self.settings, place=place) if place else self.settings
+        sections = run_around(self.marks_of(layer), section)
+        return self.run(layer, Request(sections=tuple(sections), settings=settings), ahead=section)
+
+    def insert_at(self, layer: Any, section: int) -> Job | None:
+        """Insert a new section before one."""
+        return self.run(layer, Request(inserts=(section,), settings=self.settings), jump=True)
+
+    def run(
+        self,
+        layer: Any,
+        request: Request,
+        channel: int | None = None,
+        *,
+        jump: bool = False,
+        ahead: int | None = None,
+    ) -> Job | None:
+        """Queue a repair; return None when it is refused.
+
+        Args:
+            layer: to be repaired.
+            request: what and how.
+            channel: of a 4-D layer.
+            jump: go to the first new section.
+            ahead: section that is shown as soon as something of it is known, until the repair is done and checked.
+        """
+
+        def prepare() -> Job:
+            volume = volume_of(layer, channel)
+            request.check(volume.shape[0])
+            if request.settings.place == "in place" and (layer.ndim != 3 or layer.multiscale):
+                raise InputError(f"layer {layer.name!r} is 4-D or multiscale; it cannot be changed in place")
+            previous, source = self._previous(layer), (layer.unique_id, layer.name, Placement.of(layer))
+
+            def work(job: Job) -> tuple[Outcome, list[Any]]:
+                ready(job)
+                outcome = restore(
+                    volume, request, job.runtime(**request.settings.runtime_options()), previous
+                )
+                job.cancel.check()
+                in_place = request.settings.place == "in place"
+                return outcome, [] if in_place else build_layers(outcome, source[2])
+
+            job = Job(request.title(), work, on_failed=self.refuse)
+            job.on_done = partial(self._show, layer, source, job, jump)
+            self.last_request = (layer, request, channel)
+            return job
+
+        job = self.attempt(prepare)
+        if job is None:
+            return None
+        # The one sign of life of a job too short for a bar.
+        self.viewer.status = f"{job.title}..."
+        if ahead is not None:
+            self._show_ahead(layer, ahead, request.settings, job)
+        return self.queue.submit(job)
+
+    def _show_ahead(self, layer: Any, section: int, settings: Settings, job: Job) -> None:
+        """Queue previews before a repair: of the quick method, then of the one asked for, not checked yet."""
+        spec = None if self.engine is None else self.engine.spec(settings.method)
+        if layer.ndim != 3 or layer.multiscale or (spec is not None and not spec.weights):
+            return  # nothing to be shown in pieces, or nothing to wait for
+        volume, quick = volume_of(layer, None), replace(settings, method=QUICK, weights="", params={})
+
+        def end(then: Callable[..., None], *told: Any) -> None:
+            self.preview.hide(self.viewer)
+            then(*told)
+
+        # A repair that ends without a result leaves nothing of it behind.
+        job.on_cancelled, job.on_failed = partial(end, job.on_cancelled), partial(end, job.on_failed)
+        for known in (quick, settings):
+            look = self._preview_job(layer, volume, section, known)
+            # What is wrong, the repair itself will say; who cancels it cancels all.
+            look.cancel, look.on_failed = job.cancel, nothing
+            self.queue.submit(look)
+
+    def _previous(self, layer: Any) -> Previous | None:
+        """Return what is synthetic in a layer already."""
+        if PROVENANCE_KEY not in layer.metadata:
+            return None
+        record = self.shown_by(layer)
+        return Previous(
+            None if record is None else record.result.synthetic.data, layer.metadata[PROVENANCE_KEY]
+        )
+
+    def shown_by(self, layer: Any) -> Shown | None:
+        """Return the result a layer shows, None when it shows none of ours."""
+        data = layer_tools.full_data(layer)
+        found = [s for s in self.shown if s.layer_id == layer.unique_id and s.result.volume.data is data]
+        return found[-1] if found else None
+
+    def _show(
+        self,
+        layer: Any,
+        source: tuple[Any, str, Placement],
+        job: Job,
+        jump: bool,
+        made: tuple[Outcome, list[Any]],
+    ) -> None:
+        """Bring a finished repair to the screen."""
+        outcome, layers = made
+        viewer = self.viewer
+        self.end_comparing()
+        self.preview.hide(viewer)
+        if outcome.request.settings.place == "in place":
+            shown = show_in_place(layer, outcome)
+        else:
+            below = family(source[0], self.shown)
+            self.is_showing = True
+            shown = show_as_layer(viewer, source[:2], outcome, layers, below, self._all_shown)
+        self.history.add(shown.step)
+        self.shown = [*self.shown, shown][-LONGEST:]
+        self._marks[source[0]] = scored(self._marks.get(source[0], ()), outcome.entries)
+        target = find_layer(viewer, shown.layer_id)
+        if jump and target is not None:
+            layer_tools.show_section(viewer, target, outcome.shown())
+        self.marks_changed.emit()
+        self.results_changed.emit()
+        self._tell([*outcome.notices, *job.notes], outcome)
+
+    def _all_shown(self) -> None:
+        """The last companion of a result is on the screen."""
+        self.is_showing = False
+        self.results_changed.emit()
+
+    def _tell(self, lines: list[str], outcome: Outcome) -> None:
+        """Show the notices; where another method did better, offer it."""
+        checks = [e.get("selfcheck") or {} for e in outcome.entries.values()]
+        instead = next((c["instead"] for c in checks if c.get("instead")), "")
+        self.noticed.emit(lines, instead)
+        for line in lines:
+            offered = instead and f"--method {instead} " in line
+            notify.warn(
+                line, [(notify.use_instead(instead), lambda: self.use_instead(instead))] if offered else ()
+            )
+
+    def use_instead(self, method: str) -> Job | None:
+        """Repeat the last repair with another method instead of its result."""
+        if self.last_request is None:
+            return None
+        layer, request, channel = self.last_request
+        if self.shown and self.history.done and self.history.done[-1] is self.shown[-1].step:
+            self.undo()
+        settings = replace(request.settings, method=method, weights="", params={})
+        return self.run(layer, replace(request, settings=settings), channel)
+
+    def preview_at(self, layer: Any, section: int, channel: int | None = None) -> Job | None:
+        """Show what a repair would put at a section; a newer preview takes the place of an older one."""
+        if layer is not None and is_preview(layer):
+            return None
+        volume = self.attempt(volume_of, layer, channel)
+        if volume is None or self.attempt(check_section, section, volume.shape[0]) is None:
+            return None
+        if layer.ndim != 3:
+            self.refuse("the preview needs a 3-D layer; a repair works on 4-D ones too")
+            return None
+        return self.queue.submit(self._preview_job(layer, volume, section, self.settings, "preview"))
+
+    def _preview_job(
+        self, layer: Any, volume: Volume, section: int, settings: Settings, key: str = ""
+    ) -> Job:
+        """Return the work of showing what a repair would put at a section."""
+        marks = self.marks_of(layer)
+
+        def work(job: Job) -> Any:
+            ready(job)
+            return preview_section(
+                volume, marks, section, settings, job.runtime(**settings.runtime_options())
+            )
+
+        def done(pixels: Any) -> None:
+            if find_layer(self.viewer, layer.unique_id) is not None:
+                self.preview.show(self.viewer, layer, section, pixels, family(layer.unique_id, self.shown))
+                self.results_changed.emit()
+
+        title = f"Preview section {section}"
+        return Job(title, work, on_done=done, on_failed=self.refuse, quiet=True, key=key)
+
+    def end_preview(self) -> None:
+        """Take the preview away."""
+        for job in self.queue.jobs:
+            if job.key == "preview":
+                job.cancel.cancel()
+        if not self.is_closed:
+            self.preview.hide(self.viewer)

@@ -1,0 +1,1 @@
+"""The dock that fine-tunes a method on the open layer."""

@@ -1,0 +1,144 @@
+"""Labels that go along with an upsampled volume: into new layers, or into files.
+
+Laws: ids stay, none is made up; a layer that does not have the voxels of what was upsampled is refused by name, before
+any work; one step of history takes all of them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Layer
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.plugin.copy_as_code import slug
+from napari_emsynth.plugin.jobs import notify
+from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.layers.convert import (
+    PROVENANCE_KEY,
+    find_layer,
+    full_data,
+    origin_nm_of,
+    type_of,
+    unwrap,
+    voxel_nm_of,
+)
+from napari_emsynth.plugin.layers.results import Shown, add_each
+from napari_emsynth.plugin.upsample.session import UpsampleTask
+from napari_emsynth.plugin.viewer.session import ready
+from napari_emsynth.plugin.volume_task.layers import moved_space
+from napari_emsynth.volume import Volume
+
+NO_RESULT = "nothing upsampled is in the viewer; run first, then labels can go along"
+
+
+def labels_layers(viewer: Any) -> list[Any]:
+    """Return the labels layers, the topmost first; not those that went along already."""
+    return [
+        layer
+        for layer in reversed(list(viewer.layers))
+        if type_of(layer) == "labels" and PROVENANCE_KEY not in layer.metadata
+    ]
+
+
+def take_along(task: UpsampleTask, layer_ids: Sequence[Any]) -> Job | None:
+    """Upsample labels as the newest result was, into new layers."""
+    session = task.session
+
+    def prepare() -> Job:
+        shown, layers = _chosen(task, layer_ids)
+        volumes = [labels_volume(layer, shown) for layer in layers]
+        settings, result = shown.outcome.settings, shown.result
+        looks = []
+        for layer in layers:
+            _, look, _ = unwrap(layer).as_layer_data_tuple()
+            name = f"{layer.name} {settings.done}"
+            looks.append({**look, **moved_space(layer, settings), "name": name, "multiscale": False})
+
+        def work(job: Job) -> list[Any]:
+            ready(job)
+            made = []
+            for done, (volume, look) in enumerate(zip(volumes, looks, strict=True)):
+                job.cancel.check()
+                job.report(done, len(looks), "layers")
+                moved = result.apply(volume)
+                metadata = {**look["metadata"], PROVENANCE_KEY: moved.metadata[PROVENANCE_KEY]}
+                made.append(Layer.create(moved.data, {**look, "metadata": metadata}, "labels"))
+            return made
+
+        def show(made: list[Any]) -> None:
+            session.end_comparing()
+            session.is_showing = True
+            pairs = list(zip(made, [layer.unique_id for layer in layers], strict=True))
+            step = add_each(session.viewer, f"Upsample {len(made)} labels layer(s)", pairs, task.all_shown)
+            session.history.add(step)
+            session.results_changed.emit()
+
+        return Job("Upsample labels", work, on_done=show, on_failed=task.refuse, owner=task.name)
+
+    job = task.attempt(prepare)
+    return None if job is None else session.queue.submit(job)
+
+
+def export_along(
+    task: UpsampleTask, layer_ids: Sequence[Any], folder: Path, suffix: str, *, overwrite: bool = False
+) -> Job | None:
+    """Write labels, upsampled as the newest result was, each with its record, into one folder."""
+
+    def prepare() -> Job:
+        from napari_emsynth.io import check_output, write
+        from napari_emsynth.plugin.restore.request import lazy
+
+        shown, layers = _chosen(task, layer_ids)
+        paths = [
+            folder / f"{slug(f'{layer.name} {shown.outcome.settings.done}')}{suffix}" for layer in layers
+        ]
+        if len(set(paths)) < len(paths):
+            raise InputError("two labels layers have one name; every file needs a name of its own")
+        for path in paths:
+            check_output(path, None, overwrite)
+        volumes, result = [labels_volume(layer, shown) for layer in layers], shown.result
+
+        def work(job: Job) -> None:
+            ready(job)
+            for volume, path in zip(volumes, paths, strict=True):
+                carried = result.along.carried(lazy(volume), result.provenance)
+                write(carried, path, overwrite=overwrite, progress=job.report, cancel=job.cancel)
+
+        def done(_nothing: None) -> None:
+            notify.info(f"{len(paths)} upsampled labels layer(s) are written to {folder}")
+
+        return Job("Export labels", work, on_done=done, on_failed=task.refuse, owner=task.name)
+
+    job = task.attempt(prepare)
+    return None if job is None else task.session.queue.submit(job)
+
+
+def _chosen(task: UpsampleTask, layer_ids: Sequence[Any]) -> tuple[Shown, list[Any]]:
+    shown = task.newest_shown()
+    if shown is None:
+        raise InputError(NO_RESULT)
+    layers = [found for i in layer_ids if (found := find_layer(task.session.viewer, i)) is not None]
+    if not layers:
+        raise InputError("no labels layer is ticked; tick at least 1 to go along")
+    return shown, layers
+
+
+def labels_volume(layer: Any, shown: Shown) -> Volume:
+    """Return the voxels of a labels layer.
+
+    Raises:
+        InputError: they are not those of what was upsampled.
+    """
+    wanted = tuple(shown.result.provenance["source"]["shape"])
+    shape = tuple(full_data(layer).shape)
+    if shape != wanted:
+        raise InputError(
+            f"labels {layer.name!r} have {shape} voxels; to go along they need the {wanted} voxels of what was "
+            "upsampled"
+        )
+    return Volume.of(
+        full_data(layer), voxel_nm=voxel_nm_of(layer), origin_nm=origin_nm_of(layer), name=layer.name
+    )

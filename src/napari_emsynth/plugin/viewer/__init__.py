@@ -1,0 +1,1 @@
+"""One viewer's session, its menus and its window."""

@@ -1,0 +1,278 @@
+"""Everything the plugin knows of one viewer: marks, settings, jobs, results, history.
+
+The dock, the canvas menu and the menu commands all act through a session, so that they do the same and a
+closed dock loses nothing. Laws: the session never keeps its viewer alive; bad input ends in one line to the
+user, never in an exception; after :meth:`Session.close` no thread lives and no callback runs.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.plugin.jobs import notify
+from napari_emsynth.plugin.jobs.activity import ActivityMirror
+from napari_emsynth.plugin.jobs.engine import Engine, load, ready
+from napari_emsynth.plugin.jobs.queue import Job, JobQueue
+from napari_emsynth.plugin.layers import convert as layer_tools
+from napari_emsynth.plugin.layers.checkerboard import Checkerboard
+from napari_emsynth.plugin.layers.convert import volume_of
+from napari_emsynth.plugin.layers.history import History
+from napari_emsynth.plugin.layers.neighbours import Neighbours
+from napari_emsynth.plugin.layers.results import Comparison, Shown
+from napari_emsynth.plugin.restore.marking import Marking
+from napari_emsynth.plugin.restore.marks import Marks
+from napari_emsynth.plugin.restore.preferences import preferences
+from napari_emsynth.plugin.restore.preview import Preview
+from napari_emsynth.plugin.restore.request import Request, Settings
+from napari_emsynth.plugin.restore.run import LONGEST, Repairing
+from napari_emsynth.plugin.viewer.main_window import window_of
+from napari_emsynth.spec import Result
+
+__all__ = ["LONGEST", "Session", "ready"]
+
+_SESSIONS: weakref.WeakKeyDictionary[Any, Session] = weakref.WeakKeyDictionary()
+
+
+class Session(Marking, Repairing, QObject):
+    """The plugin's state in one viewer.
+
+    Signals:
+        marks_changed: the list of marked sections of some layer.
+        results_changed: results or history.
+        settings_changed: the settings, by someone else than the form.
+        engine_loaded: methods and devices are known.
+        noticed: lines the user must be told of the last result (may be empty), and the method that did better, or "".
+        layer_chosen: a layer was worked on from the canvas.
+        closing: the window is gone; whoever works beside the session's queue ends now.
+    """
+
+    marks_changed = Signal()
+    results_changed = Signal()
+    settings_changed = Signal()
+    engine_loaded = Signal()
+    noticed = Signal(list, str)
+    layer_chosen = Signal(object)
+    closing = Signal()
+
+    @classmethod
+    def of(cls, viewer: Any) -> Session:
+        """Return the viewer's session, made on first use; a proxy and its viewer share one."""
+        raw = layer_tools.unwrap(viewer)
+        if raw not in _SESSIONS:
+            _SESSIONS[raw] = cls(viewer)
+        return _SESSIONS[raw]
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        raw = layer_tools.unwrap(viewer)
+        self._viewer = weakref.ref(raw)
+        # A proxy is made anew when it is needed: ours would otherwise be the only thing that keeps it.
+        self._wrap: Callable[[Any], Any] = (lambda v: v) if raw is viewer else type(viewer)
+        start = preferences()
+        self.settings: Settings = start.settings
+        self.blink_key = start.blink_key
+        self.engine: Engine | None = None
+        self.queue = JobQueue(self)
+        self.history = History()
+        self.preview = Preview()
+        self.comparison = Comparison()
+        self.checkerboard = Checkerboard()
+        self.neighbours = Neighbours()
+        self.menu: Any = None
+        # True while mask and uncertainty of a result still come.
+        self.is_showing = False
+        # The open Restore sections dock; weak, it belongs to the window.
+        self.dock: Callable[[], QWidget | None] = lambda: None
+        self.shown: list[Shown] = []
+        self.last_request: tuple[Any, Request, int | None] | None = None
+        self._activity = ActivityMirror(self.queue)
+        self._marks: dict[Any, Marks] = {}
+        self._closed = False
+        # Weak: the window leads to the viewer.
+        self._window: Callable[[], QWidget | None] = lambda: None
+        self._watch(window_of(raw))
+
+    # -- life --------------------------------------------------------------------------------------
+
+    @property
+    def viewer(self) -> Any:
+        """The viewer, as it was given to us (raw or proxy)."""
+        raw = self._viewer()
+        if raw is None:
+            raise RuntimeError("the viewer is gone")
+        return self._wrap(raw)
+
+    @property
+    def is_closed(self) -> bool:
+        """True once the window is gone."""
+        return self._closed
+
+    @property
+    def window(self) -> QWidget | None:
+        """The napari window, as the parent of menus and dialogs."""
+        return self._window()
+
+    def _watch(self, window: QWidget | None) -> None:
+        """Close with the window: napari has no public signal for it, Qt has."""
+        app = QApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.close)
+        if window is not None:
+            self._window = weakref.ref(window)
+            window.installEventFilter(self)
+            window.destroyed.connect(self.close)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """See the window close; whether it really does (napari may ask) is known a turn later."""
+        if event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
+            QTimer.singleShot(0, self._close_if_hidden)
+        return False
+
+    def _close_if_hidden(self) -> None:
+        window = self._window()
+        if window is None or not window.isVisible():
+            self.close()
+
+    def close(self) -> None:
+        """Cancel all work, wait for its thread, let go of everything."""
+        if self._closed:
+            return
+        self._closed = True
+        self.closing.emit()
+        self.queue.close()
+        self._activity.close()
+        self.shown.clear()
+        self.menu = None
+        self.history = History()
+        raw = self._viewer()
+        if raw is not None:
+            _SESSIONS.pop(raw, None)
+
+    # -- settings and engine -----------------------------------------------------------------------
+
+    def set_settings(self, settings: Settings) -> None:
+        """Take new settings and tell who shows them."""
+        if settings != self.settings:
+            self.settings = settings
+            self.settings_changed.emit()
+
+    def load_engine(self) -> None:
+        """Load torch and the methods in the background, once."""
+        if self.engine is None and not any(job.key == "engine" for job in self.queue.jobs):
+            self.queue.submit(
+                Job("Load the engine", lambda job: load(job.cancel.check), on_done=self._loaded,
+                on_failed=self.refuse,
+                    quiet=True, key="engine")
+            )  # fmt: skip
+
+    def _loaded(self, engine: Engine) -> None:
+        self.engine = engine
+        self.engine_loaded.emit()
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def refuse(self, line: str) -> None:
+        """Tell the user, in one line, that something cannot be done."""
+        notify.warn(line)
+        self.noticed.emit([line], "")
+
+    def attempt(self, act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Do something that bad input may stop; return None when it did, after telling the user."""
+        try:
+            return act(*args, **kwargs)
+        except InputError as reason:
+            self.refuse(str(reason))
+            return None
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def compare(self, on: bool) -> bool:
+        """Show the original (or the result again); return whether the original is shown."""
+        if not on:
+            self.comparison.stop()
+        elif not self.comparison.start(self.viewer, self.shown, self._covers()):
+            notify.info("nothing to compare yet: no result is shown")
+        return self.comparison.is_on
+
+    def _covers(self) -> list[Any]:
+        """Return the layers that lie over originals and are not results."""
+        return [self.preview.layer_id, self.checkerboard.layer_id, self.neighbours.layer_id]
+
+    def show_checkerboard(self, on: bool) -> bool:
+        """Show original and result in alternating squares (or the result again); return whether they are shown."""
+        self.comparison.stop()
+        if not on:
+            self.checkerboard.hide(self.viewer)
+        elif not self.checkerboard.show(self.viewer, self.shown):
+            notify.info("nothing to compare in squares: no result is shown that has its original's sections")
+        self.results_changed.emit()
+        return self.checkerboard.is_on(self.viewer)
+
+    # -- history -----------------------------------------------------------------------------------
+
+    def undo(self) -> str | None:
+        """Take the last step back."""
+        self.end_comparing()
+        title = self.history.undo(self.viewer)
+        self.results_changed.emit()
+        return title
+
+    def redo(self) -> str | None:
+        """Do the last undone step again."""
+        self.end_comparing()
+        title = self.history.redo(self.viewer)
+        self.results_changed.emit()
+        return title
+
+    def end_comparing(self) -> None:
+        """Show the layers as they are: results are about to come or go."""
+        self.comparison.stop()
+        self.checkerboard.hide(self.viewer)
+        self.neighbours.hide(self.viewer)
+
+    # -- export ------------------------------------------------------------------------------------
+
+    def export(self, layer: Any, path: Path, *, overwrite: bool = False) -> Job | None:
+        """Write a layer, with mask and record when it shows a result of ours."""
+
+        def prepare() -> Callable[[Job], Any]:
+            content = self.content_of(layer)
+            from napari_emsynth.io import check_output, write
+
+            check_output(path, None, overwrite)
+            return lambda job: write(
+                content, path, overwrite=overwrite, progress=job.report, cancel=job.cancel
+            )
+
+        work = self.attempt(prepare)
+        if work is None:
+            return None
+        done = partial(self._exported, layer.name)
+        return self.queue.submit(Job(f"Export {path.name}", work, on_done=done, on_failed=self.refuse))
+
+    def _exported(self, name: str, path: Path) -> None:
+        notify.info(f"{name!r} is written to {path}")
+        self.results_changed.emit()
+
+    def content_of(self, layer: Any) -> Any:
+        """Return what to write for a layer: a Result with the layer's own voxel size, or a Volume."""
+        volume = volume_of(layer)
+        shown = self.shown_by(layer)
+        if shown is None:
+            return volume
+        result: Result = shown.result
+        grid = volume.grid
+        parts = {
+            name: None if part is None else replace(part, grid=grid)
+            for name, part in (("synthetic", result.synthetic), ("uncertainty", result.uncertainty))
+        }
+        return replace(result, volume=volume, **parts)

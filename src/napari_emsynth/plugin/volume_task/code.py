@@ -1,0 +1,73 @@
+"""Copy as code for a task on a whole volume: Python, and the one line that does the same in a terminal."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_emsynth.plugin.copy_as_code import flags, keywords, read_code, slug
+from napari_emsynth.plugin.volume_task.settings import VolumeSettings
+from napari_emsynth.volume import Volume
+
+
+@dataclass(frozen=True, kw_only=True)
+class More:
+    """What a task's code has beside settings and volume, because other layers take part.
+
+    Args:
+        notes: comments, what must be done first.
+        before: lines of Python, after the volume was read.
+        given: to the task's function, as code.
+        arguments: of the task's function, as code.
+        then: lines of Python, before the result is written.
+        made: what is written, as code.
+        lines: of Python, after the result was written.
+        words: of the command.
+    """
+
+    notes: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    given: str = "volume"
+    arguments: tuple[str, ...] = ()
+    then: tuple[str, ...] = ()
+    made: str = "result"
+    lines: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+def volume_code(settings: VolumeSettings, volume: Volume, path: str | None, more: More = More()) -> str:
+    """Return the text for the clipboard.
+
+    Args:
+        settings: what was (or would be) done.
+        volume: the layer's; its voxel size is stated.
+        path: the layer's file, None when it has none.
+        more: of other layers.
+    """
+    source = path or f"{slug(volume.name)}.tif"
+    notes = [] if path else [f"# export layer {volume.name!r} to {source} first"]
+    options = [f"{name}={value!r}" for name, value in settings.options(volume.shape[0]).items()]
+    call = ", ".join(part for part in [more.given, *options, *more.arguments, keywords(settings)] if part)
+    python = [
+        *read_code(volume, source),
+        *more.before,
+        f"result = es.{settings.function or settings.task}({call})",
+        *more.then,
+        f"es.write({more.made}, {out_name(settings)!r})",
+        *more.lines,
+    ]
+    command = volume_command(settings, volume, source, more)
+    return "\n".join([*notes, *more.notes, *python, "", "# the same in a terminal:", f"# {command}", ""])
+
+
+def volume_command(settings: VolumeSettings, volume: Volume, source: str, more: More = More()) -> str:
+    """Return one line for a terminal."""
+    words = ["emsynth", settings.task, str(Path(source)), out_name(settings)]
+    own = [*settings.flags(volume.shape[0]), *more.words]
+    return shlex.join([*words, *own, *flags(settings, volume)])
+
+
+def out_name(settings: VolumeSettings) -> str:
+    """Return the name of the file that both write."""
+    return f"{slug(settings.done)}.ome.tif"

@@ -1,0 +1,307 @@
+"""Planes of a task's result, as a preview; free of Qt and napari, for a worker thread.
+
+Law: what a preview shows is what a run gives there, but for displacements, see
+:mod:`napari_emsynth.plugin.align.preview`, and for upsampling by a network that the self-check of the run finds worth
+following part of the way only: a preview follows it all the way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.grid import Shape
+from napari_emsynth.plugin.align.preview import aligned_drawer
+from napari_emsynth.plugin.align.settings import AlignSettings
+from napari_emsynth.plugin.jobs.queue import nothing
+from napari_emsynth.plugin.layers.field_of_view import Window
+from napari_emsynth.plugin.layers.overlays import HOWS, How, overlaid
+from napari_emsynth.plugin.restore.request import lazy
+from napari_emsynth.plugin.superres.preview import superres_drawer
+from napari_emsynth.plugin.superres.settings import SuperresSettings
+from napari_emsynth.plugin.upsample.settings import UpsampleSettings
+from napari_emsynth.plugin.volume_task.forecast import Speed
+from napari_emsynth.plugin.volume_task.run import NOTHING_MORE
+from napari_emsynth.plugin.volume_task.settings import VolumeSettings
+from napari_emsynth.spec import Runtime
+from napari_emsynth.volume import Array, Volume
+
+Box = tuple[slice, slice, slice]
+Drawer = Callable[[Box, Runtime], Array]
+# Progress is told in this many parts a plane.
+PARTS = 100
+# Sections on both sides of a window in which damage is looked for, and needed to tell it.
+AROUND = 8
+# The axes that run down and across in each plane.
+AXES = {"xy": (1, 2), "xz": (0, 2), "yz": (0, 1)}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plane of a volume and where it lies.
+
+    Args:
+        pixels: [rows, columns], or [rows, columns, 3] uint8 of red, green and blue.
+        top: position of its upper edge, in the layer's length units.
+        left: of its left edge.
+        height: of all rows.
+        width: of all columns.
+    """
+
+    pixels: Array
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The same plane before and after."""
+
+    name: str
+    before: Picture
+    after: Picture
+
+
+def preview(
+    volume: Volume,
+    settings: VolumeSettings,
+    window: Window,
+    voxel: tuple[float, float, float],
+    runtime: Runtime,
+    *,
+    limits: tuple[float, float] | None = None,
+    more: Mapping[str, Any] = NOTHING_MORE,
+    told: Callable[[Speed], None] = nothing,
+) -> list[Plane]:
+    """Return an xy section and, where the task is seen there, the two reslices through the middle of a window.
+
+    Only these planes (and what the method looks at around them) are computed.
+
+    Args:
+        volume: the layer's.
+        settings: what and how.
+        window: sections, rows and columns.
+        voxel: size along z, y, x in any one unit.
+        runtime: device, progress, cancel.
+        limits: of contrast; with them, overlays of the section and the one after it are returned too.
+        more: keyword arguments of the task's function that come from other layers.
+        told: how fast the task draws, where that can be told of a run too.
+
+    Raises:
+        InputError: bad input.
+        Cancelled: the runtime's token was cancelled.
+    """
+    draw = drawer(volume, settings, window, runtime, more)
+    cuts = cuts_of(settings, window, volume.shape)
+    planes, draws = [], []
+    for done, (name, (before, after)) in enumerate(cuts.items()):
+        runtime.cancel.check()
+        runtime.progress(PARTS * done, PARTS * len(cuts), "planes")
+        started = time.perf_counter()
+        drawn = draw(after, _part(runtime, done, len(cuts)))
+        draws.append((drawn.shape, time.perf_counter() - started))
+        planes.append(
+            Plane(
+                name,
+                _picture(name, volume.read(*before), before, voxel),
+                _picture(name, drawn, after, settings.voxel(voxel), settings.section_offset * voxel[0]),
+            )
+        )
+    if limits is not None:
+        planes += overlaid_planes(volume, draw, window, voxel, limits, runtime)
+    speed = Speed.of(draws, halo_of(draw), settings.shape(volume.shape))
+    if speed is not None:
+        told(speed)
+    return planes
+
+
+def cuts_of(settings: VolumeSettings, window: Window, shape: Shape) -> dict[str, tuple[Box, Box]]:
+    """Return where each plane lies in the layer, and in the result."""
+    z, y, x = window.sections, window.rows, window.columns
+    row, column = slice(window.row, window.row + 1), slice(window.column, window.column + 1)
+    here, between = (
+        slice(section, section + 1) for section in (window.section, halfway(settings, window.section, shape))
+    )
+    cuts = {"xy": ((here, y, x), (between, settings.pixels(y), settings.pixels(x)))}
+    if settings.previews_reslices:
+        # Tasks that make pixels smaller are not seen in reslices.
+        cuts["xz"] = ((z, row, x), (settings.sections(z), row, x))
+        cuts["yz"] = ((z, y, column), (settings.sections(z), y, column))
+    return cuts
+
+
+def halo_of(draw: Any) -> tuple[float, float, float] | None:
+    """Return with how many sections of the result, rows and columns a drawer draws a box; None if it does not say."""
+    from napari_emsynth.methods.superres.job import Job as SuperresJob
+    from napari_emsynth.methods.upsample.job import Job as UpsampleJob
+
+    if isinstance(draw, SuperresJob):
+        pixels = draw.factor * draw.request.built().halo
+        return (0, pixels, pixels)
+    if not isinstance(draw, UpsampleJob):
+        return None
+    y, x = draw.lateral_halo
+    return (draw.halo, y, x)
+
+
+def halfway(settings: VolumeSettings, section: int, shape: Shape) -> int:
+    """Return the section of the result halfway to the next of the layer: there a method has most to make up."""
+    if section == shape[0] - 1:
+        return settings.sections(slice(section, section + 1)).start
+    first = settings.sections(slice(section, section + 2)).start
+    return min(first + int(settings.section_scale / 2), settings.shape(shape)[0] - 1)
+
+
+def overlaid_planes(
+    volume: Volume,
+    draw: Drawer,
+    window: Window,
+    voxel: tuple[float, float, float],
+    limits: tuple[float, float],
+    runtime: Runtime,
+) -> list[Plane]:
+    """Return a section over the one after it, before and after, in every way there is; of equal grids."""
+    first = min(window.section, window.sections.stop - 2)
+    box = (slice(first, first + 2), window.rows, window.columns)
+    pairs = volume.read(*box), draw(box, _part(runtime, 0, 1))
+
+    def picture(how: How, pair: Array) -> Picture:
+        plain = _picture("xy", pair[:1], box, voxel)
+        return replace(plain, pixels=overlaid(how, pair[0], pair[1], limits))
+
+    return [Plane(how, *(picture(how, pair) for pair in pairs)) for how in HOWS]
+
+
+def _part(runtime: Runtime, done: int, total: int) -> Runtime:
+    """Map the tiles of one plane to their share of the whole preview."""
+
+    def progress(tiles: int, of: int, _message: str) -> None:
+        runtime.progress(PARTS * done + PARTS * tiles // max(of, 1), PARTS * total, "planes")
+
+    return replace(runtime, progress=progress)
+
+
+def drawer(
+    volume: Volume, settings: VolumeSettings, window: Window, runtime: Runtime, more: Mapping[str, Any]
+) -> Drawer:
+    """Return what draws any box of the task's result, inside a window at least.
+
+    Raises:
+        InputError: a method that cannot do this, too few sections.
+    """
+    from napari_emsynth.methods import default, get
+    from napari_emsynth.methods.request import Request
+
+    if isinstance(settings, SuperresSettings):
+        return superres_drawer(volume, settings, window, runtime)
+
+    def request(method: str) -> Request:
+        return Request.of(
+            settings.task,
+            volume,
+            method,
+            weights=settings.weights or None,
+            params=dict(settings.params),
+            voxel_nm=None,
+            runtime=runtime,
+        )
+
+    if isinstance(settings, UpsampleSettings):
+        from napari_emsynth.methods.upsample.job import Job as UpsampleJob
+        from napari_emsynth.methods.upsample.lattice import Lattice, check_factor, check_sections
+        from napari_emsynth.methods.upsample.look import looked
+        from napari_emsynth.methods.upsample.task import default_method
+        from napari_emsynth.trust.look import checked_look
+
+        volume = repaired(volume, settings, window, runtime)
+        method = settings.method or default_method(settings.factor, settings.sampling)
+        factor, sampling = check_factor(get("upsample", method), settings.factor, settings.sampling)
+        check_sections(volume.shape[0])
+        job = UpsampleJob.of(request(method), Lattice(volume.shape[0], factor, sampling))
+        return looked(job, checked_look(settings.look))
+    from napari_emsynth.methods.align.job import Job as AlignJob
+    from napari_emsynth.methods.align.task import check_sections as check_stack
+
+    asked = request(settings.method or default("align"))
+    check_stack(asked)
+    if isinstance(settings, AlignSettings) and asked.spec.answers == "displacement":
+        return aligned_drawer(volume, settings, window, runtime, more)
+    return AlignJob.of(asked)
+
+
+def repaired(volume: Volume, settings: UpsampleSettings, window: Window, runtime: Runtime) -> Volume:
+    """Return a volume whose damaged sections are repaired as they are read.
+
+    Where they are to be detected, this looks around the window only: a preview has to be quick.
+
+    Raises:
+        InputError: no such section, too few that are intact.
+        Cancelled: the runtime's token was cancelled.
+    """
+    from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended
+
+    asked = settings.options(volume.shape[0]).get("damaged")
+    if asked is not None:
+        return mended(volume, find_damage(volume, asked, runtime), runtime)
+    first = max(0, window.sections.start - AROUND)
+    data = volume.data if isinstance(volume.data, np.ndarray) else lazy(volume).data
+    near = data[first : window.sections.stop + AROUND]
+    found = find_damage(Volume.of(near), None, runtime) if near.shape[0] > AROUND else Damage({})
+    why = {first + z: why for z, why in found.why.items()}
+    return mended(volume, Damage(why, found.found.shifted(first)), runtime)
+
+
+def _picture(
+    name: str,
+    block: Array,
+    box: Box,
+    voxel: tuple[float, float, float],
+    first: float = 0.0,
+) -> Picture:
+    """Return one plane of a block [z, y, x] with its place; z runs down in reslices.
+
+    Args:
+        name: of the plane.
+        block: its voxels.
+        box: where it lies.
+        voxel: size of its voxels.
+        first: place of the centre of section 0.
+    """
+    z, y, x = box
+    starts = (first + (z.start - 0.5) * voxel[0], y.start * voxel[1], x.start * voxel[2])
+    down, across = AXES[name]
+    pixels = block.take(0, axis=3 - down - across)
+    return Picture(
+        pixels,
+        top=starts[down],
+        left=starts[across],
+        height=pixels.shape[0] * voxel[down],
+        width=pixels.shape[1] * voxel[across],
+    )
+
+
+def crosses(window: Window, voxel: tuple[float, float, float]) -> dict[str, tuple[float, float]]:
+    """Return where the other planes run in each, (down, across) in the layer's length units."""
+    # As pictures lie: sections by their centres, rows and columns by their faces.
+    places = (
+        window.section * voxel[0], (window.row + 0.5) * voxel[1], (window.column + 0.5) * voxel[2],
+    )  # fmt: skip
+    return {name: (places[down], places[across]) for name, (down, across) in AXES.items()}
+
+
+def picked_voxel(
+    name: str, down: float, across: float, window: Window, voxel: tuple[float, float, float]
+) -> tuple[int, int, int]:
+    """Return the voxel (z, y, x) under a place of a plane, inside the window; the third axis is the plane's own."""
+    found = [window.section, window.row, window.column]
+    for axis, place in zip(AXES[name], (down, across), strict=True):
+        index = round(place / voxel[axis]) if axis == 0 else int(place // voxel[axis])
+        part = (window.sections, window.rows, window.columns)[axis]
+        found[axis] = min(max(index, part.start), part.stop - 1)
+    return (found[0], found[1], found[2])

@@ -1,0 +1,83 @@
+"""A Zarr file that a result on a whole volume goes into; free of Qt and napari, for a worker thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.plugin.copy_as_code import source_path
+from napari_emsynth.spec import Result, Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A Zarr file that a result goes into, block by block.
+
+    Args:
+        path: .zarr or .ome.zarr; what is there is replaced when all is written.
+        resume: go on with what an interrupted run of the same settings left.
+    """
+
+    path: Path
+    resume: bool = False
+
+    @property
+    def is_begun(self) -> bool:
+        """True when an interrupted run left something to go on with."""
+        from napari_emsynth.io.atomic import Work, work_folder
+
+        return Work(self.path, work_folder(self.path)).resumable
+
+    def beside(self, word: str) -> Target:
+        """Return a file of another name in the same folder."""
+        from napari_emsynth.io.content import stem
+
+        ending = self.path.name.removeprefix(stem(self.path))
+        return Target(path=self.path.with_name(f"{stem(self.path)}_{word}{ending}"))
+
+    def fill(self, result: Result, runtime: Runtime) -> Result:
+        """Compute a lazy result into the file, and return it as it lies there.
+
+        Raises:
+            InputError: the disk is full, another job's work is to be resumed.
+            Cancelled: finished blocks wait to be resumed.
+        """
+        from napari_emsynth import io
+
+        io.write(
+            result, self.path, overwrite=True, resume=self.resume, progress=runtime.progress,
+            cancel=runtime.cancel,
+        )  # fmt: skip
+        uncertainty = result.uncertainty
+        if uncertainty is not None:
+            uncertainty = replace(uncertainty, data=io.read_uncertainty(self.path).data)
+        return replace(
+            result,
+            volume=replace(result.volume, data=io.read(self.path).data),
+            synthetic=replace(result.synthetic, data=io.read_synthetic(self.path).data),
+            uncertainty=uncertainty,
+        )
+
+
+def check_target(target: Target, there: list[Any], source: Any) -> None:
+    """Refuse a file that a result cannot go into, before any work.
+
+    Args:
+        target: the file.
+        there: layers of the viewer.
+        source: the layer that the result is made from.
+
+    Raises:
+        InputError: no .zarr, a folder that is missing or read-only, a file that a layer shows.
+    """
+    from napari_emsynth.io import check_output
+
+    path = target.path
+    if path.suffix.lower() != ".zarr":
+        raise InputError(f"{path.name} is not a .zarr: only those are written block by block")
+    check_output(path, source_path(source), overwrite=True)
+    for layer in there:
+        if (known := source_path(layer)) is not None and Path(known).resolve() == path.resolve():
+            raise InputError(f"{path.name} is what layer {layer.name!r} shows; choose another name")
