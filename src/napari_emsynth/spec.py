@@ -133,12 +133,13 @@ class Result:
         provenance: JSON object: method, version, weights, params, seed, source, sections, self-check.
         uncertainty: float32 on the same grid, half width of the 90 % interval in source intensity units,
             0 where acquired; None when the method has none.
+        empty: mask on the same grid, uint8, 1 where nothing was acquired and nothing is shown, such as what comes from
+            outside a section that was moved; None where every voxel is valid.
         displacement: a :class:`~napari_emsynth.fields.displacement.Displacement`, (dy, dx) px, pull convention; None
             for methods that draw new voxels.
         confidence: float32 [z, y', x'] 0 to 1 on the displacement's nodes, how far it can be trusted; None without one.
         along: of upsample: a :class:`~napari_emsynth.methods.upsample.labels.labels.Along`, which takes labels along;
-        None of
-            other tasks.
+            None of other tasks.
         prior: of superres: float32 on the same grid, 0 to 1, how much a learned prior rather than the data has a say;
             None for methods without one.
         residual: of superres: float32 on the input's grid, in source intensity units: what the method's answer,
@@ -149,6 +150,7 @@ class Result:
     synthetic: Volume
     provenance: dict[str, Any]
     uncertainty: Volume | None = None
+    empty: Volume | None = None
     displacement: Any = None
     confidence: Any = None
     along: Any = None

@@ -6,7 +6,7 @@ source's dtype; the array is never written to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,21 +20,63 @@ Array = NDArray[Any]
 Float = NDArray[np.float32]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What earlier steps left behind of a volume, all on the volume's own grid.
+
+    Args:
+        record: of the last step; that of the step before is its key ``previous``, and so on. None for none.
+        synthetic: [z, y, x] uint8, 1 where a voxel was made up by any step; None where none was.
+        empty: [z, y, x] uint8, 1 where nothing was acquired and nothing is shown; None where every voxel is valid.
+        uncertainty: [z, y, x] float32, half width of the 90 % interval of what was made up; None when unknown.
+        moved: what the volume was drawn from, if it was only moved: the voxels before, and the displacement field.
+    """
+
+    record: Mapping[str, Any] | None = None
+    synthetic: Any = None
+    empty: Any = None
+    uncertainty: Any = None
+    moved: tuple[Volume, Any] | None = None
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """The arrays by name, those that there are."""
+        named = {"synthetic": self.synthetic, "empty": self.empty, "uncertainty": self.uncertainty}
+        return {name: array for name, array in named.items() if array is not None}
+
+
 @dataclass(frozen=True)
 class Volume:
-    """Voxels [z, y, x] with the grid they sit on.
+    """Voxels [z, y, x] with the grid they sit on, and what is known of them.
 
     Args:
         data: numpy array, memmap, dask array or zarr array, [z, y, x], any real dtype.
         grid: shape, voxel size and origin; its shape equals the data's.
         name: what the user calls it (a layer's or a file's name).
         metadata: what its source says beside voxels and size; carried along, never interpreted.
+        known: what earlier steps left behind, which every task takes along; None where nothing is. It stays at home
+            when a volume is sent to another process.
+
+    Raises:
+        InputError: marks of another shape than the grid's.
     """
 
     data: Any
     grid: Grid
     name: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    known: Known | None = None
+
+    def __post_init__(self) -> None:
+        for name, marks in ({} if self.known is None else self.known.marks).items():
+            if tuple(marks.shape) != self.grid.shape:
+                raise InputError(
+                    f"the {name} marks of {self.name or 'a volume'} have {tuple(marks.shape)} voxels, "
+                    f"the volume {self.grid.shape}"
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"known": None}
 
     @classmethod
     def of(
@@ -76,6 +118,11 @@ class Volume:
         """The voxels' type, in native byte order."""
         native: np.dtype[Any] = np.dtype(self.data.dtype).newbyteorder("=")
         return native
+
+    @property
+    def record(self) -> Mapping[str, Any] | None:
+        """Return the provenance record of the step that made the volume, None of what was acquired."""
+        return None if self.known is None else self.known.record
 
     @property
     def is_lazy(self) -> bool:

@@ -211,21 +211,16 @@ class Asked:
         Raises:
             InputError: fields or limits that do not fit the stack, or what the method refuses.
         """
-        from napari_emsynth.io import read_synthetic
-        from napari_emsynth.methods.align.stack.carry import marked, through, upon
+        from napari_emsynth.methods.align.stack.carry import moved_before, through
 
         earlier = self.earlier(volume, runtime)
         if not self.aligns:
             assert earlier is not None
             moved = earlier if self.limit_nm is None else earlier.limited(self.limit_nm)
             name, found = self._found()
-            result = through(volume, moved, name=name, found=found)
-        elif earlier is None:
-            result = self._aligned(volume, runtime)
-        else:
-            found_now = self._aligned(earlier.apply(volume, "cubic"), runtime, earlier)
-            result = upon(volume, earlier, found_now, self.limit_nm)
-        return result if result.displacement is None else marked(result, read_synthetic(self.source))
+            return through(volume, moved, name=name, found=found)
+        before = volume if earlier is None else moved_before(volume, earlier)
+        return self._aligned(before, runtime, earlier)
 
     def earlier(self, volume: Volume, runtime: Runtime) -> Displacement | None:
         """Return what the fields given do together, fitted to the stack; None without any.

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from napari_emsynth.chain import Carry, library
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.fields.resample import (
@@ -29,7 +30,7 @@ from napari_emsynth.fields.resample import (
     outside as beyond,
 )
 from napari_emsynth.spec import Runtime, no_progress
-from napari_emsynth.volume import Array, Float, Volume
+from napari_emsynth.volume import Array, Float, Known, Volume
 
 Box = tuple[slice, slice, slice]
 Span2 = tuple[slice, slice]
@@ -61,7 +62,8 @@ def moved(
     """
     check_fits(field, volume)
     how = interpolation_for(volume.dtype, interpolation)
-    return replace(volume, data=_made(Draw(volume, field, how), volume, volume.dtype, runtime))
+    # What is known of the volume is of voxels that have moved now.
+    return replace(volume, data=_made(Draw(volume, field, how), volume, volume.dtype, runtime), known=None)
 
 
 def applied(
@@ -93,7 +95,7 @@ def applied(
     if record is None:
         return out
     carried = {"name": volume.name, "dtype": str(volume.dtype), "interpolation": how}
-    return replace(out, metadata={**volume.metadata, "emsynth": {**record, "carried": carried}})
+    return replace(out, known=Known(record={**record, "carried": carried}))
 
 
 def outside(field: Displacement, like: Volume, runtime: Runtime = Runtime()) -> Volume:
@@ -110,6 +112,19 @@ def outside(field: Displacement, like: Volume, runtime: Runtime = Runtime()) -> 
     check_fits(field, like)
     dtype = np.dtype(np.uint8)
     return Volume(_made(Outside(field), like, dtype, runtime), like.grid, f"{like.name} synthetic")
+
+
+def carrying(field: Displacement) -> Carry:
+    """Return how marks go along with what a field moves: a voxel that a marked one has a share in is marked."""
+
+    def shares(marks: Any) -> Any:
+        xp = library(marks)
+        linear = moved(Volume.of(marks.astype(np.float32)), field, "linear").data
+        # What comes from outside has no share in anything.
+        known = xp.where(xp.isnan(linear), np.float32(0), linear)
+        return known if marks.dtype.kind == "f" else (known > 0).astype(marks.dtype)
+
+    return Carry(marks=shares, empty=lambda earlier, _made: shares(earlier), draws=False)
 
 
 def interpolation_for(dtype: np.dtype[Any], asked: str | None) -> Interpolation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from napari_emsynth.volume import Array, Volume
 
 Block = tuple[slice, slice, slice]
 
+# Parts that are masks, 1 where it holds.
+MASKS = ("synthetic", "empty")
+MARKS = (*MASKS, "uncertainty")
 # What may differ between two runs of the same job.
 VOLATILE = frozenset(
     {"created", "seconds", "device", "selfcheck", "residual", "calibration", "notices", "voxels_per_second"}
@@ -37,38 +40,51 @@ class Content:
         volume: the voxels.
         synthetic: mask on the same grid, uint8; None when nothing is known.
         uncertainty: float32 on the same grid, or None.
+        empty: mask on the same grid, uint8, of what was never acquired; None where every voxel is valid.
         provenance: JSON object, or None.
     """
 
     volume: Volume
     synthetic: Volume | None = None
     uncertainty: Volume | None = None
+    empty: Volume | None = None
     provenance: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, source: Result | Volume) -> Content:
-        """Take apart a result, or a volume (which keeps the record it was read with).
+        """Take apart a result, or a volume (which keeps what is known of it).
 
         Raises:
             InputError: a mask or an uncertainty of another shape than the volume's.
             TypeError: a record that is not JSON.
         """
         if isinstance(source, Volume):
-            return cls(source, provenance=plain(source.metadata.get("emsynth")))
-        for name, part in (("synthetic mask", source.synthetic), ("uncertainty", source.uncertainty)):
+            marks = {} if source.known is None else source.known.marks
+            parts = {name: Volume(array, source.grid, name) for name, array in marks.items()}
+            return cls(source, **parts, provenance=plain(source.record))
+        named = {
+            "synthetic mask": source.synthetic,
+            "uncertainty": source.uncertainty,
+            "empty mask": source.empty,
+        }
+        for name, part in named.items():
             if part is not None and part.shape != source.volume.shape:
                 raise InputError(f"the {name} has shape {part.shape}, the volume {source.volume.shape}")
-        return cls(source.volume, source.synthetic, source.uncertainty, plain(source.provenance))
+        return cls(
+            source.volume, source.synthetic, source.uncertainty, source.empty, plain(source.provenance)
+        )
 
     @property
     def parts(self) -> dict[str, Volume]:
         """The arrays by name; the volume first."""
-        named = {"volume": self.volume, "synthetic": self.synthetic, "uncertainty": self.uncertainty}
+        named = {
+            "volume": self.volume, "synthetic": self.synthetic, "uncertainty": self.uncertainty, "empty": self.empty,
+        }  # fmt: skip
         return {name: part for name, part in named.items() if part is not None}
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the type in which a part is stored."""
-        fixed = {"synthetic": np.uint8, "uncertainty": np.float32}
+        fixed = {**dict.fromkeys(MASKS, np.uint8), "uncertainty": np.float32}
         return np.dtype(fixed[name]) if name in fixed else self.volume.dtype
 
     @property
@@ -94,7 +110,7 @@ class Content:
             values = dask.compute(*lazy.values(), scheduler=get_scheduler() or "synchronous")
             blocks.update(zip(lazy, values, strict=True))
         return {
-            name: np.ascontiguousarray((b != 0) if name == "synthetic" else b, dtype=self.dtype(name))
+            name: np.ascontiguousarray((b != 0) if name in MASKS else b, dtype=self.dtype(name))
             for name, b in blocks.items()
         }
 
@@ -156,9 +172,11 @@ def blocks(shape: Shape, edge: Shape) -> list[Block]:
     return [(z, y, x) for z in cuts[0] for y in cuts[1] for x in cuts[2]]
 
 
-def plain(record: dict[str, Any] | None) -> dict[str, Any] | None:
+def plain(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return a copy of a record in strict JSON: NaN and infinities, which JSON has not, become null."""
-    copy: dict[str, Any] | None = json.loads(json.dumps(record), parse_constant=lambda _: None)
+    copy: dict[str, Any] | None = json.loads(
+        json.dumps(None if record is None else dict(record)), parse_constant=lambda _: None
+    )
     return copy
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_emsynth.chain import chained
 from napari_emsynth.errors import InputError
-from napari_emsynth.fields.apply import LAZY_EDGE, applied, outside
+from napari_emsynth.fields.apply import LAZY_EDGE, applied, carrying, outside
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io import check_holds, check_output, read_provenance, write
 from napari_emsynth.io.content import stable
@@ -59,12 +60,15 @@ def carried(result: Result, volume: Volume, interpolation: str | None = None) ->
         return upsampled
     field = field_of(result)
     out: Volume = applied(source, field, interpolation, record=result.provenance)
-    return Result(
+    beyond = outside(field, source)
+    moved = Result(
         volume=out,
-        synthetic=outside(field, source),
-        provenance=out.metadata["emsynth"],
+        synthetic=beyond,
+        empty=beyond,
+        provenance=dict(out.record or {}),
         displacement=field,
     )
+    return chained(moved, source, carrying(field))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,8 +38,9 @@ class Pages:
     def __reduce__(self) -> tuple[Any, ...]:
         return (Pages, (self.path, self.series, self.shape, self.dtype))
 
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> Array:
-        z, y, x = (range(n)[k] for n, k in zip(self.shape, key, strict=True))
+    def __getitem__(self, key: tuple[int | slice, ...]) -> Array:
+        whole = [slice(k, k + 1) if isinstance(k, int) else k for k in key]
+        z, y, x = (range(n)[k] for n, k in zip(self.shape, whole, strict=True))
         out = np.empty((len(z), len(y), len(x)), self.dtype)
         if out.size:
             for i, section in enumerate(z):
@@ -47,7 +48,8 @@ class Pages:
                 top, left = min(y), min(x)
                 window = self._window(section, top, max(y) + 1, left, max(x) + 1)
                 out[i] = window[np.ix_([r - top for r in y], [c - left for c in x])]
-        return out
+        dropped: Array = out[tuple(0 if isinstance(k, int) else slice(None) for k in key)]
+        return dropped
 
     def _open(self) -> Any:
         with self._lock:

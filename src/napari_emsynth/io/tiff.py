@@ -47,11 +47,7 @@ def read_tiff(path: Path) -> Volume:
         InputError: not a TIFF, damaged, or not one stack of grey sections.
     """
     with _opened(path) as tif:
-        volume = _volume(tif, path, 0)
-        record = _record(tif)
-        if record is not None:
-            volume.metadata["emsynth"] = record
-        return volume
+        return _volume(tif, path, 0)
 
 
 def read_tiff_part(path: Path, name: str) -> Volume | None:

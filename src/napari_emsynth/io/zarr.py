@@ -34,11 +34,7 @@ def read_zarr(path: Path) -> Volume:
     node = _node(path)
     if isinstance(node, zarr.Group) and "bioformats2raw.layout" in node.attrs:
         node = node["0"]
-    volume = _array(path, node) if isinstance(node, zarr.Array) else _group(path, node)
-    record = node.attrs.get("emsynth")
-    if isinstance(record, dict):
-        volume.metadata["emsynth"] = record
-    return volume
+    return _array(path, node) if isinstance(node, zarr.Array) else _group(path, node)
 
 
 def read_zarr_part(path: Path, name: str) -> Volume | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_emsynth.grid import Grid, Shape
 from napari_emsynth.io.atomic import Journal, Work
-from napari_emsynth.io.content import Block, Content, blocks
+from napari_emsynth.io.content import MASKS, Block, Content, blocks
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.spec import CancelToken, Progress
 from napari_emsynth.volume import Array
@@ -31,7 +31,7 @@ BLOCK_BYTES = 1 << 26
 # Coarser levels are added until a section fits this edge (px), or so many were added.
 SMALLEST_EDGE = 256
 MOST_LEVELS = 5
-SYNTHETIC_RGBA = [255, 0, 255, 128]
+RGBA = {"synthetic": [255, 0, 255, 128], "empty": [128, 128, 128, 255]}
 
 
 def write_zarr(
@@ -74,7 +74,7 @@ def _check(cancel: CancelToken | None) -> None:
 
 def _place(name: str) -> str:
     """Return the group of a part, with its slash; the volume's is the root."""
-    return {"volume": "", "synthetic": "labels/synthetic/", "uncertainty": "uncertainty/"}[name]
+    return "" if name == "volume" else f"labels/{name}/" if name in MASKS else f"{name}/"
 
 
 def _create(
@@ -170,22 +170,21 @@ def _finish(root: Any, content: Content, chunk: Shape, cancel: CancelToken | Non
                 root, _place(name), coarse.shape(grid.shape), chunk, content.dtype(name), name, number
             )
             steps = tuple(c // f for c, f in zip(coarse.factors, fine.factors, strict=True))
-            _coarsen(
-                source, target, (steps[0], steps[1], steps[2]), any_is_one=name == "synthetic", cancel=cancel
-            )
+            _coarsen(source, target, (steps[0], steps[1], steps[2]), any_is_one=name in MASKS, cancel=cancel)
     image = content.volume.name or "volume"
     for name in content.parts:
         ome: dict[str, Any] = {
             "version": "0.5",
             "multiscales": [_multiscale(image if name == "volume" else name, grid)],
         }
-        if name == "synthetic":
+        if name in MASKS:
             ome["image-label"] = {
-                "colors": [{"label-value": 1, "rgba": SYNTHETIC_RGBA}],
-                "properties": [{"label-value": 1, "class": "synthetic"}],
+                "colors": [{"label-value": 1, "rgba": RGBA[name]}],
+                "properties": [{"label-value": 1, "class": name}],
                 "source": {"image": "../../"},
             }
-            root["labels"].attrs["ome"] = {"version": "0.5", "labels": ["synthetic"]}
+            masks = [mask for mask in MASKS if mask in content.parts]
+            root["labels"].attrs["ome"] = {"version": "0.5", "labels": masks}
         (root[_place(name).rstrip("/")] if _place(name) else root).attrs["ome"] = ome
     if content.provenance is not None:
         root.attrs["emsynth"] = content.provenance

@@ -12,7 +12,7 @@ from typing import Any
 import napari
 import numpy as np
 
-from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY
+from napari_emsynth.plugin.layers.convert import told
 from napari_emsynth.plugin.layers.results import mask_look, uncertainty_look
 from napari_emsynth.plugin.viewer.canvas_menu import install
 from napari_emsynth.volume import Volume
@@ -38,19 +38,20 @@ def read_layers(path: str) -> list[LayerData]:
     viewer = napari.current_viewer()
     if viewer is not None:
         install(viewer)
-    volume, mask, width = io.read(path), io.read_synthetic(path), io.read_uncertainty(path)
+    volume = io.read(path)
+    mask, width = (
+        None if volume.known is None else volume.known.marks.get(part)
+        for part in ("synthetic", "uncertainty")
+    )
     name, space, limits = stem(Path(path)), space_of(volume), contrast_of(volume)
-    record = volume.metadata.get(PROVENANCE_KEY)
-    metadata = {"path": str(path)} | ({PROVENANCE_KEY: record} if record is not None else {})
+    metadata = {"path": str(path), **told(volume)}
     layers = [
         (volume.data, {"name": name, "contrast_limits": limits, "metadata": metadata, **space}, "image")
     ]
     if mask is not None:
-        layers.append((mask.data, mask_look() | {"name": f"{name} synthetic", **space}, "image"))
+        layers.append((mask, mask_look() | {"name": f"{name} synthetic", **space}, "image"))
     if width is not None:
-        layers.append(
-            (width.data, uncertainty_look(limits) | {"name": f"{name} uncertainty", **space}, "image")
-        )
+        layers.append((width, uncertainty_look(limits) | {"name": f"{name} uncertainty", **space}, "image"))
     return layers
 
 

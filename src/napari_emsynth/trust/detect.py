@@ -23,7 +23,8 @@ from napari_emsynth.spec import CancelToken, Progress, no_progress
 from napari_emsynth.trust.features import THUMB_PX, Features, glances, stream
 from napari_emsynth.volume import Volume
 
-Kind = Literal["blank", "saturated", "blurred", "half-missing", "displaced", "duplicate"]
+Kind = Literal["blank", "saturated", "blurred", "half-missing", "displaced", "duplicate", "synthetic"]
+"""What is wrong with a section; "synthetic" is never seen, only known: an earlier step made it up."""
 
 # Contrast of a blank section, as a share of a typical section's.
 BLANK_CONTRAST = 0.1

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_emsynth.chain import made_up
 from napari_emsynth.grid import Shape
 from napari_emsynth.sections import spans
 from napari_emsynth.spec import Runtime
@@ -27,6 +28,8 @@ from napari_emsynth.volume import Volume
 SIDE, LEAST_SIDE = 24, 12
 # Voxels around one section that matters.
 ENOUGH = 1 << 25
+# A section of which earlier steps made up more than this share is no truth.
+SYNTHETIC = 0.5
 # A false alarm must not be costly: no more than this share of the sections is ever left out.
 MOST = 0.5
 
@@ -69,7 +72,8 @@ class LeftOut:
             return [f"{said}, so none is left out of {of}; emsynth detect says why"]
         if not self.kinds:
             return []
-        return [f"section(s) {self.told} look damaged: left out of {of}"]
+        word = "are synthetic or look damaged" if "synthetic" in self.kinds.values() else "look damaged"
+        return [f"section(s) {self.told} {word}: left out of {of}"]
 
     @property
     def told(self) -> str:
@@ -122,11 +126,23 @@ def left_out(
         }
         seen = tuple(z for run in looked for z in run)
         if len(found) <= MOST * len(seen):
-            return LeftOut(kinds=found, looked=seen)
+            return LeftOut(kinds=found | _made_up(volume, seen, named, kinds), looked=seen)
         if len(seen) == count:
             return LeftOut(spared=len(found), looked=seen)
         # A long run of lost sections fills a window, though not the volume.
         side *= 2
+
+
+def _made_up(
+    volume: Volume, looked: Collection[int], named: Collection[int], kinds: Collection[Kind] | None
+) -> dict[int, Kind]:
+    """Return the sections that earlier steps made up; none where they made up most of what is looked at."""
+    if kinds is not None and "synthetic" not in kinds:
+        return {}
+    found: dict[int, Kind] = {
+        z: "synthetic" for z in looked if z not in named and made_up(volume, z) > SYNTHETIC
+    }
+    return found if len(found) <= MOST * len(looked) else {}
 
 
 def side_of(shape: Shape) -> int:

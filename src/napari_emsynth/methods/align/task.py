@@ -18,6 +18,7 @@ from napari_emsynth.methods import blocks, default
 from napari_emsynth.methods.align.job import Job
 from napari_emsynth.methods.align.scoring.selfcheck import DEPTH, SMALLEST_EDGE, SelfCheck, check
 from napari_emsynth.methods.align.stack.alignment import Alignment
+from napari_emsynth.methods.align.stack.carry import finished
 from napari_emsynth.methods.align.stack.constraints import Constraints
 from napari_emsynth.methods.align.stack.straighten import along, section_entries, straighten
 from napari_emsynth.methods.align.stack.straighten import notices as field_notices
@@ -117,7 +118,7 @@ def align(
         left_out=damage.to_json(),
         selfcheck=None if checked is None else checked.to_json() | advised(request, checked),
     )
-    return replace(result, provenance=record)
+    return finished(replace(result, provenance=record), request.volume, max_displacement_nm)
 
 
 def _listed(what: str, sections: int | Sequence[int] | None) -> tuple[int, ...] | None:

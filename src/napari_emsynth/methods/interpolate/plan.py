@@ -31,7 +31,9 @@ Window = tuple[slice, slice]
 MERGE_PX = 16
 # A far section this much further away than the near one says nothing more.
 FAR_REACH = 8
-# An intact neighbour is preferred to a blurred one if it is among so many sections: runs of up to seven are filled.
+# Sections that look like this show tissue all the same, though not as it was.
+SPARE: tuple[Kind, ...] = ("blurred", "synthetic")
+# An intact neighbour is preferred to one of those if it is among so many sections: runs of up to seven are filled.
 REACH = 8
 
 
@@ -168,13 +170,13 @@ class Marks:
     def nearest(self, start: int, step: int, window: Window) -> int | None:
         """Return the section that serves best from ``start`` on, going by ``step``; None when there is none.
 
-        The first intact one; a blurred one where no intact one is among the first :data:`REACH`.
+        The first intact one; a blurred or synthetic one where no intact one is among the first :data:`REACH`.
         """
         spare: int | None = None
         for z in self._from(start, step):
             if self.intact(z, window):
                 return z
-            if spare is None and self.suspects.get(z) == "blurred" and self.can_serve(z, window):
+            if spare is None and self.suspects.get(z) in SPARE and self.can_serve(z, window):
                 spare = z
             if spare is not None and abs(z - start) >= REACH - 1:
                 return spare

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from napari_emsynth.chain import Carry, chained, gathered, library, overlaid
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
 from napari_emsynth.methods.advice import Advice, advice, told
@@ -112,12 +114,31 @@ def interpolate(
     arrays = draw(job, order, repairs, found_of)
     grid = replace(volume.grid, shape=(len(order), *volume.shape[1:]))
     record = _provenance(spec, job, repairs, checks, fits, found_of, notices, found, mask_volume is not None)
-    return Result(
+    result = Result(
         volume=Volume(arrays.values, grid, volume.name, volume.metadata),
         synthetic=Volume(arrays.synthetic, grid, f"{volume.name} synthetic"),
         uncertainty=Volume(arrays.half_width, grid, f"{volume.name} uncertainty"),
         provenance=record,
     )
+    return chained(result, volume, carry(order, repairs))
+
+
+def carry(order: Sequence[int | None], repairs: Sequence[Repair]) -> Carry:
+    """Return how marks go along: with their sections; where a repair drew, a voxel is empty if both sides are."""
+
+    def empty(earlier: Any, made: Any) -> Any:
+        kept, xp = gathered(earlier, order), library(earlier)
+        drawn: dict[int, Any] = {}
+        for repair in repairs:
+            sides = [earlier[z] for z in (repair.below, repair.above) if z is not None]
+            inside = np.zeros(earlier.shape[1:], bool)
+            inside[repair.window] = True
+            k = repair.section
+            both = xp.minimum(sides[0], sides[-1])
+            drawn[k] = xp.where(inside & (made[k] != 0), both, drawn.get(k, kept[k]))
+        return overlaid(kept, drawn)
+
+    return Carry(marks=partial(gathered, sources=order), empty=empty)
 
 
 def _marks(

@@ -7,11 +7,13 @@ numpy in gives numpy out, and dask or zarr in gives dask arrays that compute onl
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from napari_emsynth.chain import Carry, chained, enlarged
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid
 from napari_emsynth.methods import blocks, default, get
@@ -99,7 +101,7 @@ def superresolve(
     checked = _checked(job, unfit, notices) if selfcheck else None
     off = residual(job, unfit) if selfcheck else None
     drawn = _drawn(job, grid)
-    return Result(
+    result = Result(
         volume=Volume(drawn["values"], grid, source.name, source.metadata),
         synthetic=Volume(
             blocks.mask([True] * grid.shape[0], drawn["values"]), grid, f"{source.name} synthetic"
@@ -109,6 +111,8 @@ def superresolve(
         residual=_part(drawn, "residual", source.grid, f"{source.name} residual"),
         provenance=_provenance(job, found, checked, off, notices),
     )
+    finer = partial(enlarged, factor=factor)
+    return chained(result, source, Carry(marks=finer, empty=lambda earlier, _made: finer(earlier)))
 
 
 def _looked_over(request: Request, named: Sequence[int] | None, *, selfcheck: bool) -> LeftOut:

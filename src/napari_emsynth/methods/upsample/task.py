@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from napari_emsynth.chain import Carry, between, chained, gathered
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Shape
 from napari_emsynth.methods import INDEX, blocks, get
@@ -118,12 +120,28 @@ def upsample(
     data, half = _drawn(job, grid.shape, is_lazy=source.is_lazy)
     not_acquired = {None, *damage.why}
     made_up = [job.kept(section) in not_acquired for section in range(grid.shape[0])]
-    return Result(
+    result = Result(
         volume=Volume(data, grid, source.name, source.metadata),
         synthetic=Volume(blocks.mask(made_up, data), grid, f"{source.name} synthetic"),
         uncertainty=None if half is None else Volume(half, grid, f"{source.name} uncertainty"),
         provenance=_provenance(job, damage, made_up, checked, notices, wanted),
         along=Along(lattice, source.grid),
+    )
+    return chained(result, source, carry(lattice))
+
+
+def carry(lattice: Lattice) -> Carry:
+    """Return how marks go along: with the sections that reappear; between two, a voxel is empty where both are."""
+    sections = range(lattice.sections.stop)
+    if lattice.sampling == "point":
+        pairs = [
+            (z, z) if (z := lattice.acquired(j)) is not None else lattice.neighbours(j)[:2] for j in sections
+        ]
+    else:
+        pairs = [(lattice.nearest(j),) * 2 for j in sections]
+    return Carry(
+        marks=partial(gathered, sources=[lattice.acquired(j) for j in sections]),
+        empty=lambda earlier, _made: between(earlier, pairs),
     )
 
 

@@ -10,16 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from napari_emsynth.methods.in_memory import in_memory
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.restore.request import lazy
-from napari_emsynth.plugin.volume_task.run import Previous, VolumeOutcome, check_room, in_memory
+from napari_emsynth.plugin.volume_task.run import VolumeOutcome, check_room, drawn_from
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
 
-def with_field(
-    volume: Volume, path: Path, settings: AlignSettings, runtime: Runtime, previous: Previous | None = None
-) -> VolumeOutcome:
+def with_field(volume: Volume, path: Path, settings: AlignSettings, runtime: Runtime) -> VolumeOutcome:
     """Move a stack by a field from a file.
 
     Args:
@@ -27,7 +26,6 @@ def with_field(
         path: .npy or .zarr.
         settings: whether the result is lazy, and has its mask beside it.
         runtime: progress, cancel.
-        previous: what is known of the volume if it is a result.
 
     Raises:
         InputError: no field, one that does not fit, no room for the result.
@@ -42,16 +40,12 @@ def with_field(
     found = read_field_record(path)
     result = through(lazy(volume), read_field(path, volume), name=path.name, found=found)
     result = replace(result, provenance=with_reports(result.provenance, found or {}))
-    if previous is not None:
-        result = previous.under(result, settings)
     if not settings.lazy:
         result = in_memory(result, runtime)
-    source = volume if previous is None else previous.source(volume)
     return VolumeOutcome(
         settings=replace(settings, method=METHOD, params={}, weights=""),
         result=result,
-        source=source,
-        previous=previous,
+        source=drawn_from(result, volume),
     )
 
 

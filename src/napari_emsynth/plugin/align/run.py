@@ -1,13 +1,9 @@
-"""Alignments upon alignments, and what a labels layer says of the tissue; free of Qt and napari.
-
-Laws: a stack that is aligned again is drawn once, from the voxels that were acquired, through both fields in one; what
-was made up before moves along.
-"""
+"""What a labels layer says of the tissue, and the self-test of an alignment; free of Qt and napari."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,64 +11,11 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.restore.request import lazy
-from napari_emsynth.plugin.volume_task.run import Previous, VolumeOutcome
-from napari_emsynth.plugin.volume_task.settings import VolumeSettings
-from napari_emsynth.spec import Result, Runtime
+from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
 
 # What a materials volume says of a voxel.
 TEARS, IGNORED = 1, 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Earlier(Previous):
-    """What is known of a layer that is aligned once more.
-
-    Args:
-        synthetic: [z, y, x] mask of what was made up in ``original``, before anything was aligned; None for nothing.
-        provenance: of the layer.
-        field: that made the layer of ``original``; None when it was not made by one.
-        original: the voxels; None without a field.
-    """
-
-    field: Any = None
-    original: Volume | None = None
-
-    @classmethod
-    def of(cls, outcome: VolumeOutcome) -> Earlier:
-        """Take it from an alignment that is shown."""
-        before = outcome.previous
-        return cls(
-            synthetic=None if before is None else before.synthetic,
-            provenance=outcome.result.provenance,
-            field=outcome.result.displacement,
-            original=outcome.source,
-        )
-
-    @property
-    def draws(self) -> bool:
-        """True when there is an original to draw from."""
-        return self.field is not None
-
-    def source(self, volume: Volume) -> Volume:
-        """Return the voxels that a result upon this one is drawn from."""
-        return volume if self.original is None else self.original
-
-    def under(self, result: Result, settings: VolumeSettings) -> Result:
-        """Return the result drawn from the original, with what was made up before moved along and marked."""
-        if result.displacement is None:
-            return super().under(result, settings)
-        from napari_emsynth.methods.align.stack.carry import marked, upon
-
-        asked = result.volume
-        if self.field is not None and self.original is not None:
-            result = upon(lazy(self.original), self.field, result)
-        earlier = None if self.synthetic is None else Volume.of(self.synthetic)
-        return replace(
-            marked(result, earlier),
-            volume=replace(result.volume, grid=asked.grid, name=asked.name),
-            provenance={**result.provenance, "previous": self.provenance},
-        )
 
 
 def materials_of(labels: Volume, shape: tuple[int, int, int], tears: list[int], ignored: list[int]) -> Volume:

@@ -14,7 +14,7 @@ from qtpy.QtCore import Signal
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.align.align_with import with_field
 from napari_emsynth.plugin.align.code import more_code
-from napari_emsynth.plugin.align.run import Earlier, materials_of, tested
+from napari_emsynth.plugin.align.run import materials_of, tested
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.align.views import FieldViews
 from napari_emsynth.plugin.copy_as_code import source_path
@@ -25,7 +25,7 @@ from napari_emsynth.plugin.layers.results import Shown
 from napari_emsynth.plugin.viewer.session import ready
 from napari_emsynth.plugin.volume_task.code import More
 from napari_emsynth.plugin.volume_task.layers import build_volume_layers, placed
-from napari_emsynth.plugin.volume_task.run import Previous, VolumeOutcome
+from napari_emsynth.plugin.volume_task.run import VolumeOutcome
 from napari_emsynth.plugin.volume_task.session import VolumeTask
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.volume import Volume
@@ -76,16 +76,6 @@ class AlignTask(VolumeTask):
                 labels, volume.shape, settings.labels("tears"), settings.labels("ignored")
             )
         }
-
-    def previous(self, layer: Any) -> Previous | None:
-        """Return what is known of a layer that is itself a result; with its field, when it is an aligned one."""
-        known = super().previous(layer)
-        if known is None:
-            return None
-        shown = self.session.shown_by(layer)
-        if shown is not None and isinstance(shown.outcome, VolumeOutcome) and _field(shown) is not None:
-            return Earlier.of(shown.outcome)
-        return Earlier(synthetic=known.synthetic, provenance=known.provenance)
 
     def code_parts(self, layer: Any, channel: int | None) -> tuple[Volume, str | None, More]:
         """Return what the code is about; a layer that is aligned already is taken up from its original."""
@@ -158,11 +148,11 @@ class AlignTask(VolumeTask):
 
         def prepare() -> Job:
             volume, placement = self.volume(layer, channel), placed(layer, self.settings)
-            previous, settings = self.previous(layer), self.settings
+            settings = self.settings
 
             def work(job: Job) -> tuple[VolumeOutcome, list[Any]]:
                 ready(job)
-                outcome = with_field(volume, path, settings, job.runtime(), previous)
+                outcome = with_field(volume, path, settings, job.runtime())
                 job.cancel.check()
                 return outcome, build_volume_layers(outcome, placement)
 

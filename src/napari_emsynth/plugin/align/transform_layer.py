@@ -16,7 +16,7 @@ from napari.layers import Layer
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
-from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY, full_data, type_of, unwrap, voxel_nm_of
+from napari_emsynth.plugin.layers.convert import full_data, told, type_of, unwrap, voxel_nm_of
 from napari_emsynth.plugin.restore.masks import ellipse
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
@@ -128,7 +128,7 @@ def _voxels(layer: Any, look: dict[str, Any], kind: str) -> Make:
         from napari_emsynth.fields.apply import applied
 
         result = applied(volume, field.resized(volume.shape), how, record=record, runtime=runtime)
-        metadata = {**look["metadata"], PROVENANCE_KEY: result.metadata[PROVENANCE_KEY]}
+        metadata = {**look["metadata"], **told(result)}
         return Layer.create(result.data, {**look, "metadata": metadata}, kind)
 
     return make

@@ -8,17 +8,18 @@ exactly on its source; layers are told apart by ``unique_id``, never by identity
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import SMALLEST_VOXEL_NM, Triple
-from napari_emsynth.volume import Array, Volume
+from napari_emsynth.volume import Array, Known, Volume
 
 # Where layers keep what the plugin must not forget.
 PROVENANCE_KEY = "emsynth"
+KNOWN_KEY = "emsynth_known"
 # What a layer shows of a result, beside its voxels: "synthetic" or "uncertainty".
 COMPANION_KEY = "emsynth_part"
 
@@ -79,7 +80,21 @@ def volume_of(layer: Any, channel: int | None = None) -> Volume:
         if not 0 <= channel < count:
             raise InputError(f"channel {channel} is outside 0 to {count - 1} of layer {layer.name!r}")
         data = leading(data, channel)
-    return Volume.of(data, voxel_nm=voxel_nm_of(layer), origin_nm=origin_nm_of(layer), name=layer.name)
+    volume = Volume.of(data, voxel_nm=voxel_nm_of(layer), origin_nm=origin_nm_of(layer), name=layer.name)
+    return replace(volume, known=known_of(layer, volume.shape))
+
+
+def known_of(layer: Any, shape: Sequence[int]) -> Known | None:
+    """Return what a layer says of earlier steps; marks of another shape than its data are of other data."""
+    known, record = layer.metadata.get(KNOWN_KEY), layer.metadata.get(PROVENANCE_KEY)
+    if known is not None and all(tuple(marks.shape) == tuple(shape) for marks in known.marks.values()):
+        return replace(known, record=record)
+    return None if record is None else Known(record=record)
+
+
+def told(volume: Volume) -> dict[str, Any]:
+    """Return the metadata of a layer that shows a volume: its record, and what else is known of it."""
+    return {} if volume.known is None else {PROVENANCE_KEY: volume.record, KNOWN_KEY: volume.known}
 
 
 def leading(data: Any, index: int) -> Any:

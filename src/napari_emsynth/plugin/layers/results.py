@@ -18,10 +18,10 @@ from qtpy.QtCore import QTimer
 
 from napari_emsynth.plugin.layers.convert import (
     COMPANION_KEY,
-    PROVENANCE_KEY,
     Placement,
     find_layer,
     full_data,
+    told,
     unique_name,
 )
 from napari_emsynth.plugin.layers.history import AddedLayers, ReplacedData, Step, put_data
@@ -62,7 +62,7 @@ class Shown:
 def show_in_place(layer: Any, outcome: Outcome) -> Shown:
     """Exchange the layer's data for the result's."""
     before = (layer.data, dict(layer.metadata))
-    after = (outcome.result.volume.data, {**before[1], PROVENANCE_KEY: outcome.result.provenance})
+    after = (outcome.result.volume.data, {**before[1], **told(outcome.result.volume)})
     step = ReplacedData(f"{outcome.request.title()} in place", layer, before, after)
     step.redo(None)
     return Shown(outcome, layer.unique_id, layer.unique_id, layer.name, step)
@@ -78,7 +78,7 @@ def build_layers(outcome: Outcome, placement: Placement) -> list[Any]:
     layers = [
         Image(
             result.volume.data,
-            metadata={PROVENANCE_KEY: result.provenance},
+            metadata=told(result.volume),
             **placement.space,
             **placement.look,
         )

@@ -106,23 +106,19 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished request: the result, and what its record says of each mark (by :attr:`Mark.key`)."""
+    """A finished request: the result, what its records say of each mark (by :attr:`Mark.key`), and what to tell."""
 
     request: Request
     result: Result
     entries: dict[tuple[int, bool], dict[str, Any]]
-
-    @property
-    def notices(self) -> list[str]:
-        """What the user must be told."""
-        return list(self.result.provenance.get("notices", []))
+    notices: list[str] = field(default_factory=list)
 
     def shown(self) -> int:
         """Return the output's first synthetic section."""
         return min((e["section"] for e in self.entries.values()), default=0)
 
 
-def restore(volume: Volume, request: Request, runtime: Runtime, previous: Previous | None = None) -> Outcome:
+def restore(volume: Volume, request: Request, runtime: Runtime) -> Outcome:
     """Repair a volume as asked; call it in a worker thread.
 
     Args:
@@ -130,7 +126,6 @@ def restore(volume: Volume, request: Request, runtime: Runtime, previous: Previo
             computed.
         request: what and how.
         runtime: device, progress, cancel.
-        previous: what is synthetic in the volume already.
 
     Raises:
         InputError: see the interpolate task.
@@ -140,6 +135,7 @@ def restore(volume: Volume, request: Request, runtime: Runtime, previous: Previo
     settings = request.settings
     source = lazy(volume) if settings.lazy else volume
     result, entries = None, {}
+    notices: list[str] = []
     if request.sections or request.regions:
         result = _interpolate(source, request, runtime, list(request.sections) or None, insert=False)
         entries.update({(e["section"], False): e for e in result.provenance["sections"]})
@@ -149,15 +145,16 @@ def restore(volume: Volume, request: Request, runtime: Runtime, previous: Previo
             first.volume if first else source, request, runtime, list(request.inserts), insert=True
         )
         if first is not None:
-            result = joined(first, result, request.inserts)
+            notices += first.provenance["notices"]
             entries = _moved(entries, request.inserts)
         entries.update(_inserted(result, request.inserts))
     assert result is not None
-    if previous is not None:
-        result = previous.under(result, request.inserts)
+    notices += result.provenance["notices"]
     if result.volume.is_lazy and not settings.lazy:
-        result = materialise(result, runtime)
-    return Outcome(request=request, result=result, entries=entries)
+        from napari_emsynth.methods.in_memory import sections_in_memory
+
+        result = sections_in_memory(result, (entry["section"] for entry in entries.values()), runtime)
+    return Outcome(request=request, result=result, entries=entries, notices=list(dict.fromkeys(notices)))
 
 
 def _interpolate(
@@ -202,108 +199,13 @@ def shifted(section: int, inserts: tuple[int, ...]) -> int:
 def _moved(
     entries: dict[tuple[int, bool], dict[str, Any]], inserts: tuple[int, ...]
 ) -> dict[tuple[int, bool], dict[str, Any]]:
-    return {key: _moved_entry(entry, inserts) for key, entry in entries.items()}
-
-
-def _moved_entry(entry: dict[str, Any], inserts: tuple[int, ...]) -> dict[str, Any]:
-    return {**entry, "section": shifted(entry["section"], inserts)}
+    return {key: {**entry, "section": shifted(entry["section"], inserts)} for key, entry in entries.items()}
 
 
 def _inserted(result: Result, inserts: tuple[int, ...]) -> dict[tuple[int, bool], dict[str, Any]]:
     """Return the record's entries of inserted sections, by the section each stands before."""
     made = [e for e in result.provenance["sections"] if e["treatment"] == "inserted"]
     return {(z, True): entry for z, entry in zip(sorted(inserts), made, strict=True)}
-
-
-def spread(data: Any, inserts: tuple[int, ...]) -> Any:
-    """Return a mask [z, y, x] with empty sections inserted, lazy when it is."""
-    if not inserts:
-        return data
-    if isinstance(data, np.ndarray):
-        return np.insert(data, list(inserts), 0, axis=0)
-    import dask.array as da
-
-    return da.insert(data, list(inserts), 0, axis=0)
-
-
-def union(a: Any, b: Any) -> Any:
-    """Return the greater of two masks or half widths, lazy when either is."""
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return np.maximum(a, b)
-    import dask.array as da
-
-    return da.maximum(a, b)
-
-
-def joined(first: Result, second: Result, inserts: tuple[int, ...]) -> Result:
-    """Return ``second``, which inserted sections into ``first``, with what is synthetic in either."""
-    synthetic = union(spread(first.synthetic.data, inserts), second.synthetic.data)
-    record = dict(second.provenance)
-    moved = [_moved_entry(e, inserts) for e in first.provenance["sections"]]
-    record["sections"] = sorted([*moved, *second.provenance["sections"]], key=lambda e: e["section"])
-    record["notices"] = list(dict.fromkeys([*first.provenance["notices"], *second.provenance["notices"]]))
-    uncertainty = second.uncertainty
-    if first.uncertainty is not None and uncertainty is not None:
-        both = union(spread(first.uncertainty.data, inserts), uncertainty.data)
-        uncertainty = replace(uncertainty, data=both)
-    return replace(
-        second,
-        synthetic=replace(second.synthetic, data=synthetic),
-        provenance=record,
-        uncertainty=uncertainty,
-    )
-
-
-@dataclass(frozen=True)
-class Previous:
-    """What is synthetic in a layer that is itself a result."""
-
-    synthetic: Any
-    provenance: dict[str, Any]
-
-    def under(self, result: Result, inserts: tuple[int, ...]) -> Result:
-        """Return the result with the earlier synthetic voxels marked too, and the earlier record kept."""
-        record = {**result.provenance, "previous": self.provenance}
-        if self.synthetic is None:
-            return replace(result, provenance=record)
-        both = union(spread(self.synthetic, inserts), result.synthetic.data)
-        return replace(result, provenance=record, synthetic=replace(result.synthetic, data=both))
-
-
-def materialise(result: Result, runtime: Runtime) -> Result:
-    """Compute the synthetic sections of a lazy result and keep them; acquired ones stay in their store."""
-    made = sorted({entry["section"] for entry in result.provenance["sections"]})
-    kept: dict[int, tuple[Any, ...]] = {}
-    parts = [result.volume, result.synthetic] + (
-        [result.uncertainty] if result.uncertainty is not None else []
-    )
-    import dask
-
-    for n, z in enumerate(made):
-        runtime.cancel.check()
-        # Together: the three share one run of the method.
-        kept[z] = dask.compute(*(part.data[z] for part in parts), scheduler="synchronous")
-        runtime.progress(n + 1, len(made), "sections")
-    volumes = [
-        replace(part, data=overlaid(part.data, {z: arrays[k] for z, arrays in kept.items()}))
-        for k, part in enumerate(parts)
-    ]
-    return replace(
-        result, volume=volumes[0], synthetic=volumes[1], uncertainty=volumes[2] if len(volumes) > 2 else None
-    )
-
-
-def overlaid(data: Any, sections: Mapping[int, Array]) -> Any:
-    """Return a dask array [z, y, x] with some sections held in memory."""
-    import dask.array as da
-
-    pieces, start = [], 0
-    for z in sorted(sections):
-        pieces += [data[start:z]] if z > start else []
-        pieces.append(da.from_array(np.asarray(sections[z])[None], chunks=(1, -1, -1)))
-        start = z + 1
-    pieces += [data[start:]] if start < data.shape[0] else []
-    return da.concatenate(pieces, axis=0)
 
 
 def preview_section(

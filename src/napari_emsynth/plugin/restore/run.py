@@ -15,7 +15,7 @@ from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.engine import Engine, ready
 from napari_emsynth.plugin.jobs.queue import Job, JobQueue, nothing
 from napari_emsynth.plugin.layers import convert as layer_tools
-from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY, Placement, find_layer, volume_of
+from napari_emsynth.plugin.layers.convert import Placement, find_layer, volume_of
 from napari_emsynth.plugin.layers.history import History
 from napari_emsynth.plugin.layers.results import (
     Shown,
@@ -28,7 +28,6 @@ from napari_emsynth.plugin.restore.marks import Marks, check_section, run_around
 from napari_emsynth.plugin.restore.preview import Preview, is_preview
 from napari_emsynth.plugin.restore.request import (
     Outcome,
-    Previous,
     Request,
     Settings,
     preview_section,
@@ -106,13 +105,11 @@ class Repairing:
             request.check(volume.shape[0])
             if request.settings.place == "in place" and (layer.ndim != 3 or layer.multiscale):
                 raise InputError(f"layer {layer.name!r} is 4-D or multiscale; it cannot be changed in place")
-            previous, source = self._previous(layer), (layer.unique_id, layer.name, Placement.of(layer))
+            source = (layer.unique_id, layer.name, Placement.of(layer))
 
             def work(job: Job) -> tuple[Outcome, list[Any]]:
                 ready(job)
-                outcome = restore(
-                    volume, request, job.runtime(**request.settings.runtime_options()), previous
-                )
+                outcome = restore(volume, request, job.runtime(**request.settings.runtime_options()))
                 job.cancel.check()
                 in_place = request.settings.place == "in place"
                 return outcome, [] if in_place else build_layers(outcome, source[2])
@@ -149,15 +146,6 @@ class Repairing:
             # What is wrong, the repair itself will say; who cancels it cancels all.
             look.cancel, look.on_failed = job.cancel, nothing
             self.queue.submit(look)
-
-    def _previous(self, layer: Any) -> Previous | None:
-        """Return what is synthetic in a layer already."""
-        if PROVENANCE_KEY not in layer.metadata:
-            return None
-        record = self.shown_by(layer)
-        return Previous(
-            None if record is None else record.result.synthetic.data, layer.metadata[PROVENANCE_KEY]
-        )
 
     def shown_by(self, layer: Any) -> Shown | None:
         """Return the result a layer shows, None when it shows none of ours."""

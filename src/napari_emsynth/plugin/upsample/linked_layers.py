@@ -21,6 +21,7 @@ from napari_emsynth.plugin.layers.convert import (
     find_layer,
     full_data,
     origin_nm_of,
+    told,
     type_of,
     unwrap,
     voxel_nm_of,
@@ -64,7 +65,7 @@ def take_along(task: UpsampleTask, layer_ids: Sequence[Any]) -> Job | None:
                 job.cancel.check()
                 job.report(done, len(looks), "layers")
                 moved = result.apply(volume)
-                metadata = {**look["metadata"], PROVENANCE_KEY: moved.metadata[PROVENANCE_KEY]}
+                metadata = {**look["metadata"], **told(moved)}
                 made.append(Layer.create(moved.data, {**look, "metadata": metadata}, "labels"))
             return made
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Image
 
-from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY, Placement, voxel_translate
+from napari_emsynth.plugin.layers.convert import Placement, told, voxel_translate
 from napari_emsynth.plugin.layers.results import mask_layer, uncertainty_layer
 from napari_emsynth.plugin.volume_task.run import VolumeOutcome
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
@@ -40,7 +40,7 @@ def build_volume_layers(outcome: VolumeOutcome, placement: Placement) -> list[An
     layers = [
         Image(
             result.volume.data,
-            metadata={**file, PROVENANCE_KEY: result.provenance},
+            metadata={**file, **told(result.volume)},
             **placement.space,
             **placement.look,
         )

@@ -7,25 +7,19 @@ and goes on where it was interrupted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
+from napari_emsynth.methods.in_memory import in_memory
 from napari_emsynth.plugin.restore.request import lazy
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.plugin.volume_task.target import Target
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.volume import Volume
-
-# Parts of a result whose blocks are drawn at once.
-DRAWN_TOGETHER = ("volume", "uncertainty", "prior", "residual")
-# Multiples of a fractional factor this close to a whole number are that section.
-WHOLE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +30,12 @@ class VolumeOutcome:
         settings: what was asked for.
         result: what came of it.
         source: the voxels it was drawn from; None where nobody will ask.
-        previous: what was known of the layer it was asked of.
         path: the file the result lies in; None in memory.
     """
 
     settings: VolumeSettings
     result: Result
     source: Volume | None = None
-    previous: Previous | None = None
     path: Path | None = None
 
     @property
@@ -57,33 +49,6 @@ class VolumeOutcome:
         return self.result.provenance.get("selfcheck")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Previous:
-    """What is known of a layer that is itself a result: its mask [z, y, x], None when it is gone, and its record."""
-
-    synthetic: Any
-    provenance: dict[str, Any]
-
-    @property
-    def draws(self) -> bool:
-        """True when :meth:`under` draws the result itself: what the task would draw is not needed."""
-        return False
-
-    def source(self, volume: Volume) -> Volume:
-        """Return the voxels that a result upon this one is drawn from."""
-        return volume
-
-    def under(self, result: Result, settings: VolumeSettings) -> Result:
-        """Return the result with what was made up before marked too, and the earlier record kept."""
-        record = {**result.provenance, "previous": self.provenance}
-        if (
-            self.synthetic is None or settings.pixel_scale != 1
-        ):  # smaller pixels are made up, every one of them
-            return replace(result, provenance=record)
-        both = marked(result.synthetic.data, self.synthetic, settings.section_scale)
-        return replace(result, provenance=record, synthetic=replace(result.synthetic, data=both))
-
-
 NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -91,7 +56,6 @@ def run(
     volume: Volume,
     settings: VolumeSettings,
     runtime: Runtime,
-    previous: Previous | None = None,
     more: Mapping[str, Any] = NOTHING_MORE,
     target: Target | None = None,
 ) -> VolumeOutcome:
@@ -101,7 +65,6 @@ def run(
         volume: numpy, or lazy; with ``settings.lazy`` the result is lazy, else it is computed.
         settings: what and how.
         runtime: device, progress, cancel.
-        previous: what is known of the volume if it is a result.
         more: keyword arguments of the task's function that come from other layers.
         target: the file the result goes into; None for memory.
 
@@ -111,7 +74,7 @@ def run(
     """
     if not settings.lazy and target is None:
         check_room(volume, settings)
-    block_by_block = settings.lazy or target is not None or (previous is not None and previous.draws)
+    block_by_block = settings.lazy or target is not None
     result = task_function(settings)(
         lazy(volume) if block_by_block else volume,
         **settings.options(volume.shape[0]),
@@ -122,15 +85,18 @@ def run(
         runtime=runtime,
         selfcheck=settings.selfcheck,
     )
-    if previous is not None:
-        result = previous.under(result, settings)
     if target is not None:
         result = target.fill(result, runtime)
     elif result.volume.is_lazy and not settings.lazy:
         result = in_memory(result, runtime)
-    source = volume if previous is None else previous.source(volume)
     path = None if target is None else target.path
-    return VolumeOutcome(settings=settings, result=result, source=source, previous=previous, path=path)
+    return VolumeOutcome(settings=settings, result=result, source=drawn_from(result, volume), path=path)
+
+
+def drawn_from(result: Result, volume: Volume) -> Volume:
+    """Return the voxels that a result was drawn from: of a volume that was only moved, those before it was."""
+    known = result.volume.known
+    return volume if known is None or known.moved is None else known.moved[0]
 
 
 def task_function(settings: VolumeSettings) -> Callable[..., Result]:
@@ -171,54 +137,3 @@ def free_memory() -> int | None:
     from napari_emsynth.tiling.device import free_bytes
 
     return free_bytes(torch.device("cpu"))
-
-
-def in_memory(result: Result, runtime: Runtime) -> Result:
-    """Compute a lazy result, its mask and what else is known of it, block by block."""
-    import dask
-    from dask.array.core import slices_from_chunks
-
-    named = ((name, getattr(result, name)) for name in DRAWN_TOGETHER)
-    parts = {name: part for name, part in named if part is not None and part.is_lazy}
-    values = {name: np.empty(part.shape, part.dtype) for name, part in parts.items()}
-    # Pixels may differ in size, blocks are the same.
-    blocks = list(zip(*(slices_from_chunks(part.data.chunks) for part in parts.values()), strict=True))
-    for done, block in enumerate(blocks):
-        runtime.cancel.check()
-        runtime.progress(done, len(blocks), "blocks")
-        # Together: what they share is computed once.
-        lazily = [part.data[box] for part, box in zip(parts.values(), block, strict=True)]
-        drawn = dask.compute(*lazily, scheduler="synchronous")
-        for name, box, voxels in zip(parts, block, drawn, strict=True):
-            values[name][box] = voxels
-    values["synthetic"] = result.synthetic.read(slice(None))
-    computed = {name: replace(getattr(result, name), data=data) for name, data in values.items()}
-    return replace(result, **computed)
-
-
-def marked(synthetic: Any, earlier: Any, scale: float) -> Any:
-    """Return a mask in which the copies of sections that were made up before are marked too.
-
-    Args:
-        synthetic: [z, y, x] uint8, of the result.
-        earlier: [z, y, x] uint8, of the input; its section z is the result's section ``z scale``, if it is there.
-        scale: sections of the result for each of the input.
-    """
-    copies = copied_sections(synthetic.shape[0], earlier.shape[0], scale)
-    if isinstance(synthetic, np.ndarray):
-        both = synthetic.copy()
-        for section, source in copies.items():
-            both[section] = np.maximum(both[section], np.asarray(earlier[source]))
-        return both
-    import dask.array as da
-
-    old = da.asarray(earlier)
-    nothing = da.zeros((1, *synthetic.shape[1:]), np.uint8, chunks=(1, *synthetic.chunks[1:]))
-    spread = [old[copies[j] : copies[j] + 1] if j in copies else nothing for j in range(synthetic.shape[0])]
-    return da.maximum(synthetic, da.concatenate(spread).rechunk(synthetic.chunks))
-
-
-def copied_sections(count: int, sources: int, scale: float) -> dict[int, int]:
-    """Return the sections of a result that are copies of one of the input's, with that one."""
-    there = {round(z * scale): z for z in range(sources) if abs(z * scale - round(z * scale)) < WHOLE}
-    return {section: z for section, z in there.items() if section < count}

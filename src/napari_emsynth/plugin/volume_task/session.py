@@ -17,13 +17,13 @@ from qtpy.QtWidgets import QApplication
 from napari_emsynth.plugin.copy_as_code import source_path
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import Job
-from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY, find_layer
+from napari_emsynth.plugin.layers.convert import find_layer
 from napari_emsynth.plugin.layers.results import Shown, add_layers, family
 from napari_emsynth.plugin.viewer.session import LONGEST, Session, ready
 from napari_emsynth.plugin.volume_task.code import More, volume_code
 from napari_emsynth.plugin.volume_task.layers import build_volume_layers, placed
 from napari_emsynth.plugin.volume_task.look import LookingTask
-from napari_emsynth.plugin.volume_task.run import Previous, VolumeOutcome, run
+from napari_emsynth.plugin.volume_task.run import VolumeOutcome, run
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.plugin.volume_task.target import Target, check_target
 from napari_emsynth.volume import Volume
@@ -64,7 +64,7 @@ class VolumeTask(LookingTask):
         def prepare() -> Job:
             volume = self.volume(layer, channel)
             chosen = self.fitted(self.settings if settings is None else settings, volume)
-            previous, placement = self.previous(layer), placed(layer, chosen)
+            placement = placed(layer, chosen)
             more = self.inputs(volume, chosen)
             if target is not None:
                 check_target(target, list(self.session.viewer.layers), layer)
@@ -72,7 +72,7 @@ class VolumeTask(LookingTask):
             def work(job: Job) -> tuple[VolumeOutcome, list[Any]]:
                 ready(job)
                 runtime = job.runtime(**chosen.runtime_options())
-                outcome = run(volume, chosen, runtime, previous, more, target)
+                outcome = run(volume, chosen, runtime, more, target)
                 job.cancel.check()
                 return outcome, build_volume_layers(outcome, placement)
 
@@ -83,16 +83,6 @@ class VolumeTask(LookingTask):
 
         job = self.attempt(prepare)
         return None if job is None else self.session.queue.submit(job)
-
-    def previous(self, layer: Any) -> Previous | None:
-        """Return what is known of a layer that is itself a result."""
-        if PROVENANCE_KEY not in layer.metadata:
-            return None
-        shown = self.session.shown_by(layer)
-        return Previous(
-            synthetic=None if shown is None else shown.result.synthetic.data,
-            provenance=layer.metadata[PROVENANCE_KEY],
-        )
 
     def show(self, source: tuple[Any, str], job: Job, made: tuple[VolumeOutcome, list[Any]]) -> None:
         """Bring a finished result to the screen."""

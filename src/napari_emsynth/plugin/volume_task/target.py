@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from napari_emsynth.chain import with_known
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.copy_as_code import source_path
 from napari_emsynth.spec import Result, Runtime
@@ -50,15 +51,11 @@ class Target:
             result, self.path, overwrite=True, resume=self.resume, progress=runtime.progress,
             cancel=runtime.cancel,
         )  # fmt: skip
-        uncertainty = result.uncertainty
-        if uncertainty is not None:
-            uncertainty = replace(uncertainty, data=io.read_uncertainty(self.path).data)
-        return replace(
-            result,
-            volume=replace(result.volume, data=io.read(self.path).data),
-            synthetic=replace(result.synthetic, data=io.read_synthetic(self.path).data),
-            uncertainty=uncertainty,
-        )
+        there = io.read(self.path)
+        parts = {"volume": replace(result.volume, data=there.data)}
+        for name, marks in there.known.marks.items():
+            parts[name] = replace(getattr(result, name), data=marks)
+        return with_known(replace(result, **parts))
 
 
 def check_target(target: Target, there: list[Any], source: Any) -> None:

@@ -1,9 +1,9 @@
-"""A stack moved by displacements that were found before, alone or before an alignment.
+"""A stack moved by displacements that were found before, alone or before an alignment; and what is known of it.
 
-Conventions: everything here is lazy: a moved volume is drawn block by block as it is written, and memory does not grow
-with it.
+Conventions: a stack that is moved here is drawn block by block as it is read, and memory does not grow with it.
 
-Law: what was moved twice is drawn once, from the voxels that were acquired, through both fields in one.
+Laws: what was moved twice is drawn once, from the voxels that were acquired, through both fields in one; marks of
+earlier steps move along, and a voxel that a marked one has a share in is marked.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from napari_emsynth.chain import Carry, chained
 from napari_emsynth.fields.algebra import compose
-from napari_emsynth.fields.apply import check_fits, moved, outside
+from napari_emsynth.fields.apply import carrying, check_fits, moved, outside
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io.export import lazily
 from napari_emsynth.io.field import field_of
 from napari_emsynth.spec import Result
 from napari_emsynth.trust import provenance
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Known, Volume
 
 # What a record calls a stack that was moved by a field which was there already.
 METHOD = "displacement-field"
@@ -55,12 +56,13 @@ def through(
         selfcheck=None,
         field={"file": name, "record": None if found is None else dict(found)},
     )
-    return Result(
+    result = Result(
         volume=moved(source, field, "cubic"),
         synthetic=outside(field, source),
         provenance=record,
         displacement=field,
     )
+    return finished(result, volume)
 
 
 def sections_moved(field: Displacement) -> list[dict[str, Any]]:
@@ -80,40 +82,58 @@ def sections_moved(field: Displacement) -> list[dict[str, Any]]:
     return entries
 
 
-def upon(volume: Volume, earlier: Displacement, result: Result, limit_nm: float | None = None) -> Result:
-    """Return an alignment of a volume that had been moved by ``earlier``, drawn from the volume in one go.
+def moved_before(volume: Volume, field: Displacement) -> Volume:
+    """Return a volume moved by a field, which knows what it was before: to be aligned further.
 
     Args:
         volume: [z, y, x] before anything was moved.
-        earlier: moved it first.
-        result: the alignment of what came out.
+        field: of its shape.
+
+    Raises:
+        InputError: a field of another shape.
+    """
+    return replace(moved(volume, field, "cubic"), known=Known(moved=(volume, field)))
+
+
+def finished(result: Result, source: Volume, limit_nm: float | None = None) -> Result:
+    """Return the result of an alignment with what was known of the stack taken along.
+
+    A stack that was only moved before is drawn anew from what it was then, through both fields in one.
+
+    Args:
+        result: of the alignment alone.
+        source: the stack that was aligned.
         limit_nm: nothing is moved further than this by both together; None for no limit.
 
     Raises:
-        InputError: the alignment has no field; a limit without a voxel size.
+        InputError: a limit without a voxel size.
     """
-    both = compose(earlier, field_of(result)).of_voxels(volume.grid.voxel_nm)
-    both = both if limit_nm is None else both.limited(limit_nm)
-    once = through(volume, both)
-    record = {**result.provenance, "upon": {"sections": sections_moved(earlier)}}
-    return replace(once, provenance=record, confidence=result.confidence)
+    if result.displacement is None:
+        return chained(result, source, Carry(marks=_same, empty=lambda earlier, _made: earlier))
+    known, field, origin = source.known, field_of(result), source
+    if known is not None and known.moved is not None:
+        origin, earlier = known.moved
+        field = compose(earlier, field).of_voxels(origin.grid.voxel_nm)
+        field = field if limit_nm is None else field.limited(limit_nm)
+        result = _drawn_once(result, origin, field, earlier)
+        origin = replace(origin, known=replace(origin.known or Known(), record=known.record))
+    result = replace(result, empty=result.synthetic)
+    result = chained(result, origin, carrying(field))
+    assert result.volume.known is not None
+    told = replace(result.volume.known, moved=(origin, field))
+    volume = replace(result.volume, grid=source.grid, name=source.name, known=told)
+    return replace(result, volume=volume)
 
 
-def marked(result: Result, earlier: Volume | None) -> Result:
-    """Return a result whose mask also holds what was made up in its source, moved along.
+def _drawn_once(result: Result, origin: Volume, field: Displacement, earlier: Displacement) -> Result:
+    return replace(
+        result,
+        volume=moved(origin, field, "cubic"),
+        synthetic=outside(field, origin),
+        displacement=field,
+        provenance={**result.provenance, "upon": {"sections": sections_moved(earlier)}},
+    )
 
-    Args:
-        result: of an alignment.
-        earlier: [z, y, x] mask of what was made up before; None for nothing.
 
-    Raises:
-        InputError: a mask of another shape.
-    """
-    if earlier is None:
-        return result
-    import dask.array as da
-
-    before = moved(lazily(earlier), field_of(result), "nearest")
-    masks = [da.asarray(part.data) for part in (result.synthetic, before)]
-    both = da.maximum(masks[0], (masks[1] != 0).astype(np.uint8).rechunk(masks[0].chunks))
-    return replace(result, synthetic=replace(result.synthetic, data=both))
+def _same(marks: Any) -> Any:
+    return marks

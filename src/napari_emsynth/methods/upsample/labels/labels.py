@@ -27,7 +27,7 @@ from napari_emsynth.methods.blocks import Box
 from napari_emsynth.methods.upsample.labels.shapes import between
 from napari_emsynth.methods.upsample.lattice import SAME, Lattice, check_factor
 from napari_emsynth.spec import Result, Runtime
-from napari_emsynth.volume import Array, Volume
+from napari_emsynth.volume import Array, Known, Volume
 
 # Shapes are looked at in tiles of so many px, with so many around them: an object is what a tile shows of it. Blocks
 # are cut at the same places, so that no tile is drawn twice.
@@ -66,7 +66,7 @@ def upsampled(volume: Volume, lattice: Lattice, runtime: Runtime = Runtime()) ->
         data = blocks.lazy(draw, grid.shape, volume.dtype, runtime, 0)
     else:
         data = blocks.eager(draw, grid.shape, volume.dtype, runtime, "upsampling labels")
-    return replace(volume, data=data, grid=grid)
+    return replace(volume, data=data, grid=grid, known=None)
 
 
 def check_ids(volume: Volume) -> None:
@@ -111,7 +111,7 @@ class Along:
         out = self._upsampled(volume, interpolation)
         if not isinstance(given, Volume):
             return out.data
-        return replace(out, metadata={**volume.metadata, "emsynth": _record(volume, record)})
+        return replace(out, known=Known(record=_record(volume, record)))
 
     def carried(self, volume: Volume, record: Mapping[str, Any], interpolation: str | None = None) -> Result:
         """Return labels upsampled as the volume was, with the mask of what was made up and a record.
