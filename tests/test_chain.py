@@ -1,4 +1,4 @@
-"""What earlier steps left behind reaches every later one: masks, error estimates, records; from memory and from files."""
+"""What earlier steps left reaches every later one: masks, error estimates, records; from memory and from files."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def steps() -> dict[str, es.Result]:
 
 
 @pytest.mark.parametrize(("first", "last"), list(product(FIRST, LAST)))
-def test_a_second_step_never_unmarks_a_first_one(
-    steps: dict[str, es.Result], first: str, last: str
-) -> None:
+def test_a_second_step_never_unmarks_a_first_one(steps: dict[str, es.Result], first: str, last: str) -> None:
     before = steps[first]
     after = STEPS[last](before.volume)
     assert after.provenance["previous"] == before.provenance
@@ -136,9 +134,7 @@ def test_a_file_says_what_the_memory_knew(
             np.testing.assert_array_equal(np.asarray(read.data), here.data)
 
 
-def test_a_volume_of_a_result_is_written_with_its_marks(
-    steps: dict[str, es.Result], tmp_path: Path
-) -> None:
+def test_a_volume_of_a_result_is_written_with_its_marks(steps: dict[str, es.Result], tmp_path: Path) -> None:
     back = es.read(es.write(steps["mask"].volume, tmp_path / "volume.ome.zarr"))
     assert back.record == steps["mask"].provenance
     np.testing.assert_array_equal(back.known.synthetic[:], steps["mask"].synthetic.data)

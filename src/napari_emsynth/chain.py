@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from napari_emsynth.spec import Result
-from napari_emsynth.volume import Array, Known, Volume
+from napari_emsynth.volume import Known, Volume
 
 Map = Callable[[Any], Any]
 """Marks [z, y, x] on the input's grid, numpy or dask, to the result's, of the same kind."""
@@ -49,10 +49,10 @@ def chained(result: Result, source: Volume, carry: Carry) -> Result:
     made = result.synthetic.data
     synthetic, empty, uncertainty = result.synthetic, result.empty, result.uncertainty
     if known.synthetic is not None:
-        earlier = carry.marks(like(known.synthetic, made))
+        earlier = carry.marks(mask(known.synthetic, made))
         synthetic = replace(synthetic, data=union(made, earlier))
     if known.empty is not None:
-        earlier = carry.empty(like(known.empty, made), made)
+        earlier = carry.empty(mask(known.empty, made), made)
         empty = _part(result, "empty", earlier if empty is None else union(empty.data, earlier))
     if known.uncertainty is not None and (result.uncertainty is not None or not carry.draws):
         earlier = carry.marks(like(known.uncertainty, made))
@@ -93,6 +93,11 @@ def like(marks: Any, other: Any) -> Any:
     return marks if hasattr(marks, "dask") else da.from_array(marks, chunks=(1, *marks.shape[1:]), name=False)
 
 
+def mask(marks: Any, other: Any) -> Any:
+    """Return a mask of any making, anything but zero is set, as 0 and 1; in memory where ``other`` is."""
+    return (like(marks, other) != 0).astype(np.uint8)
+
+
 def library(marks: Any) -> Any:
     """Return the module whose functions take such marks: numpy or dask.array."""
     if isinstance(marks, np.ndarray):
@@ -107,9 +112,9 @@ def union(a: Any, b: Any) -> Any:
     return library(a).maximum(a, _cut(b.astype(a.dtype), a))
 
 
-def where(mask: Any, yes: Any, no: Any) -> Any:
+def where(made: Any, yes: Any, no: Any) -> Any:
     """Return ``yes`` where a mask is set, else ``no``."""
-    return library(mask).where(mask != 0, _cut(yes, mask), _cut(no, mask))
+    return library(made).where(made != 0, _cut(yes, made), _cut(no, made))
 
 
 def _cut(marks: Any, other: Any) -> Any:

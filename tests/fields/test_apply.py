@@ -276,8 +276,8 @@ def test_a_result_moves_what_belongs_to_its_volume():
     volume = result.apply(Volume.of(labels, voxel_nm=(30, 4, 4), name="cells"))
     assert volume.grid.voxel_nm == (30, 4, 4)
     assert np.array_equal(volume.data, plain)
-    assert volume.metadata["emsynth"]["method"] == "stand-in"
-    assert volume.metadata["emsynth"]["carried"] == {
+    assert volume.record["method"] == "stand-in"
+    assert volume.record["carried"] == {
         "name": "cells",
         "dtype": "uint16",
         "interpolation": "nearest",

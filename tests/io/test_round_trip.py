@@ -61,7 +61,7 @@ def test_result_round_trip(tmp_path, name, lazy):
     assert io.read_synthetic(tmp_path / name).dtype == np.uint8
     assert io.read_uncertainty(tmp_path / name).dtype == np.float32
     assert io.read_provenance(tmp_path / name) == RECORD
-    assert back.metadata["emsynth"] == RECORD
+    assert back.record == RECORD
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from napari_emsynth import io
 from napari_emsynth.params import Params, param
 from napari_emsynth.trust.provenance import SectionRecord, Source, Weights, jsonable, record
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Known, Volume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +165,9 @@ def test_what_json_cannot_hold_is_named():
 
 
 def test_record_travels_in_files(tmp_path):
-    volume = Volume.of(np.zeros((2, 3, 4), "u1"))
-    volume.metadata["emsynth"] = made()
+    record = made()
+    volume = replace(Volume.of(np.zeros((2, 3, 4), "u1")), known=Known(record=record))
     for name in ("a.tif", "a.zarr"):
         io.write(volume, tmp_path / name)
-        assert io.read_provenance(tmp_path / name) == made() | {
-            "created": volume.metadata["emsynth"]["created"]
-        }
+        assert io.read_provenance(tmp_path / name) == record
+        assert io.read(tmp_path / name).record == record

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.fields.algebra import compose
-from napari_emsynth.fields.apply import moved, outside
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io.field import write_field
+from napari_emsynth.methods.align.stack.carry import through
 from napari_emsynth.plugin.align.align_with import with_field
-from napari_emsynth.plugin.align.run import Earlier, materials_of
+from napari_emsynth.plugin.align.run import materials_of
 from napari_emsynth.plugin.align.settings import AlignSettings
-from napari_emsynth.plugin.volume_task.run import VolumeOutcome
-from napari_emsynth.spec import Result, Runtime
+from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
 SHAPE = (4, 48, 64)
@@ -40,60 +37,6 @@ def section_like(seed: int) -> Volume:
     )
 
 
-def result_of(volume: Volume, field: Displacement, **more: Any) -> Result:
-    record = {"task": "align", "method": "test", "sections": [], "notices": []}
-    return Result(
-        volume=moved(volume, field, "cubic"), synthetic=outside(field, volume), displacement=field,
-        provenance=record, **more,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def volume() -> Volume:
-    return section_like(0)
-
-
-def test_aligned_twice_is_drawn_once(volume: Volume) -> None:
-    first, then = smooth(1, 2.0), smooth(2, 2.0)
-    once = result_of(volume, first)
-    again = result_of(once.volume, then)
-    earlier = Earlier.of(VolumeOutcome(settings=SETTINGS, result=once, source=volume))
-    both = earlier.under(again, SETTINGS)
-    wanted = moved(volume, compose(first, then), "cubic").data
-    ours = np.asarray(both.volume.data)
-    np.testing.assert_array_equal(ours, wanted)
-    assert not np.array_equal(ours, again.volume.data), "drawing it twice blurs it"
-    assert earlier.source(once.volume) is volume
-    assert both.provenance["previous"] == once.provenance
-    assert both.volume.grid.voxel_nm == (8, 4, 4)
-    third = Earlier.of(VolumeOutcome(settings=SETTINGS, result=both, source=volume, previous=earlier))
-    still = third.under(result_of(both.volume, Displacement.zero(SHAPE, 8)), SETTINGS)
-    np.testing.assert_allclose(still.displacement.dense(2), both.displacement.dense(2), atol=1e-5)
-
-
-def test_what_was_made_up_before_moves_along(volume: Volume) -> None:
-    mask = np.zeros(SHAPE, np.uint8)
-    mask[1] = 1
-    mask[2, 20:30, 20:30] = 1
-    data = np.zeros((4, 2, 6, 8), np.float32)
-    data[2, 0] = 5.0
-    field = Displacement(data, SHAPE)
-    made = Earlier(synthetic=mask, provenance={}).under(result_of(volume, field), SETTINGS)
-    synthetic = np.asarray(made.synthetic.data)
-    assert synthetic[1].all()
-    assert not synthetic[0].any()
-    wanted = np.zeros(SHAPE[1:], bool)
-    wanted[15:25, 20:30] = wanted[-5:] = True
-    np.testing.assert_array_equal(synthetic[2] > 0, wanted)
-
-
-def test_a_redrawn_result_keeps_the_record(volume: Volume) -> None:
-    plain = replace(result_of(volume, smooth(1, 1.0)), displacement=None)
-    made = Earlier(synthetic=None, provenance={"method": "before"}).under(plain, SETTINGS)
-    assert made.provenance["previous"] == {"method": "before"}
-    assert made.volume is plain.volume
-
-
 def test_materials_by_the_users_own_labels() -> None:
     labels = np.zeros(SHAPE, np.uint16)
     labels[0, :5], labels[1, :5], labels[2, :5] = 7, 300, 2
@@ -111,7 +54,7 @@ def test_materials_by_the_users_own_labels() -> None:
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("suffix", [".npy", ".zarr"])
 def test_a_saved_field_aligns_as_it_did(volume: Volume, tmp_path: Path, suffix: str, lazy: bool) -> None:
-    result = result_of(volume, smooth(3, 3.0))
+    result = through(volume, smooth(3, 3.0), name="before")
     reports = [{"section": z, "treatment": "moved", "cpc_before": 0.5} for z in range(4)]
     path = write_field(
         replace(result, provenance={**result.provenance, "sections": reports}),

@@ -13,7 +13,7 @@ from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.methods.interpolate import interpolate
 from napari_emsynth.plugin.restore import marks as m
 from napari_emsynth.plugin.restore.marks import Mark
-from napari_emsynth.plugin.restore.request import Previous, Request, Settings, preview_section, restore
+from napari_emsynth.plugin.restore.request import Request, Settings, preview_section, restore
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.volume import Volume
 
@@ -100,10 +100,12 @@ def test_preview_is_the_section_of_the_result(volume: Volume) -> None:
 def test_what_was_synthetic_stays_marked(volume: Volume) -> None:
     first = ask(volume, sections=(3,))
     request = Request(sections=(8,), inserts=(2,), settings=LINEAR)
-    previous = Previous(first.result.synthetic.data, first.result.provenance)
-    second = restore(first.result.volume, request, Runtime(), previous)
+    second = restore(first.result.volume, request, Runtime())
     assert list(np.nonzero(second.result.synthetic.data.any(axis=(1, 2)))[0]) == [2, 4, 9]
-    assert second.result.provenance["previous"] == first.result.provenance
+    inserted = second.result.provenance
+    assert [entry["section"] for entry in inserted["sections"]] == [2]
+    assert [entry["section"] for entry in inserted["previous"]["sections"]] == [8]
+    assert inserted["previous"]["previous"] == first.result.provenance
 
 
 @pytest.mark.parametrize(

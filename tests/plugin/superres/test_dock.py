@@ -22,12 +22,12 @@ from napari_emsynth.plugin.superres.views import fidelity_layer
 from napari_emsynth.plugin.viewer.canvas_menu import install as install_menu
 from napari_emsynth.plugin.volume_task.layers import placed
 from napari_emsynth.plugin.volume_task.preview import preview
-from napari_emsynth.plugin.volume_task.run import Previous, bytes_needed, run
+from napari_emsynth.plugin.volume_task.run import bytes_needed, run
 from napari_emsynth.plugin.volume_task.target import Target
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.testing.stand_ins import SHARPENER
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Known, Volume
 
 SHARP = SuperresSettings(method=SHARPENER.id, device="cpu", selfcheck=False, with_mask=False, damaged="")
 SPACE: dict[str, Any] = {"scale": (40, 64, 64), "translate": (8, 3, 5), "units": ["nm"] * 3}
@@ -224,9 +224,8 @@ def test_memory_file_and_lazy_layers_give_the_same(install: Any, scan: Any, tmp_
 
 
 def test_a_result_upon_a_result_keeps_the_earlier_record(scan: Any) -> None:
-    earlier = Previous(synthetic=np.ones(scan.shape, np.uint8), provenance={"task": "align"})
-    settings = replace(SHARP, method="bicubic")
-    result = run(Volume.of(scan), settings, Runtime(), earlier).result
+    volume = replace(Volume.of(scan), known=Known(record={"task": "align"}))
+    result = run(volume, replace(SHARP, method="bicubic"), Runtime()).result
     assert result.provenance["previous"] == {"task": "align"}
     assert result.synthetic.data.all()
 

@@ -26,7 +26,7 @@ from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.plugin.volume_task.code import volume_code
 from napari_emsynth.plugin.volume_task.layers import placed
 from napari_emsynth.plugin.volume_task.preview import preview
-from napari_emsynth.plugin.volume_task.run import marked, run
+from napari_emsynth.plugin.volume_task.run import run
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
@@ -298,16 +298,6 @@ def test_a_result_without_room_is_refused_first(stack: Any, monkeypatch: pytest.
     monkeypatch.setattr("napari_emsynth.tiling.device.free_bytes", lambda device: 2**16)
     with pytest.raises(InputError, match=r"needs 0\.0 GiB, the limit is 0\.0 GiB .* Lazy"):
         run(Volume.of(stack), LINEAR, Runtime())
-
-
-def test_what_was_made_up_before_stays_marked() -> None:
-    earlier = np.zeros((4, 2, 2), np.uint8)
-    earlier[2] = 1
-    synthetic = np.zeros((7, 2, 2), np.uint8)
-    synthetic[1::2] = 1
-    for wrap in (np.asarray, da.from_array):
-        both = np.asarray(marked(wrap(synthetic), wrap(earlier), 2))
-        assert list(both[:, 0, 0]) == [0, 1, 0, 1, 1, 1, 0]
 
 
 def test_closing_leaves_the_work_of_other_docks(

@@ -18,7 +18,7 @@ from napari_emsynth.plugin.layers.view_3d import part_in_view
 from napari_emsynth.plugin.upsample.dock import UpsampleZ
 from napari_emsynth.plugin.upsample.settings import UpsampleSettings
 from napari_emsynth.plugin.viewer.canvas_menu import install
-from napari_emsynth.plugin.volume_task.run import bytes_needed, marked, run
+from napari_emsynth.plugin.volume_task.run import bytes_needed, run
 from napari_emsynth.plugin.volume_task.target import Target, check_target
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.volume import Volume
@@ -83,16 +83,6 @@ def test_files_that_cannot_be_written_are_refused_first(tmp_path: Path) -> None:
     beside = Target(path=tmp_path / "b.ome.zarr").beside("linear")
     assert beside.path == tmp_path / "b_linear.ome.zarr"
     check_target(beside, [source, other], source)
-
-
-def test_fractional_copies_stay_marked() -> None:
-    earlier = np.zeros((5, 2, 2), np.uint8)
-    earlier[[1, 2]] = 1
-    synthetic = np.ones((11, 2, 2), np.uint8)
-    synthetic[[0, 5, 10]] = 0
-    for wrap in (np.asarray, da.from_array):
-        both = np.asarray(marked(wrap(synthetic), wrap(earlier), 2.5))
-        assert list(np.flatnonzero(both[:, 0, 0] == 0)) == [0, 10], "section 5 is a copy of section 2"
 
 
 def test_room_counts_mask_and_uncertainty(stack: Any) -> None:

@@ -12,9 +12,9 @@ from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.fields import Displacement, compose, moved, outside
 from napari_emsynth.io.export import Output, carried, check_export, export, lazily
 from napari_emsynth.io.field import read_field
-from napari_emsynth.methods.align.stack.carry import marked, through, upon
+from napari_emsynth.methods.align.stack.carry import finished, moved_before, through
 from napari_emsynth.spec import CancelToken
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Known, Volume
 
 SHAPE, VOXEL = (4, 40, 56), (30.0, 4.0, 4.0)
 
@@ -64,26 +64,35 @@ def test_everything_goes_through_the_same_field_and_says_so():
 
 def test_two_alignments_are_drawn_once_through_both():
     volume, first, then = image(), drawn(1), drawn(2)
-    second = through(Volume(moved(volume, first, "cubic").data, volume.grid), then)
-    both = upon(volume, first, second)
+    both = through(moved_before(volume, first), then)
     assert np.array_equal(whole(both.volume), moved(volume, compose(first, then), "cubic").data)
-    assert both.provenance["sections"] == second.provenance["sections"]
+    assert [entry["treatment"] for entry in both.provenance["sections"]] == [
+        "moved",
+        "moved",
+        "kept",
+        "moved",
+    ]
     assert len(both.provenance["upon"]["sections"]) == 4
-    short = upon(volume, first, second, limit_nm=3.0).displacement
+    again = through(both.volume, Displacement.zero(SHAPE, 8))
+    assert np.allclose(again.displacement.dense(3), both.displacement.dense(3), atol=1e-5)
+    alone = replace(through(replace(volume, known=None), then), volume=volume)
+    short = finished(alone, moved_before(volume, first), limit_nm=3.0).displacement
     assert max(np.hypot(*short.dense(z)).max() for z in range(4)) * 4.0 <= 3.0
 
 
 def test_what_was_made_up_before_moves_along_in_the_mask():
-    result = through(image(), drawn())
     before = np.zeros(SHAPE, np.uint8)
     before[1] = 1
     before[2, 10:20] = 7  # a mask of another making: anything but zero is made up
-    mask = whole(marked(result, Volume.of(before)).synthetic)
+    known = replace(image(), known=Known(synthetic=before, record={"method": "before"}))
+    result, plain = through(known, drawn()), through(image(), drawn())
+    mask = whole(result.synthetic)
     assert mask[1].all()
     assert mask[2, 10:20].all()
     assert mask.max() == 1
-    assert np.array_equal(mask[0], whole(result.synthetic)[0])
-    assert marked(result, None) is result
+    assert np.array_equal(mask[0], whole(plain.synthetic)[0])
+    assert np.array_equal(whole(result.empty), whole(plain.synthetic))
+    assert result.provenance["previous"] == {"method": "before"}
 
 
 @pytest.mark.parametrize("field", ["u.npy", "u.zarr", None])

@@ -163,7 +163,7 @@ def test_labels_go_along_with_the_record_and_the_place_of_the_image(result):
     out = result.apply(Volume.of(LABELS, name="cells"))  # of unknown size: those of the image
     assert out.grid == result.volume.grid
     assert (out.data == upsample_labels(LABELS, 3, "slab")).all()
-    record = out.metadata["emsynth"]
+    record = out.record
     assert record["carried"] == {"name": "cells", "dtype": "uint32", "interpolation": "shapes"}
     assert (record["factor"], record["sampling"]) == (3, "slab")
     assert isinstance(result.apply(LABELS), np.ndarray)
