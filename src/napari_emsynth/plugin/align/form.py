@@ -8,10 +8,11 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
-from napari_emsynth.plugin.align.settings import DETECTED, AlignSettings
+from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.layers.convert import type_of
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.plugin.volume_task.form import VolumeForm
+from napari_emsynth.plugin.volume_task.settings import DETECTED
 from napari_emsynth.plugin.widgets.buttons import button
 from napari_emsynth.plugin.widgets.collapsible import Fold
 from napari_emsynth.plugin.widgets.layer_box import LayerBox

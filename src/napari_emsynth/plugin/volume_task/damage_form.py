@@ -10,9 +10,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_emsynth.plugin.align.form import beside, small
-from napari_emsynth.plugin.align.settings import DETECTED
 from napari_emsynth.plugin.volume_task.form import SELFCHECK, WITH_MASK, WITH_UNCERTAINTY, VolumeForm
 from napari_emsynth.plugin.volume_task.keep_box import KeepBox
+from napari_emsynth.plugin.volume_task.settings import DETECTED
 from napari_emsynth.plugin.volume_task.suspect_list import SuspectList
 from napari_emsynth.plugin.widgets.method_form import Switch
 from napari_emsynth.plugin.widgets.notices import remark

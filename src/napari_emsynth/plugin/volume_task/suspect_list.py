@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.plugin.align.settings import listed
+from napari_emsynth.plugin.volume_task.settings import listed
 from napari_emsynth.plugin.widgets.layer_checklist import is_on, state_of
 from napari_emsynth.sections import spans
 
