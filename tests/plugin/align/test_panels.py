@@ -19,7 +19,7 @@ from napari_emsynth.methods.align.stack.alignment import SectionReport
 from napari_emsynth.plugin.align.dock import FineAlignment
 from napari_emsynth.plugin.align.section_table import COLUMNS, SectionTable
 from napari_emsynth.plugin.align.settings import AlignSettings
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.field_of_view import window_in_view
 from napari_emsynth.plugin.viewer.canvas_menu import install
 from napari_emsynth.plugin.volume_task.layers import build_volume_layers, placed
@@ -73,7 +73,7 @@ def dock(raw_viewer: Any, finish: Callable[..., None], stack: Any) -> Iterator[A
     dock.task.set_settings(FLOW)
     made = outcome_of(Volume.of(stack, voxel_nm=(4, 2, 2), name="stack"))
     layers = build_volume_layers(made, placed(layer, FLOW))
-    dock.task.show((layer.unique_id, layer.name), Job("By hand", lambda _job: None), (made, layers))
+    dock.task.show((layer.unique_id, layer.name), QueuedJob("By hand", lambda _job: None), (made, layers))
     finish(session)
     yield dock
     dock.leave()

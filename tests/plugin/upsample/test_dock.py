@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication
 from napari_emsynth import io
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.align.dock import FineAlignment
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.field_of_view import EDGE, Window, around, window_in_view
 from napari_emsynth.plugin.upsample.dock import UpsampleZ
 from napari_emsynth.plugin.upsample.form import UpsampleForm
@@ -313,12 +313,12 @@ def test_what_was_made_up_before_stays_marked() -> None:
 def test_closing_leaves_the_work_of_other_docks(
     viewer: Any, session: Session, opened: Any, finish: Any
 ) -> None:
-    def forever(job: Job) -> None:
+    def forever(job: QueuedJob) -> None:
         while True:
             job.cancel.check()
 
-    other = session.queue.submit(Job("another dock's", forever, owner="other"))
-    ours = session.queue.submit(Job("ours", forever, owner="upsample"))
+    other = session.queue.submit(QueuedJob("another dock's", forever, owner="other"))
+    ours = session.queue.submit(QueuedJob("ours", forever, owner="upsample"))
     opened.parent().close()
     assert ours.cancel.cancelled
     assert not other.cancel.cancelled

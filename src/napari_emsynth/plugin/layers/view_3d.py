@@ -15,7 +15,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import (
     COMPANION_KEY,
     Placement,
@@ -56,7 +56,7 @@ class InThree:
         """True while it is shown."""
         return find_layer(self._session.viewer, self._layer_id) is not None
 
-    def show(self, layer: Any, channel: int | None = None) -> Job:
+    def show(self, layer: Any, channel: int | None = None) -> QueuedJob:
         """Show a layer, or its part in view."""
         self.hide()
         box = part_in_view(self._session.viewer, layer)
@@ -67,7 +67,7 @@ class InThree:
         whole = all(len(range(*part.indices(n))) == n for part, n in zip(box, stack.shape, strict=True))
         what = "" if whole else " (part in view)"
 
-        def work(job: Job) -> Any:
+        def work(job: QueuedJob) -> Any:
             job.cancel.check()
             look = {**placement.look, "blending": "translucent", "opacity": 1.0}
             space = {**placement.space, "translate": tuple(translate)}
@@ -80,7 +80,7 @@ class InThree:
 
         key = "in three"
         return self._session.queue.submit(
-            Job("Show in 3-D", work, on_done=done, on_failed=notify.warn, key=key)
+            QueuedJob("Show in 3-D", work, on_done=done, on_failed=notify.warn, key=key)
         )
 
     def hide(self) -> None:

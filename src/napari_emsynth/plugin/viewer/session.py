@@ -21,7 +21,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.activity import ActivityMirror
 from napari_emsynth.plugin.jobs.engine import Engine, load, ready
-from napari_emsynth.plugin.jobs.queue import Job, JobQueue
+from napari_emsynth.plugin.jobs.queue import JobQueue, QueuedJob
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.layers.checkerboard import Checkerboard
 from napari_emsynth.plugin.layers.convert import volume_of
@@ -169,7 +169,7 @@ class Session(Marking, Repairing, QObject):
         """Load torch and the methods in the background, once."""
         if self.engine is None and not any(job.key == "engine" for job in self.queue.jobs):
             self.queue.submit(
-                Job("Load the engine", lambda job: load(job.cancel.check), on_done=self._loaded,
+                QueuedJob("Load the engine", lambda job: load(job.cancel.check), on_done=self._loaded,
                 on_failed=self.refuse,
                     quiet=True, key="engine")
             )  # fmt: skip
@@ -241,10 +241,10 @@ class Session(Marking, Repairing, QObject):
 
     # -- export ------------------------------------------------------------------------------------
 
-    def export(self, layer: Any, path: Path, *, overwrite: bool = False) -> Job | None:
+    def export(self, layer: Any, path: Path, *, overwrite: bool = False) -> QueuedJob | None:
         """Write a layer, with mask and record when it shows a result of ours."""
 
-        def prepare() -> Callable[[Job], Any]:
+        def prepare() -> Callable[[QueuedJob], Any]:
             content = self.content_of(layer)
             from napari_emsynth.io import check_output, write
 
@@ -257,7 +257,7 @@ class Session(Marking, Repairing, QObject):
         if work is None:
             return None
         done = partial(self._exported, layer.name)
-        return self.queue.submit(Job(f"Export {path.name}", work, on_done=done, on_failed=self.refuse))
+        return self.queue.submit(QueuedJob(f"Export {path.name}", work, on_done=done, on_failed=self.refuse))
 
     def _exported(self, name: str, path: Path) -> None:
         notify.info(f"{name!r} is written to {path}")
