@@ -126,7 +126,7 @@ def test_the_form_offers_what_the_method_can(opened: Any) -> None:
     form = opened.form
     assert opened.sizeHint().width() <= 320, "the dock fits a laptop"
     assert opened.scroll.widget().minimumSizeHint().width() <= 320
-    assert not form.more.is_open
+    assert not form.more.isExpanded()
     assert form.promise() == ""
     other = replace(LINEAR, factor=7.5, sampling="slab", lazy=True, with_mask=False, selfcheck=False, tile=64)
     form.set_value(other)

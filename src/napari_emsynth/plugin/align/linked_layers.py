@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.plugin.align.export import Parcel
+from napari_emsynth.plugin.align.export import AlignedExport
 from napari_emsynth.plugin.align.session import AlignTask
 from napari_emsynth.plugin.align.transform_layer import FOLLOWERS, Home, follower
 from napari_emsynth.plugin.jobs import notify
@@ -36,7 +36,7 @@ def followers(viewer: Any) -> list[Any]:
     ]
 
 
-def move_along(
+def move_linked(
     task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: bool = False
 ) -> QueuedJob | None:
     """Move layers by the field in use, into new layers.
@@ -95,7 +95,7 @@ def move_along(
     return None if job is None else session.queue.submit(job)
 
 
-def export_along(
+def export_linked(
     task: AlignTask,
     chosen: Any,
     layer_ids: Sequence[Any],
@@ -122,13 +122,13 @@ def export_along(
         if not layers:
             raise InputError("no layer is ticked; tick at least 1 layer to export")
         home_layer = find_layer(session.viewer, shown.layer_id)
-        parcel = Parcel.of(session.content_of(home_layer), Home.of(home_layer), folder, suffix)
+        export = AlignedExport.of(session.content_of(home_layer), Home.of(home_layer), folder, suffix)
         for layer in layers:
-            parcel.put(layer, is_stack=layer.unique_id in (shown.layer_id, shown.source_id))
-        parcel.check(overwrite=overwrite)
+            export.put(layer, is_stack=layer.unique_id in (shown.layer_id, shown.source_id))
+        export.check(overwrite=overwrite)
 
         def work(job: QueuedJob) -> list[Path]:
-            return parcel.write(job.report, job.cancel, overwrite=overwrite)
+            return export.write(job.report, job.cancel, overwrite=overwrite)
 
         def done(paths: list[Path]) -> None:
             notify.info(f"{len(paths)} aligned layer(s) are written to {folder}")

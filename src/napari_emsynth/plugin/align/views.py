@@ -18,9 +18,9 @@ from napari_emsynth.plugin.align.displacement_view import (
 )
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import QueuedJob
+from napari_emsynth.plugin.layers.checkerboard import How
 from napari_emsynth.plugin.layers.convert import Placement, find_layer, is_image
 from napari_emsynth.plugin.layers.overlay import Views
-from napari_emsynth.plugin.layers.overlays import How
 from napari_emsynth.plugin.layers.results import Shown
 
 

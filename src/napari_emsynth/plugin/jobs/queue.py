@@ -41,7 +41,7 @@ class QueuedJob:
         on_failed: (one line), called in the GUI thread.
         on_cancelled: called in the GUI thread.
         quiet: True for work the user did not ask for: no bar.
-        key: a newer job with the same key takes the place of this one (live preview).
+        key: a newer job with the same key takes the place of this one (auto preview).
         owner: the dock it belongs to; "" for everything about marked sections.
     """
 

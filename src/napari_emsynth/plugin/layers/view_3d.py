@@ -39,7 +39,7 @@ ANGLES = (35.0, -35.0, 135.0)
 Box = tuple[slice, slice, slice]
 
 
-class InThree:
+class View3D:
     """The 3-D view of one viewer.
 
     Args:
@@ -78,7 +78,7 @@ class InThree:
             made.name = unique_name(self._session.viewer, f"{layer.name} in 3-D{what}")
             self._show(made)
 
-        key = "in three"
+        key = "3-D view"
         return self._session.queue.submit(
             QueuedJob("Show in 3-D", work, on_done=done, on_failed=notify.warn, key=key)
         )

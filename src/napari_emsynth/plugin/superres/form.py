@@ -10,7 +10,7 @@ from napari_emsynth.plugin.superres.settings import FACTORS, SuperresSettings
 from napari_emsynth.plugin.volume_task.damage_form import DamageForm, Rows
 from napari_emsynth.plugin.volume_task.forecast import voxel_text
 from napari_emsynth.plugin.volume_task.settings import DETECTED
-from napari_emsynth.plugin.widgets.method_form import combo
+from napari_emsynth.plugin.widgets.buttons import combo
 from napari_emsynth.plugin.widgets.notices import remark
 
 MADE_UP = (

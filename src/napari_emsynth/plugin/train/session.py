@@ -26,7 +26,7 @@ from napari_emsynth.weights import own
 _AT_WORK: set[Path] = set()
 
 
-class TrainingDesk(QObject):
+class TrainSession(QObject):
     """Starts, pauses and stops training, and knows what was left unfinished.
 
     Signals:
@@ -36,8 +36,8 @@ class TrainingDesk(QObject):
     changed = Signal()
 
     @classmethod
-    def of(cls, session: Session) -> TrainingDesk:
-        """Return the session's desk, made on first use."""
+    def of(cls, session: Session) -> TrainSession:
+        """Return the session's trainings, made on first use."""
         return session.findChild(cls) or cls(session)
 
     def __init__(self, session: Session) -> None:

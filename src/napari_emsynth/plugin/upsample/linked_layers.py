@@ -43,7 +43,7 @@ def labels_layers(viewer: Any) -> list[Any]:
     ]
 
 
-def take_along(task: UpsampleTask, layer_ids: Sequence[Any]) -> QueuedJob | None:
+def upsample_linked(task: UpsampleTask, layer_ids: Sequence[Any]) -> QueuedJob | None:
     """Upsample labels as the newest result was, into new layers."""
     session = task.session
 
@@ -82,7 +82,7 @@ def take_along(task: UpsampleTask, layer_ids: Sequence[Any]) -> QueuedJob | None
     return None if job is None else session.queue.submit(job)
 
 
-def export_along(
+def export_linked(
     task: UpsampleTask, layer_ids: Sequence[Any], folder: Path, suffix: str, *, overwrite: bool = False
 ) -> QueuedJob | None:
     """Write labels, upsampled as the newest result was, each with its record, into one folder."""

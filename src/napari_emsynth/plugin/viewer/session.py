@@ -34,7 +34,6 @@ from napari_emsynth.plugin.restore.preferences import preferences
 from napari_emsynth.plugin.restore.preview import Preview
 from napari_emsynth.plugin.restore.request import Request, Settings
 from napari_emsynth.plugin.restore.run import LONGEST, Repairing
-from napari_emsynth.plugin.viewer.main_window import window_of
 from napari_emsynth.spec import Result
 
 __all__ = ["LONGEST", "Session", "ready"]
@@ -276,3 +275,16 @@ class Session(Marking, Repairing, QObject):
             for name, part in (("synthetic", result.synthetic), ("uncertainty", result.uncertainty))
         }
         return replace(result, volume=volume, **parts)
+
+
+def window_of(viewer: Any) -> QWidget | None:
+    """Return the Qt window of a raw viewer.
+
+    napari has no public name for it. Where the private one is gone, the only window there is will do; without one
+    the session still ends with the application.
+    """
+    known = getattr(getattr(viewer, "window", None), "_qt_window", None)
+    if isinstance(known, QWidget):
+        return known
+    windows = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow)]
+    return windows[0] if len(windows) == 1 else None

@@ -22,14 +22,14 @@ from napari_emsynth.plugin.layers.results import Shown, add_layers, family
 from napari_emsynth.plugin.viewer.session import LONGEST, Session, ready
 from napari_emsynth.plugin.volume_task.code import More, volume_code
 from napari_emsynth.plugin.volume_task.layers import build_volume_layers, placed
-from napari_emsynth.plugin.volume_task.look import LookingTask
+from napari_emsynth.plugin.volume_task.preview_task import PreviewTask
 from napari_emsynth.plugin.volume_task.run import Previous, VolumeOutcome, run
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.plugin.volume_task.target import Target, check_target
 from napari_emsynth.volume import Volume
 
 
-class VolumeTask(LookingTask):
+class VolumeTask(PreviewTask):
     """One task in one viewer.
 
     Signals:

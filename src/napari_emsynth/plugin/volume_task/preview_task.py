@@ -50,7 +50,7 @@ class Previewed:
     voxel: tuple[float, float, float]
 
 
-class LookingTask(QObject):
+class PreviewTask(QObject):
     """One task in one viewer, as far as it is looked at.
 
     Signals:
@@ -83,7 +83,7 @@ class LookingTask(QObject):
             with_uncertainty=chosen.with_uncertainty,
         )
         # The preview follows the view.
-        self.live = False
+        self.auto_preview = False
         # What stands in the dock is a refusal.
         self._is_refused = False
         # Row and column of the reslices, by the layer's unique id.
@@ -185,7 +185,7 @@ class LookingTask(QObject):
     # -- work --------------------------------------------------------------------------------------
 
     def preview(
-        self, layer: Any, sections: int, channel: int | None = None, *, live: bool = False
+        self, layer: Any, sections: int, channel: int | None = None, *, unasked: bool = False
     ) -> QueuedJob | None:
         """Show what the task would make of the part in view; return None when it is refused.
 
@@ -193,9 +193,9 @@ class LookingTask(QObject):
             layer: the chosen one.
             sections: how many of them, around the one on screen.
             channel: of a 4-D layer.
-            live: the view changed, and nobody asked: without a bar, and what is refused is said in the dock only.
+            unasked: the view changed, and nobody asked: without a bar, and what is refused is said in the dock only.
         """
-        refuse = self._not_previewed if live else self.refuse
+        refuse = self._not_previewed if unasked else self.refuse
 
         def prepare() -> QueuedJob:
             volume, settings = self.asked(layer, channel)
@@ -230,7 +230,7 @@ class LookingTask(QObject):
 
             key = f"preview {self.name}"
             return QueuedJob(
-                "Preview", work, on_done=done, on_failed=refuse, key=key, owner=self.name, quiet=live
+                "Preview", work, on_done=done, on_failed=refuse, key=key, owner=self.name, quiet=unasked
             )
 
         try:
