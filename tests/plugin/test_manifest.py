@@ -76,8 +76,8 @@ for name in sys.argv[1:]:
         sys.exit(f"{name} imports {', '.join(heavy)}")
 """
     what = [
-        "canvas_menu", "widgets.restore", "widgets.export", "widgets.upsample", "widgets.align",
-        "widgets.superres", "widgets.train", "commands", "samples",
+        "restore.dock", "export.dock", "upsample.dock", "align.dock", "superres.dock", "train.dock", "commands",
+        "samples", "reader",
     ]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code, *what], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

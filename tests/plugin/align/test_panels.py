@@ -19,7 +19,7 @@ from napari_emsynth.methods.align.stack.alignment import SectionReport
 from napari_emsynth.plugin.align.dock import FineAlignment
 from napari_emsynth.plugin.align.section_table import COLUMNS, SectionTable
 from napari_emsynth.plugin.align.settings import AlignSettings
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.field_of_view import window_in_view
 from napari_emsynth.plugin.viewer.canvas_menu import install
 from napari_emsynth.plugin.volume_task.layers import build_volume_layers, placed
@@ -73,7 +73,7 @@ def dock(raw_viewer: Any, finish: Callable[..., None], stack: Any) -> Iterator[A
     dock.task.set_settings(FLOW)
     made = outcome_of(Volume.of(stack, voxel_nm=(4, 2, 2), name="stack"))
     layers = build_volume_layers(made, placed(layer, FLOW))
-    dock.task.show((layer.unique_id, layer.name), Job("By hand", lambda _job: None), (made, layers))
+    dock.task.show((layer.unique_id, layer.name), QueuedJob("By hand", lambda _job: None), (made, layers))
     finish(session)
     yield dock
     dock.leave()
@@ -115,7 +115,7 @@ def test_the_table_lists_every_section_and_every_failed_pair(qtbot: Any) -> None
 
 
 def test_the_table_follows_the_alignment(dock: Any) -> None:
-    assert dock.folds["sections"].is_open
+    assert dock.parts["sections"].isExpanded()
     assert dock.table.model.rowCount() == 12
     dock.table.section_chosen.emit(9)
     assert dock.session.viewer.dims.point[0] == 36
@@ -130,8 +130,8 @@ def test_the_table_follows_the_alignment(dock: Any) -> None:
     assert dock.table.model.rowCount() == 0
     dock.history.redo.click()
     assert dock.table.model.rowCount() == 12
-    for fold in (*dock.folds.values(), dock.form.bounds):
-        fold.set_open(True)
+    for fold in (*dock.parts.values(), dock.form.bounds):
+        fold.expand()
     bar = dock.scroll.verticalScrollBar().sizeHint().width()
     assert dock.scroll.widget().minimumSizeHint().width() + bar <= 320, "nothing is cut off in a narrow dock"
 
@@ -182,26 +182,26 @@ def test_layers_go_along_and_to_files(
     points = viewer.add_points(np.array([[4, 20.0, 30.0]]), name="synapses", features={"id": [8]}, **SPACE)
     square = np.array([[6, 20, 20], [6, 20, 30], [6, 30, 30], [6, 30, 20]], float)
     shapes = viewer.add_shapes([square], shape_type="rectangle", name="region", **SPACE)
-    dock.along.move_ticked()
+    dock.linked.move_ticked()
     assert told[-1].startswith("no layer is ticked")
-    dock.along.tick([viewer.layers["stack"].unique_id])
-    dock.along.move_ticked()
+    dock.linked.tick([viewer.layers["stack"].unique_id])
+    dock.linked.move_ticked()
     assert told[-1].startswith("only the stack itself is ticked")
-    dock.folds["sections"].set_open(False)
-    dock.along.tick([layer.unique_id for layer in (labels, points, shapes)])
-    dock.along.move.click()
+    dock.parts["sections"].collapse()
+    dock.linked.tick([layer.unique_id for layer in (labels, points, shapes)])
+    dock.linked.move.click()
     finish(session)
     assert {"cells aligned", "synapses aligned", "region aligned"} <= set(names(dock))
     np.testing.assert_array_equal(viewer.layers["cells aligned"].data[4][:-2], ids[4][2:])
     assert set(np.unique(viewer.layers["cells aligned"].data)) == {0, 700}
     np.testing.assert_allclose(viewer.layers["synapses aligned"].data, [[4, 18, 30]], atol=1e-3)
     np.testing.assert_array_equal(labels.data, ids)
-    assert not dock.folds["sections"].is_open, "what the user closed stays closed"
+    assert not dock.parts["sections"].isExpanded(), "what the user closed stays closed"
     count = len(viewer.layers)
     dock.history.undo.click()
     assert len(viewer.layers) == count - 3, "one step"
-    dock.along.tick([viewer.layers["stack"].unique_id, labels.unique_id, points.unique_id])
-    dock.along.export_to(tmp_path)
+    dock.linked.tick([viewer.layers["stack"].unique_id, labels.unique_id, points.unique_id])
+    dock.linked.export_to(tmp_path)
     finish(session)
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {"stack_aligned.ome.tif", "cells_aligned.ome.tif", "synapses_aligned.csv"}
@@ -212,7 +212,7 @@ def test_layers_go_along_and_to_files(
     np.testing.assert_array_equal(
         io.read(tmp_path / "stack_aligned.ome.tif").read(slice(None)), viewer.layers["stack aligned"].data
     )
-    dock.along.export_to(tmp_path)
+    dock.linked.export_to(tmp_path)
     assert "exists" in told[-1]
     dock.copy.click()
     text = QApplication.clipboard().text()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.plugin.jobs.queue import Job, JobQueue, format_seconds
+from napari_emsynth.plugin.jobs.queue import JobQueue, QueuedJob, format_seconds
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def queue(qapp: Any) -> Any:
     queue.close()
 
 
-def wait_for(job: Job) -> None:
+def wait_for(job: QueuedJob) -> None:
     """Work until the job is cancelled."""
     while True:
         job.cancel.check()
@@ -29,14 +29,14 @@ def wait_for(job: Job) -> None:
 def test_two_jobs_run_one_after_the_other(queue: JobQueue, qtbot: Any) -> None:
     busy, seen, order = threading.Lock(), [], []
 
-    def work(job: Job) -> str:
+    def work(job: QueuedJob) -> str:
         seen.append(busy.acquire(blocking=False))
         time.sleep(0.02)
         busy.release()
         return job.title
 
     for title in "abc":
-        queue.submit(Job(title, work, on_done=order.append))
+        queue.submit(QueuedJob(title, work, on_done=order.append))
     assert len(queue.visible_jobs) == 3
     qtbot.waitUntil(lambda: not queue.is_busy)
     assert order == ["a", "b", "c"]
@@ -45,7 +45,7 @@ def test_two_jobs_run_one_after_the_other(queue: JobQueue, qtbot: Any) -> None:
 
 def test_callbacks_come_in_the_gui_thread(queue: JobQueue, qtbot: Any) -> None:
     threads: list[Any] = []
-    job = Job("x", lambda job: threads.append(threading.current_thread()),
+    job = QueuedJob("x", lambda job: threads.append(threading.current_thread()),
               on_done=lambda _: threads.append(threading.current_thread()))  # fmt: skip
     queue.submit(job)
     qtbot.waitUntil(lambda: job.is_over)
@@ -55,8 +55,8 @@ def test_callbacks_come_in_the_gui_thread(queue: JobQueue, qtbot: Any) -> None:
 
 def test_cancel_while_waiting_and_while_running(queue: JobQueue, qtbot: Any) -> None:
     ended: list[str] = []
-    running = Job("running", wait_for, on_cancelled=lambda: ended.append("running"))
-    waiting = Job("waiting", wait_for, on_cancelled=lambda: ended.append("waiting"))
+    running = QueuedJob("running", wait_for, on_cancelled=lambda: ended.append("running"))
+    waiting = QueuedJob("waiting", wait_for, on_cancelled=lambda: ended.append("waiting"))
     queue.submit(running)
     queue.submit(waiting)
     qtbot.waitUntil(lambda: running.state == "running")
@@ -69,7 +69,7 @@ def test_cancel_while_waiting_and_while_running(queue: JobQueue, qtbot: Any) -> 
 
 def test_a_job_cancelled_after_its_work_shows_nothing(queue: JobQueue, qtbot: Any) -> None:
     done, cancelled = [], []
-    job = Job("late", lambda job: 1, on_done=done.append, on_cancelled=lambda: cancelled.append(1))
+    job = QueuedJob("late", lambda job: 1, on_done=done.append, on_cancelled=lambda: cancelled.append(1))
     queue.submit(job)
     time.sleep(0.05)
     job.cancel.cancel()
@@ -87,10 +87,10 @@ def test_a_job_cancelled_after_its_work_shows_nothing(queue: JobQueue, qtbot: An
 def test_a_failure_is_one_line(queue: JobQueue, qtbot: Any, error: Exception, line: str) -> None:
     lines: list[str] = []
 
-    def work(job: Job) -> None:
+    def work(job: QueuedJob) -> None:
         raise error
 
-    job = queue.submit(Job("bad", work, on_failed=lines.append))
+    job = queue.submit(QueuedJob("bad", work, on_failed=lines.append))
     qtbot.waitUntil(lambda: job.is_over)
     assert len(lines) == 1
     assert lines[0].startswith(line)
@@ -99,8 +99,8 @@ def test_a_failure_is_one_line(queue: JobQueue, qtbot: Any, error: Exception, li
 
 def test_a_newer_job_with_the_same_key_takes_the_place(queue: JobQueue, qtbot: Any) -> None:
     done: list[int] = []
-    first = queue.submit(Job("p", wait_for, key="preview"))
-    second = queue.submit(Job("p", lambda job: 2, on_done=done.append, key="preview"))
+    first = queue.submit(QueuedJob("p", wait_for, key="preview"))
+    second = queue.submit(QueuedJob("p", lambda job: 2, on_done=done.append, key="preview"))
     qtbot.waitUntil(lambda: not queue.is_busy)
     assert first.state == "cancelled"
     assert second.state == "done"
@@ -110,13 +110,13 @@ def test_a_newer_job_with_the_same_key_takes_the_place(queue: JobQueue, qtbot: A
 def test_progress_has_an_eta(queue: JobQueue, qtbot: Any) -> None:
     go_on = threading.Event()
 
-    def work(job: Job) -> None:
+    def work(job: QueuedJob) -> None:
         job.report(0, 4, "tiles")
         time.sleep(0.55)
         job.report(2, 4, "tiles")
         go_on.wait(5)
 
-    job = queue.submit(Job("Interpolate", work))
+    job = queue.submit(QueuedJob("Interpolate", work))
     qtbot.waitUntil(lambda: job.progress[0] == 2)
     text, eta = job.describe(), job.eta_s
     go_on.set()
@@ -128,11 +128,13 @@ def test_progress_has_an_eta(queue: JobQueue, qtbot: Any) -> None:
 
 def test_close_joins_and_silences(qtbot: Any) -> None:
     queue, told = JobQueue(), []
-    job = queue.submit(Job("long", wait_for, on_done=told.append, on_cancelled=lambda: told.append("c")))
+    job = queue.submit(
+        QueuedJob("long", wait_for, on_done=told.append, on_cancelled=lambda: told.append("c"))
+    )
     qtbot.waitUntil(lambda: job.state == "running")
     queue.close()
     assert not [t for t in threading.enumerate() if t.name == "emsynth-jobs"]
-    assert queue.submit(Job("after", wait_for)).state == "cancelled"
+    assert queue.submit(QueuedJob("after", wait_for)).state == "cancelled"
     qtbot.wait(60)
     assert told == []
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_emsynth.plugin.layers.checkerboard import alternated
-from napari_emsynth.plugin.layers.overlays import SMALLEST_PX, squares
+from napari_emsynth.plugin.layers.checkerboard import SMALLEST_PX, alternated, squares
 from napari_emsynth.plugin.viewer.canvas_menu import open_dock
 from napari_emsynth.plugin.viewer.session import Session
 

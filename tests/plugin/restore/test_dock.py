@@ -66,9 +66,9 @@ def test_mark_run_undo_redo(viewer: Any, session: Session, opened: Any, finish: 
     assert labels.visible
     assert source.visible
     assert "dB" in opened.table.item(0, 2).text()
-    opened.undo.click()
+    opened.history.undo.click()
     assert names(viewer) == ["stack", "my work"]
-    opened.redo.click()
+    opened.history.redo.click()
     assert "stack restored" in names(viewer)
     opened.run()
     finish(session)
@@ -218,7 +218,7 @@ def test_live_preview_follows_the_slider(
     viewer: Any, session: Session, opened: Any, finish: Any, qtbot: Any
 ) -> None:
     viewer.dims.set_point(0, 12)
-    opened.live.setChecked(True)
+    opened.auto_box.setChecked(True)
     qtbot.waitUntil(
         lambda: session.preview.section == 3 and session.preview.layer_id is not None, timeout=30_000
     )
@@ -228,7 +228,7 @@ def test_live_preview_follows_the_slider(
     )
     assert len(viewer.layers) == 2
     assert opened.layer_box.count() == 1, "the preview is nobody's source"
-    opened.live.setChecked(False)
+    opened.auto_box.setChecked(False)
     finish(session)
     assert names(viewer) == ["stack"]
 
@@ -311,7 +311,7 @@ def test_the_dock_fits_a_laptop(opened: Any) -> None:
     assert opened.sizeHint().width() <= 320
     assert opened.minimumSizeHint().height() <= 400
     assert opened.scroll.widget().minimumSizeHint().width() <= 320
-    assert not opened.form.more.is_open
+    assert not opened.form.more.isExpanded()
 
 
 @pytest.mark.parametrize("viewer", ["raw", "proxied"], indirect=True)

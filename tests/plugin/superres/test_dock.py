@@ -131,9 +131,9 @@ def test_preview_in_the_dock_says_how_long_a_run_takes(dock: Any, finish: Any, q
     dock.form.factor.activated.emit(1)
     assert dock.task.settings.factor == 16
     assert after.is_faint
-    dock.live_box.setChecked(True)
+    dock.auto_box.setChecked(True)
     qtbot.waitUntil(lambda: not after.is_faint, timeout=60_000)
-    dock.live_box.setChecked(False)
+    dock.auto_box.setChecked(False)
     assert after.picture.pixels.shape == tuple(16 * n for n in before.picture.pixels.shape)
     window = dock.enlarge()
     assert window.reslices.panes["xy"][1].picture is not None

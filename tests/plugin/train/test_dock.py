@@ -17,7 +17,7 @@ from torch import nn
 from napari_emsynth.methods.interpolate.protocol import Synthesis
 from napari_emsynth.plugin.train.dock import TrainModels
 from napari_emsynth.plugin.train.form import MINUTES, STEPS, TrainSettings, texts
-from napari_emsynth.plugin.train.session import TrainingDesk
+from napari_emsynth.plugin.train.session import TrainSession
 from napari_emsynth.plugin.viewer.canvas_menu import install
 from napari_emsynth.spec import MethodSpec
 from napari_emsynth.testing.phantoms import Phantom
@@ -111,7 +111,7 @@ def opened(viewer: Any, qtbot: Any) -> TrainModels:
 
 
 def wait(qtbot: Any, dock: TrainModels) -> None:
-    qtbot.waitUntil(lambda: not dock.desk.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not dock.training.is_running, timeout=60_000)
 
 
 def test_train_and_use_at_once(dock: TrainModels, qtbot: Any, folder: Path, told: list[str]) -> None:
@@ -146,16 +146,16 @@ def test_pause_holds_and_stop_keeps_the_best(
     monkeypatch.setattr(TwoNumbers, "pace_s", 0.005)
     dock.form.budget.setValue(100_000)
     dock.train.click()
-    qtbot.waitUntil(lambda: dock.desk.run.terms.get("step", 0) > 3, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.training.run.terms.get("step", 0) > 3, timeout=60_000)
     dock.pause.click()
     assert dock.pause.text() == "Go on"
     qtbot.wait(150)
-    held = dict(dock.desk.run.terms)
+    held = dict(dock.training.run.terms)
     qtbot.wait(250)
-    assert dock.desk.run.terms == held
+    assert dock.training.run.terms == held
     assert "paused" in dock.line.text()
     dock.pause.click()
-    qtbot.waitUntil(lambda: dock.desk.run.terms["step"] > held["step"], timeout=60_000)
+    qtbot.waitUntil(lambda: dock.training.run.terms["step"] > held["step"], timeout=60_000)
     dock.pause.click()
     dock.stop.click()
     wait(qtbot, dock)
@@ -178,7 +178,7 @@ def test_closing_the_window_leaves_a_checkpoint_and_the_next_goes_on(
     dock = opened(first, qtbot)
     dock.form.budget.setValue(100_000)
     dock.train.click()
-    qtbot.waitUntil(lambda: dock.desk.run.terms.get("step", 0) > 3, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.training.run.terms.get("step", 0) > 3, timeout=60_000)
     dock.leave()
     dock.session.close()
     assert sorted(p.name for p in folder.iterdir()) == ["my-stack.ckpt.safetensors", "my-stack.job.json"]
@@ -190,10 +190,10 @@ def test_closing_the_window_leaves_a_checkpoint_and_the_next_goes_on(
     again = opened(second, qtbot)
     assert again.left.runs.currentText().startswith(f"my-stack: {METHOD}, step {left.step}")
     again.run()
-    assert not again.desk.is_running, "its name is taken"
+    assert not again.training.is_running, "its name is taken"
     again.left.go_on.click()
-    qtbot.waitUntil(lambda: again.desk.run.terms.get("step", 0) > left.step, timeout=60_000)
-    assert again.desk.run.checks[0] == left.history[0], "the curves of the first session are there again"
+    qtbot.waitUntil(lambda: again.training.run.terms.get("step", 0) > left.step, timeout=60_000)
+    assert again.training.run.checks[0] == left.history[0], "the curves of the first session are there again"
     again.stop.click()
     wait(qtbot, again)
     assert store.load(METHOD, "my-stack")[1].steps > left.step
@@ -206,7 +206,7 @@ def test_a_run_goes_on_only_with_its_own_voxels(
 ) -> None:
     dock.form.budget.setValue(100_000)
     dock.train.click()
-    qtbot.waitUntil(lambda: bool(dock.desk.run.terms), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(dock.training.run.terms), timeout=60_000)
     dock.stop.click()
     wait(qtbot, dock)
     layer = dock.session.viewer.layers["my stack"]
@@ -223,15 +223,15 @@ def test_a_closed_dock_loses_nothing(dock: TrainModels, qtbot: Any, monkeypatch:
     monkeypatch.setattr(TwoNumbers, "pace_s", 0.005)
     dock.form.budget.setValue(100_000)
     dock.train.click()
-    qtbot.waitUntil(lambda: bool(dock.desk.run.terms), timeout=60_000)
-    viewer, desk = dock.session.viewer, dock.desk
+    qtbot.waitUntil(lambda: bool(dock.training.run.terms), timeout=60_000)
+    viewer, training = dock.session.viewer, dock.training
     viewer.window.remove_dock_widget(dock)
     QApplication.processEvents()
-    assert desk.is_running
+    assert training.is_running
     again = TrainModels(viewer)
     viewer.window.add_dock_widget(again, name="Train models")
-    assert again.desk is desk
-    assert TrainingDesk.of(again.session) is desk
+    assert again.training is training
+    assert TrainSession.of(again.session) is training
     assert again.stop.isVisibleTo(again)
     again.stop.click()
     wait(qtbot, again)

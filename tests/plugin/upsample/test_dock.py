@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication
 from napari_emsynth import io
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.align.dock import FineAlignment
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.field_of_view import EDGE, Window, around, window_in_view
 from napari_emsynth.plugin.upsample.dock import UpsampleZ
 from napari_emsynth.plugin.upsample.form import UpsampleForm
@@ -126,7 +126,7 @@ def test_the_form_offers_what_the_method_can(opened: Any) -> None:
     form = opened.form
     assert opened.sizeHint().width() <= 320, "the dock fits a laptop"
     assert opened.scroll.widget().minimumSizeHint().width() <= 320
-    assert not form.more.is_open
+    assert not form.more.isExpanded()
     assert form.promise() == ""
     other = replace(LINEAR, factor=7.5, sampling="slab", lazy=True, with_mask=False, selfcheck=False, tile=64)
     form.set_value(other)
@@ -303,12 +303,12 @@ def test_a_result_without_room_is_refused_first(stack: Any, monkeypatch: pytest.
 def test_closing_leaves_the_work_of_other_docks(
     viewer: Any, session: Session, opened: Any, finish: Any
 ) -> None:
-    def forever(job: Job) -> None:
+    def forever(job: QueuedJob) -> None:
         while True:
             job.cancel.check()
 
-    other = session.queue.submit(Job("another dock's", forever, owner="other"))
-    ours = session.queue.submit(Job("ours", forever, owner="upsample"))
+    other = session.queue.submit(QueuedJob("another dock's", forever, owner="other"))
+    ours = session.queue.submit(QueuedJob("ours", forever, owner="upsample"))
     opened.parent().close()
     assert ours.cancel.cancelled
     assert not other.cancel.cancelled

@@ -19,11 +19,10 @@ from napari_emsynth.plugin.upsample.factor import FactorRow
 from napari_emsynth.plugin.upsample.sampling import SamplingQuestion, picture
 from napari_emsynth.plugin.upsample.settings import ISOTROPIC, UpsampleSettings, isotropic_factor
 from napari_emsynth.plugin.volume_task.code import volume_command
-from napari_emsynth.plugin.volume_task.destination import MEMORY, where
+from napari_emsynth.plugin.volume_task.damage_form import SuspectList
+from napari_emsynth.plugin.volume_task.destination import MEMORY, DestinationBox, where
 from napari_emsynth.plugin.volume_task.forecast import Forecast, Speed, work
-from napari_emsynth.plugin.volume_task.keep_box import KeepBox
 from napari_emsynth.plugin.volume_task.preview import crosses, picked_voxel
-from napari_emsynth.plugin.volume_task.suspect_list import SuspectList
 from napari_emsynth.plugin.widgets.notices import remark
 from napari_emsynth.trust.detect import Suspect
 from napari_emsynth.volume import Volume
@@ -174,7 +173,7 @@ def test_suspects_and_text_say_the_same(qtbot: Any) -> None:
 
 
 def test_where_a_result_goes(qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    box = KeepBox()
+    box = DestinationBox()
     qtbot.addWidget(box)
     for value in (("auto", False), ("memory", False), ("file", False), ("file", True)):
         box.set_value(*value)

@@ -1,4 +1,4 @@
-"""Upsampling into files, live previews, what is remembered of layers, what goes along, and the view in 3-D."""
+"""Upsampling into files, auto previews, what is remembered of layers, what goes along, and the view in 3-D."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_the_preview_follows_the_view(
     dock: Any, finish: Any, qtbot: Any, told: list[str], stack: Any
 ) -> None:
     viewer, session = dock.session.viewer, dock.session
-    dock.live_box.setChecked(True)
+    dock.auto_box.setChecked(True)
     qtbot.waitUntil(lambda: dock.task.last_preview is not None, timeout=20_000)
     finish(session)
     assert "about" in dock.form.forecast.text(), "a preview tells how long a run takes"
@@ -168,7 +168,7 @@ def test_the_preview_follows_the_view(
     for z in (2, 3, 4, 5):
         viewer.dims.set_point(0, 8 + 4 * z)
     qtbot.waitUntil(lambda: made == [5], timeout=20_000)
-    jobs = [dock.task.preview(dock.layer(), 5, live=True) for _ in range(3)]
+    jobs = [dock.task.preview(dock.layer(), 5, unasked=True) for _ in range(3)]
     assert [job.cancel.cancelled for job in jobs] == [True, True, False], "the newest one counts"
     assert all(job.quiet for job in jobs)
     finish(session)
@@ -182,14 +182,14 @@ def test_the_preview_follows_the_view(
     dock.form.factor.number.setValue(4)
     qtbot.waitUntil(lambda: dock.task.last_preview.settings.factor == 4, timeout=20_000)
     dock.layer().data = dock.layer().data[:1]
-    dock.preview_live()
+    dock.preview_view()
     assert not told, "what nobody asked for is no reason to interrupt"
     assert "1 section" in dock.notices.text.text()
     dock.layer().data = stack
-    dock.preview_live()
+    dock.preview_view()
     finish(session)
     assert dock.notices.isHidden(), "what stopped it has gone"
-    dock.live_box.setChecked(False)
+    dock.auto_box.setChecked(False)
     viewer.dims.set_point(0, 8)
     assert not session.queue.is_busy
 
@@ -228,18 +228,18 @@ def test_labels_go_along_and_3d_comes_and_goes(
     )
     assert "--apply-to cells.tif=cells_upsampled.ome.tif" in dock.copy_code()
     seen = {layer.name: layer.visible for layer in viewer.layers}
-    dock.three.click()
+    dock.view_3d.click()
     finish(session)
     shown = viewer.layers["stack upsampled x2 in 3-D"]
     assert viewer.dims.ndisplay == 3
     np.testing.assert_allclose(shown.scale, (2, 2, 2))
     np.testing.assert_allclose(shown.translate, (8, 3, 5))
     assert not result.visible
-    assert dock.three.isChecked()
+    assert dock.view_3d.isChecked()
     assert dock.layer_box.findText(shown.name) < 0, "it is nobody's source"
     viewer.dims.ndisplay = 2
     assert {layer.name: layer.visible for layer in viewer.layers} == seen
-    assert not dock.three.isChecked()
+    assert not dock.view_3d.isChecked()
     dock.history.undo.click()
     assert "cells upsampled x2" not in names(dock)
 

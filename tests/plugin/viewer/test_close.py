@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.viewer.canvas_menu import install, open_dock
 from napari_emsynth.plugin.viewer.session import Session
 
 
-def forever(job: Job) -> None:
+def forever(job: QueuedJob) -> None:
     for n in range(10**6):
         job.cancel.check()
         job.report(n, 10**6, "steps")
         time.sleep(0.002)
 
 
-def running(session: Session, qtbot: Any) -> Job:
-    job = session.queue.submit(Job("long", forever))
+def running(session: Session, qtbot: Any) -> QueuedJob:
+    job = session.queue.submit(QueuedJob("long", forever))
     qtbot.waitUntil(lambda: job.state == "running")
     return job
 
@@ -77,7 +77,7 @@ def test_a_layer_removed_while_it_is_repaired(viewer: Any, session: Session, sta
 def test_the_activity_dock_shows_the_job(viewer: Any, session: Session, qtbot: Any, finish: Any) -> None:
     from napari.utils import progress
 
-    job = session.queue.submit(Job("Interpolate 3 sections", forever))
+    job = session.queue.submit(QueuedJob("Interpolate 3 sections", forever))
     qtbot.wait(300)
     assert not progress._all_instances, "a job that may be short shows no bar"
     qtbot.waitUntil(lambda: any("Interpolate 3 sections" in bar.desc for bar in progress._all_instances))

@@ -164,10 +164,10 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
     viewer.dims.set_point(0, 60.0)
 
     # Undo, redo.
-    dock.undo.click()
+    dock.history.undo.click()
     assert "damaged sample restored [1]" not in viewer.layers
     film.take("undone")
-    dock.redo.click()
+    dock.history.redo.click()
     assert "damaged sample restored [1]" in viewer.layers
 
     # Export, and open it again.

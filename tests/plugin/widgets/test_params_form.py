@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_emsynth.params import Params, param
+from napari_emsynth.plugin.restore.dock import SettingsForm
 from napari_emsynth.plugin.restore.request import Settings
-from napari_emsynth.plugin.restore.settings_form import SettingsForm
 from napari_emsynth.plugin.widgets.params_form import ParamsForm, put_value, value_of
 
 

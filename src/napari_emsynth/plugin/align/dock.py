@@ -6,17 +6,17 @@ from typing import Any, ClassVar
 
 from napari_emsynth.plugin.align.field_panel import FieldPanel
 from napari_emsynth.plugin.align.form import AlignForm
-from napari_emsynth.plugin.align.linked_layers_panel import AlongPanel
+from napari_emsynth.plugin.align.linked_layers_panel import LinkedLayersPanel
 from napari_emsynth.plugin.align.section_table import SectionTable
 from napari_emsynth.plugin.align.selftest_panel import SelfTestPanel
 from napari_emsynth.plugin.align.session import AlignTask
 from napari_emsynth.plugin.align.settings import AlignSettings
+from napari_emsynth.plugin.layers.checkerboard import HOWS
 from napari_emsynth.plugin.layers.convert import show_section
-from napari_emsynth.plugin.layers.overlays import HOWS
 from napari_emsynth.plugin.volume_task.dock import VolumeDock
 from napari_emsynth.plugin.volume_task.run import VolumeOutcome
-from napari_emsynth.plugin.widgets.collapsible import Fold
-from napari_emsynth.plugin.widgets.method_form import combo
+from napari_emsynth.plugin.widgets.buttons import combo
+from napari_emsynth.plugin.widgets.collapsible import Collapsible
 from napari_emsynth.sections import spans
 
 PLANES = {"section": "xy", "red / green": "red/green", "checkerboard": "squares"}
@@ -56,7 +56,7 @@ class FineAlignment(VolumeDock):
     def leave(self) -> None:
         """Let go of the viewer."""
         self.session.viewer.layers.events.removed.disconnect(self._follow_history)
-        self.along.release()
+        self.linked.release()
         self.views.release()
         super().leave()
 
@@ -68,9 +68,9 @@ class FineAlignment(VolumeDock):
         entries = [] if outcome is None else outcome.result.provenance["sections"]
         self.table.set_entries([entry for entry in entries if "cpc_before" in entry])
         listed = self.table.model.rowCount() > 0
-        self.folds["sections"].setVisible(listed)
+        self.parts["sections"].setVisible(listed)
         if listed:
-            self.folds["sections"].set_open(True)
+            self.parts["sections"].expand()
 
     def _follow_history(self, event: Any = None) -> None:  # noqa: ARG002 - napari hands its event over
         """The table is that of the newest alignment in the viewer; an undone one has none."""
@@ -104,15 +104,15 @@ class FineAlignment(VolumeDock):
         self.body.insertWidget(self.body.indexOf(self.reslices), self.plane)
         self.table = SectionTable()
         self.views = FieldPanel(self.session, self.task.views, self.layer)
-        self.along = AlongPanel(self.task, self.layer, self.channel_index)
+        self.linked = LinkedLayersPanel(self.task, self.layer, self.channel_index)
         self.selftest = SelfTestPanel(self.task, self.layer, self.channel_index)
-        self.folds = {
-            "sections": Fold("Sections", self.table),
-            "views": Fold("On the canvas", self.views),
-            "along": Fold("Other layers, files", self.along),
-            "selftest": Fold("Self-test", self.selftest),
+        self.parts = {
+            "sections": Collapsible("Sections", self.table),
+            "views": Collapsible("On the canvas", self.views),
+            "along": Collapsible("Other layers, files", self.linked),
+            "selftest": Collapsible("Self-test", self.selftest),
         }
-        for fold in self.folds.values():
+        for fold in self.parts.values():
             self.panels.addWidget(fold)
         self._plane_chosen()
 

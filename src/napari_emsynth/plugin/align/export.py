@@ -25,7 +25,7 @@ TABLE = ".csv"
 
 
 @dataclass(frozen=True)
-class Parcel:
+class AlignedExport:
     """What is written in one action.
 
     Args:
@@ -45,7 +45,7 @@ class Parcel:
     tables: list[tuple[Path, Make]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, result: Result, home: Home, folder: Path, suffix: str) -> Parcel:
+    def of(cls, result: Result, home: Home, folder: Path, suffix: str) -> AlignedExport:
         """Return an empty one.
 
         Raises:

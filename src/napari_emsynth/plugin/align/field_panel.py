@@ -8,10 +8,9 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_emsynth.plugin.align.displacement_view import HIGHEST_MAGNIFICATION
-from napari_emsynth.plugin.align.form import beside
 from napari_emsynth.plugin.align.views import FieldViews
 from napari_emsynth.plugin.viewer.session import Session
-from napari_emsynth.plugin.widgets.method_form import combo, form_of, spin
+from napari_emsynth.plugin.widgets.buttons import beside, combo, form_of, spin
 
 NOTHING = "off"
 MAGNIFY_PX = 80

@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QWidget
 
-from napari_emsynth.plugin.align.settings import DETECTED, AlignSettings
+from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.layers.convert import type_of
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.plugin.volume_task.form import VolumeForm
-from napari_emsynth.plugin.widgets.buttons import button
-from napari_emsynth.plugin.widgets.collapsible import Fold
+from napari_emsynth.plugin.volume_task.settings import DETECTED
+from napari_emsynth.plugin.widgets.buttons import beside, form_of, small
+from napari_emsynth.plugin.widgets.collapsible import Collapsible
 from napari_emsynth.plugin.widgets.layer_box import LayerBox
-from napari_emsynth.plugin.widgets.method_form import form_of
 
 NO_LIMIT = "no limit"
 MOST_NM = 1e6
@@ -119,7 +119,7 @@ class AlignForm(VolumeForm):
         self.materials = LayerBox(self._session, labels_layers, nothing="none: all is tissue")
         self.here = small("here", "Take the section on screen")
         self.detect = small("detect", "Look for damaged sections now and list them")
-        self.bounds = Fold("What stays, what is left out", self._bounds_rows())
+        self.bounds = Collapsible("What stays, what is left out", self._bounds_rows())
         self.layout().insertWidget(self.layout().indexOf(self.more), self.bounds)
 
     def _bounds_rows(self) -> QWidget:
@@ -178,19 +178,3 @@ class AlignForm(VolumeForm):
 def labels_layers(viewer: Any) -> list[Any]:
     """Return the labels layers, the topmost first."""
     return [layer for layer in reversed(list(viewer.layers)) if type_of(layer) == "labels"]
-
-
-def small(text: str, tip: str) -> QPushButton:
-    """Return a small button that goes beside a line."""
-    made = button(text, tip)
-    made.setFixedWidth(made.fontMetrics().horizontalAdvance(text) + 16)
-    return made
-
-
-def beside(line: QWidget, end: QWidget) -> QHBoxLayout:
-    """Return a line with a small button at its end."""
-    row = QHBoxLayout()
-    row.setSpacing(3)
-    row.addWidget(line, 1)
-    row.addWidget(end)
-    return row

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.plugin.align.export import Parcel
+from napari_emsynth.plugin.align.export import AlignedExport
 from napari_emsynth.plugin.align.session import AlignTask
 from napari_emsynth.plugin.align.transform_layer import FOLLOWERS, Home, follower
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import find_layer, full_data, is_companion, type_of
 from napari_emsynth.plugin.layers.results import add_each
 from napari_emsynth.plugin.restore.preview import is_preview
@@ -36,7 +36,9 @@ def followers(viewer: Any) -> list[Any]:
     ]
 
 
-def move_along(task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: bool = False) -> Job | None:
+def move_linked(
+    task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: bool = False
+) -> QueuedJob | None:
     """Move layers by the field in use, into new layers.
 
     Args:
@@ -47,7 +49,7 @@ def move_along(task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: 
     """
     session = task.session
 
-    def prepare() -> Job:
+    def prepare() -> QueuedJob:
         shown = task.wanted(chosen)
         layers = [found for i in layer_ids if (found := find_layer(session.viewer, i)) is not None]
         if not layers:
@@ -66,7 +68,7 @@ def move_along(task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: 
 
         needed = sum(in_memory_bytes(layer) for layer in layers)
 
-        def work(job: Job) -> list[Any]:
+        def work(job: QueuedJob) -> list[Any]:
             ready(job)
             from napari_emsynth.tiling.memory_check import check_room
 
@@ -87,13 +89,13 @@ def move_along(task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: 
             session.history.add(step)
             session.results_changed.emit()
 
-        return Job("Move layers along", work, on_done=show, on_failed=task.refuse, owner=task.name)
+        return QueuedJob("Move layers along", work, on_done=show, on_failed=task.refuse, owner=task.name)
 
     job = task.attempt(prepare)
     return None if job is None else session.queue.submit(job)
 
 
-def export_along(
+def export_linked(
     task: AlignTask,
     chosen: Any,
     layer_ids: Sequence[Any],
@@ -101,7 +103,7 @@ def export_along(
     suffix: str,
     *,
     overwrite: bool = False,
-) -> Job | None:
+) -> QueuedJob | None:
     """Write layers moved by the field in use, each with its record, into one folder.
 
     Args:
@@ -114,24 +116,24 @@ def export_along(
     """
     session = task.session
 
-    def prepare() -> Job:
+    def prepare() -> QueuedJob:
         shown = task.wanted(chosen)
         layers = [found for i in layer_ids if (found := find_layer(session.viewer, i)) is not None]
         if not layers:
             raise InputError("no layer is ticked; tick at least 1 layer to export")
         home_layer = find_layer(session.viewer, shown.layer_id)
-        parcel = Parcel.of(session.content_of(home_layer), Home.of(home_layer), folder, suffix)
+        export = AlignedExport.of(session.content_of(home_layer), Home.of(home_layer), folder, suffix)
         for layer in layers:
-            parcel.put(layer, is_stack=layer.unique_id in (shown.layer_id, shown.source_id))
-        parcel.check(overwrite=overwrite)
+            export.put(layer, is_stack=layer.unique_id in (shown.layer_id, shown.source_id))
+        export.check(overwrite=overwrite)
 
-        def work(job: Job) -> list[Path]:
-            return parcel.write(job.report, job.cancel, overwrite=overwrite)
+        def work(job: QueuedJob) -> list[Path]:
+            return export.write(job.report, job.cancel, overwrite=overwrite)
 
         def done(paths: list[Path]) -> None:
             notify.info(f"{len(paths)} aligned layer(s) are written to {folder}")
 
-        return Job("Export aligned layers", work, on_done=done, on_failed=task.refuse, owner=task.name)
+        return QueuedJob("Export aligned layers", work, on_done=done, on_failed=task.refuse, owner=task.name)
 
     job = task.attempt(prepare)
     return None if job is None else session.queue.submit(job)

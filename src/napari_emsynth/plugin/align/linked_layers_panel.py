@@ -8,18 +8,17 @@ from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QMenu, QVBoxLayout, QWidget
 
-from napari_emsynth.plugin.align.linked_layers import export_along, followers, move_along
+from napari_emsynth.plugin.align.linked_layers import export_linked, followers, move_linked
 from napari_emsynth.plugin.align.session import AlignTask
 from napari_emsynth.plugin.copy_as_code import slug
-from napari_emsynth.plugin.widgets.buttons import button, rows
-from napari_emsynth.plugin.widgets.layer_checklist import TickList
-from napari_emsynth.plugin.widgets.method_form import combo
+from napari_emsynth.plugin.widgets.buttons import button, combo, rows
+from napari_emsynth.plugin.widgets.layer_checklist import LayerChecklist
 
 SUFFIXES = (".ome.tif", ".ome.zarr")
 FIELDS = "Displacement field (*.zarr *.npy)"
 
 
-class AlongPanel(QWidget):
+class LinkedLayersPanel(QWidget):
     """Speaks the unique ids of the ticked layers.
 
     Args:
@@ -31,7 +30,7 @@ class AlongPanel(QWidget):
     def __init__(self, task: AlignTask, layer: Callable[[], Any], channel: Callable[[], int | None]) -> None:
         super().__init__()
         self._task, self._layer, self._channel = task, layer, channel
-        self.list = TickList(task.session.viewer, followers, task.ticked)
+        self.list = LayerChecklist(task.session.viewer, followers, task.ticked)
         self.list.setToolTip("Images, labels, points and shapes over the aligned stack")
         self.back = QCheckBox("Back: from aligned to as acquired")
         self.back.setToolTip("Through the inverse field, for what was drawn on the aligned stack")
@@ -76,7 +75,7 @@ class AlongPanel(QWidget):
 
     def move_ticked(self) -> None:
         """Move the ticked layers."""
-        move_along(self._task, self._layer(), self.ticked(), back=self.back.isChecked())
+        move_linked(self._task, self._layer(), self.ticked(), back=self.back.isChecked())
 
     def export_ticked(self) -> None:
         """Ask for a folder, and write the ticked layers there."""
@@ -86,7 +85,7 @@ class AlongPanel(QWidget):
 
     def export_to(self, folder: Path) -> None:
         """Write the ticked layers, aligned, into a folder."""
-        export_along(
+        export_linked(
             self._task, self._layer(), self.ticked(), folder, self.format.currentText(),
             overwrite=self.overwrite.isChecked(),
         )  # fmt: skip

@@ -19,7 +19,7 @@ from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.align.views import FieldViews
 from napari_emsynth.plugin.copy_as_code import source_path
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import current_section, find_layer, full_data, voxel_nm_of
 from napari_emsynth.plugin.layers.results import Shown
 from napari_emsynth.plugin.viewer.session import ready
@@ -51,7 +51,7 @@ class AlignTask(VolumeTask):
         self.ticked: list[Any] = []
         self.last_self_test: dict[str, Any] | None = None
 
-    def show(self, source: tuple[Any, str], job: Job, made: tuple[VolumeOutcome, list[Any]]) -> None:
+    def show(self, source: tuple[Any, str], job: QueuedJob, made: tuple[VolumeOutcome, list[Any]]) -> None:
         """Bring a finished alignment to the screen; what was drawn of an older one would mislead."""
         self.views.hide_all()
         super().show(source, job, made)
@@ -120,13 +120,13 @@ class AlignTask(VolumeTask):
 
     # -- fields in files ---------------------------------------------------------------------------
 
-    def save_field(self, layer: Any, path: Path) -> Job | None:
+    def save_field(self, layer: Any, path: Path) -> QueuedJob | None:
         """Write the field in use to a .npy or .zarr."""
 
-        def prepare() -> Job:
+        def prepare() -> QueuedJob:
             result = self.wanted(layer).result
 
-            def work(job: Job) -> Path:
+            def work(job: QueuedJob) -> Path:
                 from napari_emsynth.io.field import write_field
 
                 # A .npy cannot say which volume coarse nodes serve.
@@ -135,7 +135,9 @@ class AlignTask(VolumeTask):
                     result, path, dense=dense, overwrite=True, progress=job.report, cancel=job.cancel
                 )
 
-            return Job(f"Save {path.name}", work, on_done=self._saved, on_failed=self.refuse, owner=self.name)
+            return QueuedJob(
+                f"Save {path.name}", work, on_done=self._saved, on_failed=self.refuse, owner=self.name
+            )
 
         job = self.attempt(prepare)
         return None if job is None else self.session.queue.submit(job)
@@ -143,20 +145,20 @@ class AlignTask(VolumeTask):
     def _saved(self, path: Path) -> None:
         notify.info(f"the displacement field is written to {path}")
 
-    def load_field(self, layer: Any, path: Path, channel: int | None = None) -> Job | None:
+    def load_field(self, layer: Any, path: Path, channel: int | None = None) -> QueuedJob | None:
         """Align a layer by a field that was saved; it may have been found on a binned copy."""
 
-        def prepare() -> Job:
+        def prepare() -> QueuedJob:
             volume, placement = self.volume(layer, channel), placed(layer, self.settings)
             settings = self.settings
 
-            def work(job: Job) -> tuple[VolumeOutcome, list[Any]]:
+            def work(job: QueuedJob) -> tuple[VolumeOutcome, list[Any]]:
                 ready(job)
                 outcome = with_field(volume, path, settings, job.runtime())
                 job.cancel.check()
                 return outcome, build_volume_layers(outcome, placement)
 
-            job = Job(f"Align by {path.name}", work, on_failed=self.refuse, owner=self.name)
+            job = QueuedJob(f"Align by {path.name}", work, on_failed=self.refuse, owner=self.name)
             job.on_done = partial(self.show, (layer.unique_id, layer.name), job)
             return job
 
@@ -165,18 +167,18 @@ class AlignTask(VolumeTask):
 
     # -- self-test ---------------------------------------------------------------------------------
 
-    def self_test(self, layer: Any, channel: int | None = None) -> Job | None:
+    def self_test(self, layer: Any, channel: int | None = None) -> QueuedJob | None:
         """See whether the chosen method finds a known warp of the layer's own sections."""
 
-        def prepare() -> Job:
+        def prepare() -> QueuedJob:
             volume, settings = self.volume(layer, channel), self.settings
             skip = settings.options(volume.shape[0]).get("skip")
 
-            def work(job: Job) -> dict[str, Any]:
+            def work(job: QueuedJob) -> dict[str, Any]:
                 ready(job)
                 return tested(volume, settings, skip, job.runtime(**settings.runtime_options()))
 
-            return Job("Self-test", work, on_done=self._tested, on_failed=self.refuse, owner=self.name)
+            return QueuedJob("Self-test", work, on_done=self._tested, on_failed=self.refuse, owner=self.name)
 
         job = self.attempt(prepare)
         return None if job is None else self.session.queue.submit(job)

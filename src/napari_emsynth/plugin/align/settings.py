@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from napari_emsynth.plugin.volume_task.settings import VolumeSettings
-from napari_emsynth.sections import parse_sections, spans
+from napari_emsynth.plugin.volume_task.settings import DETECTED, VolumeSettings, listed
+from napari_emsynth.sections import spans
 from napari_emsynth.spec import Task
 
-# What a user writes to leave the choice to the tool.
-DETECTED = "detected"
 # Largest label that can be named; a list of all of them still fits into memory.
 MOST_LABELS = 2**24
 
@@ -102,12 +100,3 @@ class AlignSettings(VolumeSettings):
 
         skip = self.skip if self.skip.strip() == DETECTED else cut(self.skip, "skip")
         return replace(self, reference=cut(self.reference, "reference"), skip=skip)
-
-
-def listed(text: str, count: int, what: str) -> tuple[int, ...]:
-    """Return the numbers that a text lists, in order and once each; none for an empty one.
-
-    Raises:
-        InputError: no such list.
-    """
-    return tuple(sorted(set(parse_sections(text, count, what)))) if text.strip() else ()

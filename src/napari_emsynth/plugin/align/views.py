@@ -17,10 +17,10 @@ from napari_emsynth.plugin.align.displacement_view import (
     view_nodes,
 )
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
+from napari_emsynth.plugin.layers.checkerboard import How
 from napari_emsynth.plugin.layers.convert import Placement, find_layer, is_image
 from napari_emsynth.plugin.layers.overlay import Views
-from napari_emsynth.plugin.layers.overlays import How
 from napari_emsynth.plugin.layers.results import Shown
 
 
@@ -43,7 +43,7 @@ class FieldViews(Views):
 
     def show_displacement(
         self, layer: Any, kind: Kind, magnify: int, then: Callable[[int], None] = lambda _m: None
-    ) -> Job | None:
+    ) -> QueuedJob | None:
         """Draw the field in use.
 
         Args:
@@ -58,7 +58,7 @@ class FieldViews(Views):
         shown, home, space = found
         field = shown.result.displacement
 
-        def work(job: Job) -> tuple[Any, int]:
+        def work(job: QueuedJob) -> tuple[Any, int]:
             vectors = sampled(field, view_nodes(field.shape), job.cancel.check)
             chosen = magnify or magnification(vectors, field.shape)
             return vectors_layer(kind, vectors, field.shape, chosen, space), chosen
@@ -69,7 +69,7 @@ class FieldViews(Views):
 
         return self._submit(f"Draw {kind}", work, done, "displacement")
 
-    def show_confidence(self, layer: Any) -> Job | None:
+    def show_confidence(self, layer: Any) -> QueuedJob | None:
         """Lay the confidence over the alignment in use."""
         found = self._found(layer)
         if found is None:

@@ -20,8 +20,7 @@ from napari_emsynth.plugin.copy_as_code import slug
 from napari_emsynth.plugin.widgets.dock import Dock
 from napari_emsynth.plugin.widgets.job_bar import JobBar
 from napari_emsynth.plugin.widgets.layer_box import LayerBox
-
-FORMATS = "OME-TIFF (*.ome.tif);;OME-Zarr (*.ome.zarr)"
+from napari_emsynth.plugin.widgets.layer_dock import FORMATS
 
 
 class Export(Dock):

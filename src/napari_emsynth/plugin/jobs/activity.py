@@ -7,7 +7,7 @@ import time
 from napari.utils import progress
 from qtpy.QtCore import QObject, Qt
 
-from napari_emsynth.plugin.jobs.queue import Job, JobQueue
+from napari_emsynth.plugin.jobs.queue import JobQueue, QueuedJob
 
 # A bar counts in parts of a thousand: stages of different length share it.
 STEPS = 1000
@@ -24,7 +24,7 @@ class ActivityMirror(QObject):
     def __init__(self, queue: JobQueue) -> None:
         super().__init__(queue)
         self._queue = queue
-        self._bars: dict[Job, progress] = {}
+        self._bars: dict[QueuedJob, progress] = {}
         self._busy = False
         # Queued: moving a bar runs the event loop, which must not happen inside the caller of submit().
         queue.changed.connect(self.update, Qt.ConnectionType.QueuedConnection)
@@ -53,7 +53,7 @@ class ActivityMirror(QObject):
         while self._bars:
             self._bars.popitem()[1].close()
 
-    def _move(self, job: Job) -> None:
+    def _move(self, job: QueuedJob) -> None:
         if job not in self._bars:
             self._bars[job] = progress(total=STEPS, desc=job.title)
         bar = self._bars[job]
@@ -65,6 +65,6 @@ class ActivityMirror(QObject):
             bar.set_description(job.describe())
 
 
-def has_lasted(job: Job) -> bool:
+def has_lasted(job: QueuedJob) -> bool:
     """True once a job runs long enough for a bar."""
     return time.monotonic() - job.started_s >= BAR_AFTER_S

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_emsynth.plugin.jobs.activity import LOADING
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.spec import MethodSpec, Task
 
 # In the order in which they depend on each other; names that a build does not have are passed over.
@@ -93,7 +93,7 @@ def preload_libraries(check: Callable[[], None] = lambda: None) -> list[str]:
     return mapped
 
 
-def ready(job: Job) -> None:
+def ready(job: QueuedJob) -> None:
     """Load the engine before a job needs it: its own imports would hold the window up."""
     job.report(0, 0, LOADING)
     load(job.cancel.check)

@@ -31,7 +31,7 @@ def nothing(*_args: Any) -> None:
     """Do nothing: the default callback."""
 
 
-class Job:
+class QueuedJob:
     """One piece of work and what is known of it.
 
     Args:
@@ -41,14 +41,14 @@ class Job:
         on_failed: (one line), called in the GUI thread.
         on_cancelled: called in the GUI thread.
         quiet: True for work the user did not ask for: no bar.
-        key: a newer job with the same key takes the place of this one (live preview).
+        key: a newer job with the same key takes the place of this one (auto preview).
         owner: the dock it belongs to; "" for everything about marked sections.
     """
 
     def __init__(
         self,
         title: str,
-        work: Callable[[Job], Any],
+        work: Callable[[QueuedJob], Any],
         *,
         on_done: Callable[[Any], None] = nothing,
         on_failed: Callable[[str], None] = nothing,
@@ -126,9 +126,9 @@ class JobQueue(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.jobs: list[Job] = []
-        self._waiting: deque[Job] = deque()
-        self._outcomes: deque[tuple[Job, State, Any]] = deque()
+        self.jobs: list[QueuedJob] = []
+        self._waiting: deque[QueuedJob] = deque()
+        self._outcomes: deque[tuple[QueuedJob, State, Any]] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -138,7 +138,7 @@ class JobQueue(QObject):
         self._timer.timeout.connect(self._deliver)
 
     @property
-    def visible_jobs(self) -> list[Job]:
+    def visible_jobs(self) -> list[QueuedJob]:
         """Jobs the user asked for that are not over, the running one first."""
         return [job for job in self.jobs if not job.quiet]
 
@@ -147,7 +147,7 @@ class JobQueue(QObject):
         """True while any job, quiet or not, is not over."""
         return bool(self.jobs)
 
-    def submit(self, job: Job) -> Job:
+    def submit(self, job: QueuedJob) -> QueuedJob:
         """Queue a job; one with the same key that is not over gives way."""
         if self._closed:
             job.state = "cancelled"
@@ -166,7 +166,7 @@ class JobQueue(QObject):
         self.changed.emit()
         return job
 
-    def visible_of(self, owner: str) -> list[Job]:
+    def visible_of(self, owner: str) -> list[QueuedJob]:
         """Return the visible jobs of one dock."""
         return [job for job in self.visible_jobs if job.owner == owner]
 
@@ -201,7 +201,7 @@ class JobQueue(QObject):
                 job = self._waiting.popleft()
             self._outcomes.append((job, *self._attempt(job)))
 
-    def _attempt(self, job: Job) -> tuple[State, Any]:
+    def _attempt(self, job: QueuedJob) -> tuple[State, Any]:
         """Run one job; return how it ended and its value, or the line that says why it has none."""
         try:
             job.cancel.check()
@@ -237,7 +237,7 @@ class JobQueue(QObject):
         self.changed.emit()
 
     @staticmethod
-    def _call_back(job: Job, value: Any) -> None:
+    def _call_back(job: QueuedJob, value: Any) -> None:
         if job.state == "done":
             job.on_done(value)
         elif job.state == "failed":

@@ -5,14 +5,43 @@ Laws: nothing but a section on screen is computed, nothing of either is changed;
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from napari.layers import Image
 
 from napari_emsynth.plugin.layers.convert import COMPANION_KEY, Placement, find_layer, full_data, unique_name
 from napari_emsynth.plugin.layers.history import ReplacedData
-from napari_emsynth.plugin.layers.overlays import squares
 from napari_emsynth.plugin.layers.results import Shown, family, insert_above
+from napari_emsynth.volume import Array
+
+How = Literal["red/green", "squares"]
+HOWS: tuple[How, ...] = ("red/green", "squares")
+# Squares along the shorter side of a section, and the least px of one.
+SQUARES, SMALLEST_PX = 12, 8
+
+
+def overlaid(how: How, below: Array, above: Array, limits: tuple[float, float]) -> Array:
+    """Return two sections [y, x] as one picture: [y, x, 3] uint8 for red/green, [y, x] for squares."""
+    if how == "squares":
+        return np.where(squares(below.shape), below, above)
+    return np.stack(
+        [brightness(below, limits), brightness(above, limits), np.zeros(below.shape, np.uint8)], -1
+    )
+
+
+def brightness(pixels: Array, limits: tuple[float, float]) -> Array:
+    """Return pixels as 0 to 255 between contrast limits; 0 where they are not finite."""
+    low, high = limits
+    share = (np.nan_to_num(np.asarray(pixels, np.float32), nan=low) - low) / max(high - low, 1e-12)
+    return (255 * np.clip(share, 0, 1)).round().astype(np.uint8)
+
+
+def squares(shape: tuple[int, int]) -> Array:
+    """Return [y, x] bool, True where the original is shown; the corner at 0, 0 shows the result."""
+    edge = max(SMALLEST_PX, min(shape) // SQUARES)
+    y, x = (np.arange(n) // edge % 2 for n in shape)
+    return y[:, None] != x[None, :]
 
 
 def alternated(original: Any, result: Any) -> Any:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
-from napari_emsynth.plugin.layers.checkerboard import alternated
+from napari_emsynth.plugin.layers.checkerboard import How, alternated, brightness
 from napari_emsynth.plugin.layers.convert import COMPANION_KEY, Placement, find_layer, full_data, unique_name
-from napari_emsynth.plugin.layers.overlays import How, brightness
 from napari_emsynth.plugin.layers.results import insert_above
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import find_layer, unique_name
 from napari_emsynth.plugin.layers.results import insert_above
 
@@ -51,10 +51,10 @@ class Views:
             if find_layer(self._session.viewer, self._of.get(name)) is None:
                 self.hide(name)
 
-    def _submit(self, title: str, work: Any, done: Callable[..., None], name: str) -> Job:
+    def _submit(self, title: str, work: Any, done: Callable[..., None], name: str) -> QueuedJob:
         key = f"{VIEWS} {name}"
         return self._session.queue.submit(
-            Job(title, work, on_done=done, on_failed=notify.warn, quiet=True, key=key)
+            QueuedJob(title, work, on_done=done, on_failed=notify.warn, quiet=True, key=key)
         )
 
     def _add(self, name: str, layer: Any, home: Any, title: str) -> None:

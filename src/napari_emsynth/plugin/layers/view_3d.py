@@ -15,7 +15,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import (
     COMPANION_KEY,
     Placement,
@@ -39,7 +39,7 @@ ANGLES = (35.0, -35.0, 135.0)
 Box = tuple[slice, slice, slice]
 
 
-class InThree:
+class View3D:
     """The 3-D view of one viewer.
 
     Args:
@@ -56,7 +56,7 @@ class InThree:
         """True while it is shown."""
         return find_layer(self._session.viewer, self._layer_id) is not None
 
-    def show(self, layer: Any, channel: int | None = None) -> Job:
+    def show(self, layer: Any, channel: int | None = None) -> QueuedJob:
         """Show a layer, or its part in view."""
         self.hide()
         box = part_in_view(self._session.viewer, layer)
@@ -67,7 +67,7 @@ class InThree:
         whole = all(len(range(*part.indices(n))) == n for part, n in zip(box, stack.shape, strict=True))
         what = "" if whole else " (part in view)"
 
-        def work(job: Job) -> Any:
+        def work(job: QueuedJob) -> Any:
             job.cancel.check()
             look = {**placement.look, "blending": "translucent", "opacity": 1.0}
             space = {**placement.space, "translate": tuple(translate)}
@@ -78,9 +78,9 @@ class InThree:
             made.name = unique_name(self._session.viewer, f"{layer.name} in 3-D{what}")
             self._show(made)
 
-        key = "in three"
+        key = "3-D view"
         return self._session.queue.submit(
-            Job("Show in 3-D", work, on_done=done, on_failed=notify.warn, key=key)
+            QueuedJob("Show in 3-D", work, on_done=done, on_failed=notify.warn, key=key)
         )
 
     def hide(self) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job, JobQueue
+from napari_emsynth.plugin.jobs.queue import JobQueue, QueuedJob
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.layers.convert import volume_of
 from napari_emsynth.plugin.layers.history import ChangedMarks, History
@@ -70,13 +70,13 @@ class Marking:
         left = tuple(m for m in self.marks_of(layer) if m.section != section)
         self.set_marks(layer, left, f"Unmark section {section}")
 
-    def detect(self, layer: Any, channel: int | None = None) -> Job | None:
+    def detect(self, layer: Any, channel: int | None = None) -> QueuedJob | None:
         """Look for damaged sections and mark them."""
         volume = self.attempt(volume_of, layer, channel)
         if volume is None:
             return None
 
-        def work(job: Job) -> Any:
+        def work(job: QueuedJob) -> Any:
             from napari_emsynth.trust.detect import detect
 
             return detect(volume, progress=job.report, cancel=job.cancel)
@@ -88,12 +88,14 @@ class Marking:
                 f"{len(new)} suspected section(s) in {volume.name!r}" if new else "no damaged section found"
             )
 
-        return self.queue.submit(Job("Detect damaged sections", work, on_done=done, on_failed=self.refuse))
+        return self.queue.submit(
+            QueuedJob("Detect damaged sections", work, on_done=done, on_failed=self.refuse)
+        )
 
-    def mark_from(self, layer: Any, mask: Any, *, whole: bool) -> Job | None:
+    def mark_from(self, layer: Any, mask: Any, *, whole: bool) -> QueuedJob | None:
         """Mark what is drawn in a labels or shapes layer: its pixels only, or whole sections."""
 
-        def prepare() -> Callable[[Job], Any]:
+        def prepare() -> Callable[[QueuedJob], Any]:
             layer_tools.check_layer(layer)
             masks.check_mask_layer(mask, layer)
             if layer_tools.type_of(mask) == "labels":
@@ -117,4 +119,4 @@ class Marking:
         work = self.attempt(prepare)
         if work is None:
             return None
-        return self.queue.submit(Job("Read the mask", work, on_done=done, on_failed=self.refuse))
+        return self.queue.submit(QueuedJob("Read the mask", work, on_done=done, on_failed=self.refuse))

@@ -13,7 +13,7 @@ from typing import Any
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.engine import Engine, ready
-from napari_emsynth.plugin.jobs.queue import Job, JobQueue, nothing
+from napari_emsynth.plugin.jobs.queue import JobQueue, QueuedJob, nothing
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.layers.convert import Placement, find_layer, volume_of
 from napari_emsynth.plugin.layers.history import History
@@ -67,17 +67,17 @@ class Repairing:
     end_comparing: Callable[[], None]
     _marks: dict[Any, Marks]
 
-    def run_marked(self, layer: Any, channel: int | None = None) -> Job | None:
+    def run_marked(self, layer: Any, channel: int | None = None) -> QueuedJob | None:
         """Repair everything that is marked in a layer."""
         return self.run(layer, Request.of(self.marks_of(layer), self.settings), channel)
 
-    def interpolate_at(self, layer: Any, section: int, *, place: str = "") -> Job | None:
+    def interpolate_at(self, layer: Any, section: int, *, place: str = "") -> QueuedJob | None:
         """Repair one section, together with the marked ones that adjoin it."""
         settings = replace(self.settings, place=place) if place else self.settings
         sections = run_around(self.marks_of(layer), section)
         return self.run(layer, Request(sections=tuple(sections), settings=settings), ahead=section)
 
-    def insert_at(self, layer: Any, section: int) -> Job | None:
+    def insert_at(self, layer: Any, section: int) -> QueuedJob | None:
         """Insert a new section before one."""
         return self.run(layer, Request(inserts=(section,), settings=self.settings), jump=True)
 
@@ -89,7 +89,7 @@ class Repairing:
         *,
         jump: bool = False,
         ahead: int | None = None,
-    ) -> Job | None:
+    ) -> QueuedJob | None:
         """Queue a repair; return None when it is refused.
 
         Args:
@@ -100,21 +100,21 @@ class Repairing:
             ahead: section that is shown as soon as something of it is known, until the repair is done and checked.
         """
 
-        def prepare() -> Job:
+        def prepare() -> QueuedJob:
             volume = volume_of(layer, channel)
             request.check(volume.shape[0])
             if request.settings.place == "in place" and (layer.ndim != 3 or layer.multiscale):
                 raise InputError(f"layer {layer.name!r} is 4-D or multiscale; it cannot be changed in place")
             source = (layer.unique_id, layer.name, Placement.of(layer))
 
-            def work(job: Job) -> tuple[Outcome, list[Any]]:
+            def work(job: QueuedJob) -> tuple[Outcome, list[Any]]:
                 ready(job)
                 outcome = restore(volume, request, job.runtime(**request.settings.runtime_options()))
                 job.cancel.check()
                 in_place = request.settings.place == "in place"
                 return outcome, [] if in_place else build_layers(outcome, source[2])
 
-            job = Job(request.title(), work, on_failed=self.refuse)
+            job = QueuedJob(request.title(), work, on_failed=self.refuse)
             job.on_done = partial(self._show, layer, source, job, jump)
             self.last_request = (layer, request, channel)
             return job
@@ -128,7 +128,7 @@ class Repairing:
             self._show_ahead(layer, ahead, request.settings, job)
         return self.queue.submit(job)
 
-    def _show_ahead(self, layer: Any, section: int, settings: Settings, job: Job) -> None:
+    def _show_ahead(self, layer: Any, section: int, settings: Settings, job: QueuedJob) -> None:
         """Queue previews before a repair: of the quick method, then of the one asked for, not checked yet."""
         spec = None if self.engine is None else self.engine.spec(settings.method)
         if layer.ndim != 3 or layer.multiscale or (spec is not None and not spec.weights):
@@ -157,7 +157,7 @@ class Repairing:
         self,
         layer: Any,
         source: tuple[Any, str, Placement],
-        job: Job,
+        job: QueuedJob,
         jump: bool,
         made: tuple[Outcome, list[Any]],
     ) -> None:
@@ -198,7 +198,7 @@ class Repairing:
                 line, [(notify.use_instead(instead), lambda: self.use_instead(instead))] if offered else ()
             )
 
-    def use_instead(self, method: str) -> Job | None:
+    def use_instead(self, method: str) -> QueuedJob | None:
         """Repeat the last repair with another method instead of its result."""
         if self.last_request is None:
             return None
@@ -208,7 +208,7 @@ class Repairing:
         settings = replace(request.settings, method=method, weights="", params={})
         return self.run(layer, replace(request, settings=settings), channel)
 
-    def preview_at(self, layer: Any, section: int, channel: int | None = None) -> Job | None:
+    def preview_at(self, layer: Any, section: int, channel: int | None = None) -> QueuedJob | None:
         """Show what a repair would put at a section; a newer preview takes the place of an older one."""
         if layer is not None and is_preview(layer):
             return None
@@ -222,11 +222,11 @@ class Repairing:
 
     def _preview_job(
         self, layer: Any, volume: Volume, section: int, settings: Settings, key: str = ""
-    ) -> Job:
+    ) -> QueuedJob:
         """Return the work of showing what a repair would put at a section."""
         marks = self.marks_of(layer)
 
-        def work(job: Job) -> Any:
+        def work(job: QueuedJob) -> Any:
             ready(job)
             return preview_section(
                 volume, marks, section, settings, job.runtime(**settings.runtime_options())
@@ -238,7 +238,7 @@ class Repairing:
                 self.results_changed.emit()
 
         title = f"Preview section {section}"
-        return Job(title, work, on_done=done, on_failed=self.refuse, quiet=True, key=key)
+        return QueuedJob(title, work, on_done=done, on_failed=self.refuse, quiet=True, key=key)
 
     def end_preview(self) -> None:
         """Take the preview away."""

@@ -9,8 +9,8 @@ from napari_emsynth.plugin.superres.form import SuperresForm
 from napari_emsynth.plugin.superres.session import SuperresTask
 from napari_emsynth.plugin.superres.settings import SuperresSettings
 from napari_emsynth.plugin.volume_task.damage_dock import DamageDock
-from napari_emsynth.plugin.volume_task.looking_dock import FEWEST
-from napari_emsynth.plugin.widgets.collapsible import Fold
+from napari_emsynth.plugin.volume_task.dock import FEWEST
+from napari_emsynth.plugin.widgets.collapsible import Collapsible
 
 
 class SuperResolve(DamageDock):
@@ -46,7 +46,7 @@ class SuperResolve(DamageDock):
     def _lay_out(self) -> None:
         super()._lay_out()
         self.fidelity = FidelityPanel(self.task, self.layer)
-        self.fold = Fold("Fidelity", self.fidelity)
+        self.fold = Collapsible("Fidelity", self.fidelity)
         self.panels.addWidget(self.fold)
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from napari_emsynth.grid import Triple
-from napari_emsynth.plugin.align.settings import DETECTED
 from napari_emsynth.plugin.superres.settings import FACTORS, SuperresSettings
 from napari_emsynth.plugin.volume_task.damage_form import DamageForm, Rows
 from napari_emsynth.plugin.volume_task.forecast import voxel_text
-from napari_emsynth.plugin.widgets.method_form import combo
+from napari_emsynth.plugin.volume_task.settings import DETECTED
+from napari_emsynth.plugin.widgets.buttons import combo
 from napari_emsynth.plugin.widgets.notices import remark
 
 MADE_UP = (

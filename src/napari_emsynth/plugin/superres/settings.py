@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from napari_emsynth.grid import Shape
-from napari_emsynth.plugin.align.settings import DETECTED, listed
-from napari_emsynth.plugin.volume_task.settings import VolumeSettings
+from napari_emsynth.plugin.volume_task.settings import DETECTED, VolumeSettings, listed
 from napari_emsynth.sections import spans
 from napari_emsynth.spec import Task
 

@@ -14,7 +14,7 @@ from napari.utils.colormaps import Colormap
 
 from napari_emsynth.plugin.align.displacement_view import on_nodes
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import (
     COMPANION_KEY,
     Placement,
@@ -40,7 +40,7 @@ PERCENTILE = 99.0
 class FidelityViews(Views):
     """The views of one viewer: "residual" and "prior"."""
 
-    def show(self, name: str, shown: Any) -> Job | None:
+    def show(self, name: str, shown: Any) -> QueuedJob | None:
         """Lay a view over a result; None with a line to the user where there is nothing to show.
 
         Args:
@@ -62,7 +62,7 @@ class FidelityViews(Views):
             space = {**space, "translate": tuple(section_translate(home, section))}
         fine = tuple(int(n) for n in home.data.shape)
 
-        def work(job: Job) -> Any:
+        def work(job: QueuedJob) -> Any:
             ready(job)
             data = part.data if section is None else drawn(part, section, job.runtime())
             return fidelity_layer(name, data, (len(data), *fine[1:]), space)

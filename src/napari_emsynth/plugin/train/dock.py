@@ -19,11 +19,10 @@ from napari_emsynth.plugin.train.form import TrainForm
 from napari_emsynth.plugin.train.preview_panel import TrainingPanels
 from napari_emsynth.plugin.train.region import shape_of
 from napari_emsynth.plugin.train.region_box import RegionForm
-from napari_emsynth.plugin.train.session import TrainingDesk, volume_for
-from napari_emsynth.plugin.widgets.buttons import button, rows
+from napari_emsynth.plugin.train.session import TrainSession, volume_for
+from napari_emsynth.plugin.widgets.buttons import button, combo, rows
 from napari_emsynth.plugin.widgets.dock import Dock
 from napari_emsynth.plugin.widgets.layer_box import sources
-from napari_emsynth.plugin.widgets.method_form import combo
 from napari_emsynth.sections import spans
 from napari_emsynth.training.job import TrainingJob, Unfinished
 from napari_emsynth.volume import Volume
@@ -44,7 +43,7 @@ class TrainModels(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.desk = TrainingDesk.of(self.session)
+        self.training = TrainSession.of(self.session)
         self.region, self.form = RegionForm(self.session), TrainForm()
         self.curves, self.panels = TrainingCurves(), TrainingPanels()
         self.left = UnfinishedBox()
@@ -98,7 +97,7 @@ class TrainModels(Dock):
     def run(self) -> None:
         """Begin."""
         job = self.session.attempt(self.job)
-        if job is not None and self.desk.start(job, self.volume()) is not None:
+        if job is not None and self.training.start(job, self.volume()) is not None:
             self._warn_of_damage(job)
             self._look()
 
@@ -112,7 +111,7 @@ class TrainModels(Dock):
 
         volume = self.session.attempt(find)
         if volume is not None:
-            self.desk.start(left.job, volume, left)
+            self.training.start(left.job, volume, left)
             self._look()
 
     def copy_code(self) -> str | None:
@@ -128,15 +127,15 @@ class TrainModels(Dock):
     # -- following ---------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Show the desk as it is."""
-        running = self.desk.is_running
+        """Show the training as it is."""
+        running = self.training.is_running
         self.region.setEnabled(not running)
         self.form.setEnabled(not running)
-        self.left.show_runs([] if running else self.desk.unfinished())
+        self.left.show_runs([] if running else self.training.unfinished())
         self.train.setVisible(not running)
         self.pause.setVisible(running)
         self.stop.setVisible(running)
-        run = self.desk.run
+        run = self.training.run
         self.pause.setText("Go on" if run is not None and run.is_paused else "Pause")
         self.stop.setEnabled(run is not None and not run.is_stopping)
         if running:
@@ -147,7 +146,7 @@ class TrainModels(Dock):
 
     def redraw(self) -> None:
         """Draw what the run has told since."""
-        run = self.desk.run
+        run = self.training.run
         for widget in (self.curves, self.line, self.bar):
             widget.setVisible(run is not None)
         if run is None:
@@ -156,7 +155,7 @@ class TrainModels(Dock):
         self.curves.show_checks(run.checks)
         self.panels.show_panels(run.panels)
         self.line.setText(run.describe())
-        waiting = self.desk.is_running and not run.terms
+        waiting = self.training.is_running and not run.terms
         # A bar without a range moves to and fro: something goes on, nobody knows how long.
         self.bar.setRange(0, 0 if waiting else STEPS)
         if not waiting:
@@ -191,7 +190,7 @@ class TrainModels(Dock):
     def leave(self) -> None:
         """Let go of the viewer; training goes on."""
         self._redraw.stop()
-        self.desk.changed.disconnect(self.refresh)
+        self.training.changed.disconnect(self.refresh)
         self.region.release()
 
     # -- building ----------------------------------------------------------------------------------
@@ -213,12 +212,12 @@ class TrainModels(Dock):
         session.engine_loaded.connect(lambda: self.form.set_engine(session.engine))
         self.region.layer_changed.connect(self._layer_changed)
         self.train.clicked.connect(lambda: self.run())
-        self.pause.clicked.connect(lambda: self.desk.pause())
-        self.stop.clicked.connect(lambda: self.desk.stop())
+        self.pause.clicked.connect(lambda: self.training.pause())
+        self.stop.clicked.connect(lambda: self.training.stop())
         self.copy.clicked.connect(lambda: self.copy_code())
         self.left.go_on.clicked.connect(lambda: self.go_on_with(self.left.chosen()))
-        self.left.forget.clicked.connect(lambda: self.desk.forget(self.left.chosen()))
-        self.desk.changed.connect(self.refresh)
+        self.left.forget.clicked.connect(lambda: self.training.forget(self.left.chosen()))
+        self.training.changed.connect(self.refresh)
         self._redraw.timeout.connect(self.redraw)
 
 

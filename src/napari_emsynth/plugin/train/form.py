@@ -19,8 +19,9 @@ from qtpy.QtWidgets import (
 
 from napari_emsynth.plugin.jobs.engine import Engine
 from napari_emsynth.plugin.jobs.own_weights import own_weights
-from napari_emsynth.plugin.widgets.collapsible import Fold
-from napari_emsynth.plugin.widgets.method_form import FROM_FILE, choose, combo, form_of, spin
+from napari_emsynth.plugin.widgets.buttons import combo, form_of, spin
+from napari_emsynth.plugin.widgets.collapsible import Collapsible
+from napari_emsynth.plugin.widgets.method_form import FROM_FILE, choose
 from napari_emsynth.spec import MethodSpec
 from napari_emsynth.weights import own
 
@@ -215,7 +216,7 @@ class TrainForm(QWidget):
         top.addWidget(box)
         inside = QWidget()
         form_of(inside).addRow("Seed", self.seed)
-        self.more = Fold("More options", inside)
+        self.more = Collapsible("More options", inside)
         top.addWidget(self.more)
 
     def _connect(self) -> None:

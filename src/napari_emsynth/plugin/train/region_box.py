@@ -4,35 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.layers.convert import check_layer, find_layer, type_of
 from napari_emsynth.plugin.train import region as regions
 from napari_emsynth.plugin.train.form import narrow
 from napari_emsynth.plugin.viewer.session import Session
-from napari_emsynth.plugin.widgets.layer_box import LayerBox
-from napari_emsynth.plugin.widgets.method_form import combo, form_of, spin
+from napari_emsynth.plugin.widgets.buttons import combo, spin
+from napari_emsynth.plugin.widgets.layer_box import LayerRows
 from napari_emsynth.training.job import Ranges
 
 EVERYTHING, VIEW = "Everything", "What the view shows"
 
 
-class RegionForm(QWidget):
-    """A form that speaks a layer, a channel and a region of it.
-
-    Signals:
-        layer_changed: another layer was chosen.
-    """
-
-    layer_changed = Signal()
+class RegionForm(LayerRows):
+    """A form that speaks a layer, a channel and a region of it."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
+        super().__init__(session)
         self._session = session
-        self.layer_box = LayerBox(session)
-        self.channel = QSpinBox()
         self.region = combo()
         self.first = spin(0, 0, 1, "First section to learn from")
         self.last = spin(
@@ -43,18 +34,8 @@ class RegionForm(QWidget):
         self._events = (events.inserted, events.removed, events.renamed)
         for event in self._events:
             event.connect(self._list_regions)
-        self.layer_box.layer_changed.connect(self._show_layer)
         self._list_regions()
-        self._show_layer()
-
-    def layer(self) -> Any | None:
-        """Return the chosen layer."""
-        return self.layer_box.layer()
-
-    def channel_index(self) -> int | None:
-        """Return the channel of a 4-D layer, None of a 3-D one."""
-        layer = self.layer()
-        return self.channel.value() if layer is not None and layer.ndim == 4 else None
+        self.show_layer()
 
     def value(self) -> Ranges | None:
         """Return the region, None for everything.
@@ -79,7 +60,7 @@ class RegionForm(QWidget):
 
     def release(self) -> None:
         """Stop following the viewer."""
-        self.layer_box.release()
+        super().release()
         for event in self._events:
             event.disconnect(self._list_regions)
         self._events = ()
@@ -96,24 +77,17 @@ class RegionForm(QWidget):
         ids = [self.region.itemData(i) for i in range(self.region.count())]
         self.region.setCurrentIndex(ids.index(chosen) if chosen in ids else 0)
 
-    def _show_layer(self) -> None:
+    def show_layer(self) -> None:
         """Offer the layer's channels and sections."""
         layer = self.layer()
-        four = layer is not None and layer.ndim == 4
-        self.rows.setRowVisible(self.channel, four)
-        if four:
-            self.channel.setMaximum(regions.full_data(layer).shape[0] - 1)
         usable = layer is not None and layer.ndim in (3, 4) and not layer.rgb
         last = regions.shape_of(layer)[0] - 1 if usable else 0
         for box, value in ((self.first, 0), (self.last, last)):
             box.setMaximum(last)
             box.setValue(value)
-        self.layer_changed.emit()
+        super().show_layer()
 
     def _lay_out(self) -> None:
-        self.rows = form_of(self)
-        self.rows.addRow("Layer", self.layer_box)
-        self.rows.addRow("Channel / time", self.channel)
         self.region.setToolTip(
             "Leave out resin and damage: what is learnt from should look like what is mended"
         )

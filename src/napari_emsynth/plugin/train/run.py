@@ -17,7 +17,7 @@ from typing import Any
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.plugin.jobs.activity import LOADING
 from napari_emsynth.plugin.jobs.engine import load, no_collection
-from napari_emsynth.plugin.jobs.queue import Job, first_line, format_seconds
+from napari_emsynth.plugin.jobs.queue import QueuedJob, first_line, format_seconds
 from napari_emsynth.plugin.train.preview import Panel, TaskPreview
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.training.job import TrainingJob
@@ -141,7 +141,7 @@ class TrainingRun:
 
     # -- in the worker thread ----------------------------------------------------------------------
 
-    def work(self, job: Job) -> dict[str, Any]:
+    def work(self, job: QueuedJob) -> dict[str, Any]:
         """Train; returns the record, which stopping leaves behind too."""
         ready_to_train(job)
         from napari_emsynth.methods.train import run
@@ -165,7 +165,7 @@ class TrainingRun:
             )
         return self.record
 
-    def _preview(self, job: Job) -> TaskPreview | None:
+    def _preview(self, job: QueuedJob) -> TaskPreview | None:
         """Return what redraws a section of the volume, None where there is no such thing."""
         try:
             return TaskPreview.of(self.job, self.volume)
@@ -173,7 +173,7 @@ class TrainingRun:
             job.notes.append(f"no preview: {reason}")
             return None
 
-    def _draw(self, preview: TaskPreview, found: Any, folder: Path, job: Job) -> None:
+    def _draw(self, preview: TaskPreview, found: Any, folder: Path, job: QueuedJob) -> None:
         """Redraw the preview; what goes wrong there must not end the training."""
         path = folder / "draft.safetensors"
         try:
@@ -185,7 +185,7 @@ class TrainingRun:
             if not any(note.startswith("no preview") for note in job.notes):
                 job.notes.append(f"no preview: {first_line(reason)}")
 
-    def _stepped(self, terms: dict[str, float], job: Job) -> None:
+    def _stepped(self, terms: dict[str, float], job: QueuedJob) -> None:
         """Take a step's terms; block while paused."""
         if "loss" in terms:
             self.loss.add(terms["step"], terms["loss"])
@@ -197,7 +197,7 @@ class TrainingRun:
             raise Cancelled("the window closes")
 
 
-def ready_to_train(job: Job) -> None:
+def ready_to_train(job: QueuedJob) -> None:
     """Load all that the first step would import: under way, it would hold the window up again and again."""
     job.report(0, 0, LOADING)
     load(job.cancel.check)

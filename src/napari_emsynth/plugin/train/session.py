@@ -15,7 +15,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.activity import ActivityMirror
 from napari_emsynth.plugin.jobs.own_weights import own_weights
-from napari_emsynth.plugin.jobs.queue import Job, JobQueue
+from napari_emsynth.plugin.jobs.queue import JobQueue, QueuedJob
 from napari_emsynth.plugin.train.run import TrainingRun
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.training.job import TrainingJob, Unfinished, unfinished_in
@@ -26,7 +26,7 @@ from napari_emsynth.weights import own
 _AT_WORK: set[Path] = set()
 
 
-class TrainingDesk(QObject):
+class TrainSession(QObject):
     """Starts, pauses and stops training, and knows what was left unfinished.
 
     Signals:
@@ -36,8 +36,8 @@ class TrainingDesk(QObject):
     changed = Signal()
 
     @classmethod
-    def of(cls, session: Session) -> TrainingDesk:
-        """Return the session's desk, made on first use."""
+    def of(cls, session: Session) -> TrainSession:
+        """Return the session's trainings, made on first use."""
         return session.findChild(cls) or cls(session)
 
     def __init__(self, session: Session) -> None:
@@ -46,7 +46,7 @@ class TrainingDesk(QObject):
         self.queue = JobQueue(self)
         self._activity = ActivityMirror(self.queue)
         self.run: TrainingRun | None = None
-        self.at_work: Job | None = None
+        self.at_work: QueuedJob | None = None
         session.closing.connect(self.close)
 
     @property
@@ -54,7 +54,7 @@ class TrainingDesk(QObject):
         """True from the start of a run until it was delivered."""
         return self.at_work is not None
 
-    def start(self, job: TrainingJob, volume: Volume, left: Unfinished | None = None) -> Job | None:
+    def start(self, job: TrainingJob, volume: Volume, left: Unfinished | None = None) -> QueuedJob | None:
         """Begin (or go on with) a training; bad input is refused.
 
         Args:
@@ -72,7 +72,7 @@ class TrainingDesk(QObject):
         if self.session.attempt(lambda: act() or True) is None:
             return None
         run = TrainingRun(job, volume, () if left is None else left.history)
-        work = Job(f"Train {job.path.stem}", run.work, owner="train")
+        work = QueuedJob(f"Train {job.path.stem}", run.work, owner="train")
         work.on_done = lambda _record: self._ended(run, work)
         work.on_cancelled = lambda: self._ended(run, work)
         work.on_failed = lambda line: self._failed(run, work, line)
@@ -114,7 +114,7 @@ class TrainingDesk(QObject):
         self._activity.close()
         self._over()
 
-    def _ended(self, run: TrainingRun, work: Job) -> None:
+    def _ended(self, run: TrainingRun, work: QueuedJob) -> None:
         """A run was delivered: done, or stopped by the user."""
         if run.record is None:
             run.failure = "stopped before the first step; nothing was written"
@@ -125,7 +125,7 @@ class TrainingDesk(QObject):
         for note in work.notes:
             notify.warn(note)
 
-    def _failed(self, run: TrainingRun, work: Job, line: str) -> None:
+    def _failed(self, run: TrainingRun, work: QueuedJob, line: str) -> None:
         run.failure = line
         self._over()
         # Why it ended is said last: it stays on the screen.

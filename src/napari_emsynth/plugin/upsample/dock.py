@@ -12,7 +12,7 @@ from napari_emsynth.plugin.upsample.labels_panel import LabelsPanel
 from napari_emsynth.plugin.upsample.session import UpsampleTask
 from napari_emsynth.plugin.upsample.settings import UpsampleSettings
 from napari_emsynth.plugin.volume_task.damage_dock import DamageDock, consistency
-from napari_emsynth.plugin.widgets.collapsible import Fold
+from napari_emsynth.plugin.widgets.collapsible import Collapsible
 
 # Where the 90 % interval was measured: as a record says it, and in plain words.
 CALIBRATED = {"in plane": "on rows posed as sections", "weights": "as its weights were, on other volumes"}
@@ -41,16 +41,16 @@ class UpsampleZ(DamageDock):
             self.ask_voxel_size()
         super().run()
 
-    def show_in_three(self, on: bool) -> None:
+    def show_in_3d(self, on: bool) -> None:
         """Show the newest result, else the chosen layer, in 3-D; or everything as it was."""
         layer = self.task.newest() or self.layer()
         if not on:
-            self.task.in_three.hide()
+            self.task.view_3d.hide()
         elif layer is None:
             self.task.refuse("no layer is chosen; needs a 3-D image layer (z, y, x)")
         else:
-            self.task.in_three.show(layer, self.channel_index())
-        self._show_three()
+            self.task.view_3d.show(layer, self.channel_index())
+        self._show_view_3d()
 
     def ask_voxel_size(self) -> None:
         """Ask for the voxel size of the chosen layer."""
@@ -91,11 +91,11 @@ class UpsampleZ(DamageDock):
         self.form.set_voxel_nm(self.voxel_nm())
         if self.form.value() != self.task.settings:
             self._settings_changed()
-        self._show_three()
+        self._show_view_3d()
         super()._results_changed()
 
-    def _show_three(self) -> None:
-        self.three.setChecked(self.task.in_three.is_on)
+    def _show_view_3d(self) -> None:
+        self.view_3d.setChecked(self.task.view_3d.is_on)
 
     def _report(self, record: dict[str, Any]) -> list[str]:
         return report(record)
@@ -104,20 +104,20 @@ class UpsampleZ(DamageDock):
 
     def more_looks(self) -> tuple[QWidget, ...]:
         """Return the box of the 3-D view."""
-        self.three = QCheckBox("Show in 3-D")
-        self.three.setToolTip(
+        self.view_3d = QCheckBox("Show in 3-D")
+        self.view_3d.setToolTip(
             "The result with the right height of its voxels; of a large one, the part in view"
         )
-        return (self.three,)
+        return (self.view_3d,)
 
     def _lay_out(self) -> None:
         super()._lay_out()
         self.labels = LabelsPanel(self.task)
-        self.panels.addWidget(Fold("Labels that go along", self.labels))
+        self.panels.addWidget(Collapsible("Labels that go along", self.labels))
 
     def _connect(self) -> None:
         super()._connect()
-        self.three.clicked.connect(self.show_in_three)
+        self.view_3d.clicked.connect(self.show_in_3d)
         self.form.sampling_answered.connect(self._sampling_answered)
         self.form.voxel_size_asked.connect(self.ask_voxel_size)
 

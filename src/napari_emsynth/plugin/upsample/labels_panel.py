@@ -7,11 +7,10 @@ from pathlib import Path
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QVBoxLayout, QWidget
 
 from napari_emsynth.plugin.align.linked_layers_panel import SUFFIXES
-from napari_emsynth.plugin.upsample.linked_layers import export_along, labels_layers, take_along
+from napari_emsynth.plugin.upsample.linked_layers import export_linked, labels_layers, upsample_linked
 from napari_emsynth.plugin.upsample.session import UpsampleTask
-from napari_emsynth.plugin.widgets.buttons import button, rows
-from napari_emsynth.plugin.widgets.layer_checklist import TickList
-from napari_emsynth.plugin.widgets.method_form import combo
+from napari_emsynth.plugin.widgets.buttons import button, combo, rows
+from napari_emsynth.plugin.widgets.layer_checklist import LayerChecklist
 from napari_emsynth.plugin.widgets.notices import remark
 
 
@@ -25,7 +24,7 @@ class LabelsPanel(QWidget):
     def __init__(self, task: UpsampleTask) -> None:
         super().__init__()
         self._task = task
-        self.list = TickList(task.session.viewer, labels_layers, task.ticked)
+        self.list = LayerChecklist(task.session.viewer, labels_layers, task.ticked)
         self.list.setToolTip("Labels on the stack as it was acquired")
         self.line = remark()
         self.line.setText(
@@ -46,7 +45,7 @@ class LabelsPanel(QWidget):
         layout.addWidget(self.line)
         layout.addLayout(rows((self.take, self.write), (self.format, self.overwrite)))
         self.list.ticks_changed.connect(self._ticks_changed)
-        self.take.clicked.connect(lambda: take_along(task, self.list.ticked()))
+        self.take.clicked.connect(lambda: upsample_linked(task, self.list.ticked()))
         self.write.clicked.connect(lambda: self.export_ticked())
 
     def export_ticked(self) -> None:
@@ -57,7 +56,7 @@ class LabelsPanel(QWidget):
 
     def export_to(self, folder: Path) -> None:
         """Write the ticked labels, upsampled, into a folder."""
-        export_along(
+        export_linked(
             self._task, self.list.ticked(), folder, self.format.currentText(),
             overwrite=self.overwrite.isChecked(),
         )  # fmt: skip

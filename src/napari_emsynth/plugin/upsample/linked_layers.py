@@ -15,7 +15,7 @@ from napari.layers import Layer
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.copy_as_code import slug
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import (
     PROVENANCE_KEY,
     find_layer,
@@ -44,11 +44,11 @@ def labels_layers(viewer: Any) -> list[Any]:
     ]
 
 
-def take_along(task: UpsampleTask, layer_ids: Sequence[Any]) -> Job | None:
+def upsample_linked(task: UpsampleTask, layer_ids: Sequence[Any]) -> QueuedJob | None:
     """Upsample labels as the newest result was, into new layers."""
     session = task.session
 
-    def prepare() -> Job:
+    def prepare() -> QueuedJob:
         shown, layers = _chosen(task, layer_ids)
         volumes = [labels_volume(layer, shown) for layer in layers]
         settings, result = shown.outcome.settings, shown.result
@@ -58,7 +58,7 @@ def take_along(task: UpsampleTask, layer_ids: Sequence[Any]) -> Job | None:
             name = f"{layer.name} {settings.done}"
             looks.append({**look, **moved_space(layer, settings), "name": name, "multiscale": False})
 
-        def work(job: Job) -> list[Any]:
+        def work(job: QueuedJob) -> list[Any]:
             ready(job)
             made = []
             for done, (volume, look) in enumerate(zip(volumes, looks, strict=True)):
@@ -77,18 +77,18 @@ def take_along(task: UpsampleTask, layer_ids: Sequence[Any]) -> Job | None:
             session.history.add(step)
             session.results_changed.emit()
 
-        return Job("Upsample labels", work, on_done=show, on_failed=task.refuse, owner=task.name)
+        return QueuedJob("Upsample labels", work, on_done=show, on_failed=task.refuse, owner=task.name)
 
     job = task.attempt(prepare)
     return None if job is None else session.queue.submit(job)
 
 
-def export_along(
+def export_linked(
     task: UpsampleTask, layer_ids: Sequence[Any], folder: Path, suffix: str, *, overwrite: bool = False
-) -> Job | None:
+) -> QueuedJob | None:
     """Write labels, upsampled as the newest result was, each with its record, into one folder."""
 
-    def prepare() -> Job:
+    def prepare() -> QueuedJob:
         from napari_emsynth.io import check_output, write
         from napari_emsynth.plugin.restore.request import lazy
 
@@ -102,7 +102,7 @@ def export_along(
             check_output(path, None, overwrite)
         volumes, result = [labels_volume(layer, shown) for layer in layers], shown.result
 
-        def work(job: Job) -> None:
+        def work(job: QueuedJob) -> None:
             ready(job)
             for volume, path in zip(volumes, paths, strict=True):
                 carried = result.along.carried(lazy(volume), result.provenance)
@@ -111,7 +111,7 @@ def export_along(
         def done(_nothing: None) -> None:
             notify.info(f"{len(paths)} upsampled labels layer(s) are written to {folder}")
 
-        return Job("Export labels", work, on_done=done, on_failed=task.refuse, owner=task.name)
+        return QueuedJob("Export labels", work, on_done=done, on_failed=task.refuse, owner=task.name)
 
     job = task.attempt(prepare)
     return None if job is None else task.session.queue.submit(job)

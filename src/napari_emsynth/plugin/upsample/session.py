@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from napari_emsynth.plugin.layers.convert import find_layer
-from napari_emsynth.plugin.layers.view_3d import InThree
+from napari_emsynth.plugin.layers.view_3d import View3D
 from napari_emsynth.plugin.upsample.code import labels_code
 from napari_emsynth.plugin.upsample.settings import UpsampleSettings, check_range, isotropic_factor
 from napari_emsynth.plugin.volume_task.code import More
@@ -28,7 +28,7 @@ class UpsampleTask(DamageTask):
 
     def __init__(self, session: Any, start: UpsampleSettings) -> None:
         super().__init__(session, start)
-        self.in_three = InThree(session)
+        self.view_3d = View3D(session)
         # Unique ids of the labels layers that the user ticked to go along.
         self.ticked: list[Any] = []
         self._answers: dict[Any, str] = {}

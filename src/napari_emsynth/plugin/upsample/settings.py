@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Shape, Triple
-from napari_emsynth.plugin.align.settings import DETECTED, listed
-from napari_emsynth.plugin.volume_task.settings import VolumeSettings
+from napari_emsynth.plugin.volume_task.settings import DETECTED, VolumeSettings, listed
 from napari_emsynth.sections import spans
 from napari_emsynth.spec import Task
 

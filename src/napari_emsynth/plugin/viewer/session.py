@@ -21,7 +21,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.activity import ActivityMirror
 from napari_emsynth.plugin.jobs.engine import Engine, load, ready
-from napari_emsynth.plugin.jobs.queue import Job, JobQueue
+from napari_emsynth.plugin.jobs.queue import JobQueue, QueuedJob
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.layers.checkerboard import Checkerboard
 from napari_emsynth.plugin.layers.convert import volume_of
@@ -34,7 +34,6 @@ from napari_emsynth.plugin.restore.preferences import preferences
 from napari_emsynth.plugin.restore.preview import Preview
 from napari_emsynth.plugin.restore.request import Request, Settings
 from napari_emsynth.plugin.restore.run import LONGEST, Repairing
-from napari_emsynth.plugin.viewer.main_window import window_of
 from napari_emsynth.spec import Result
 
 __all__ = ["LONGEST", "Session", "ready"]
@@ -169,7 +168,7 @@ class Session(Marking, Repairing, QObject):
         """Load torch and the methods in the background, once."""
         if self.engine is None and not any(job.key == "engine" for job in self.queue.jobs):
             self.queue.submit(
-                Job("Load the engine", lambda job: load(job.cancel.check), on_done=self._loaded,
+                QueuedJob("Load the engine", lambda job: load(job.cancel.check), on_done=self._loaded,
                 on_failed=self.refuse,
                     quiet=True, key="engine")
             )  # fmt: skip
@@ -241,10 +240,10 @@ class Session(Marking, Repairing, QObject):
 
     # -- export ------------------------------------------------------------------------------------
 
-    def export(self, layer: Any, path: Path, *, overwrite: bool = False) -> Job | None:
+    def export(self, layer: Any, path: Path, *, overwrite: bool = False) -> QueuedJob | None:
         """Write a layer, with mask and record when it shows a result of ours."""
 
-        def prepare() -> Callable[[Job], Any]:
+        def prepare() -> Callable[[QueuedJob], Any]:
             content = self.content_of(layer)
             from napari_emsynth.io import check_output, write
 
@@ -257,7 +256,7 @@ class Session(Marking, Repairing, QObject):
         if work is None:
             return None
         done = partial(self._exported, layer.name)
-        return self.queue.submit(Job(f"Export {path.name}", work, on_done=done, on_failed=self.refuse))
+        return self.queue.submit(QueuedJob(f"Export {path.name}", work, on_done=done, on_failed=self.refuse))
 
     def _exported(self, name: str, path: Path) -> None:
         notify.info(f"{name!r} is written to {path}")
@@ -276,3 +275,16 @@ class Session(Marking, Repairing, QObject):
             for name, part in (("synthetic", result.synthetic), ("uncertainty", result.uncertainty))
         }
         return replace(result, volume=volume, **parts)
+
+
+def window_of(viewer: Any) -> QWidget | None:
+    """Return the Qt window of a raw viewer.
+
+    napari has no public name for it. Where the private one is gone, the only window there is will do; without one
+    the session still ends with the application.
+    """
+    known = getattr(getattr(viewer, "window", None), "_qt_window", None)
+    if isinstance(known, QWidget):
+        return known
+    windows = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow)]
+    return windows[0] if len(windows) == 1 else None

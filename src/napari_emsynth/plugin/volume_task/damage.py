@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.QtCore import Signal
 
-from napari_emsynth.plugin.align.settings import DETECTED
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.volume_task.session import VolumeTask
+from napari_emsynth.plugin.volume_task.settings import DETECTED
 from napari_emsynth.sections import spans
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class DamageTask(VolumeTask):
         """Return the damaged sections that were found in a layer."""
         return [] if layer is None else self._suspects.get(layer.unique_id, [])
 
-    def find_damaged(self, layer: Any, channel: int | None = None) -> Job | None:
+    def find_damaged(self, layer: Any, channel: int | None = None) -> QueuedJob | None:
         """Look for damaged sections; those of the kinds that count are taken to be damaged."""
 
         def found(suspects: list[Suspect]) -> None:

@@ -12,9 +12,9 @@ from napari_emsynth.plugin.widgets.notices import remark
 
 
 class DamageDock(VolumeDock):
-    """Choose, look live, know what a run will take, run."""
+    """Choose, look, know what a run will take, run."""
 
-    asks_where = looks_live = True
+    asks_where = offers_auto_preview = True
     task: DamageTask
     form: DamageForm
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QMessageBox, QSizePolicy, QWidget
 
 from napari_emsynth.plugin.copy_as_code import slug
 from napari_emsynth.plugin.volume_task.forecast import Forecast, bytes_text
-from napari_emsynth.plugin.volume_task.settings import VolumeSettings
+from napari_emsynth.plugin.volume_task.settings import Keep, VolumeSettings
 from napari_emsynth.plugin.volume_task.target import Target
 
 ENDING = ".ome.zarr"
@@ -85,3 +87,45 @@ def ask_resume(parent: QWidget, path: Path) -> bool | None:
     box.exec()
     chosen = box.clickedButton()
     return True if chosen is on else False if chosen is anew else None
+
+
+LAZY = "lazy"
+DESTINATIONS = {
+    "auto": "in memory when small, else ask",
+    "memory": "in memory",
+    "file": "in a Zarr file (asks where)",
+    LAZY: "lazy: computed when it is shown",
+}
+DESTINATION_TIP = (
+    "In memory: quick to look at. In a Zarr file: written block by block and shown from there; after a cancel or a "
+    "crash it goes on where it stopped. Lazy: the layer appears at once, each part is computed when it comes into view"
+)
+
+
+class DestinationBox(QComboBox):
+    """Speaks where a result is kept, and whether it is lazy instead.
+
+    Signals:
+        changed: the user chose another.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setToolTip(DESTINATION_TIP)
+        for name, text in DESTINATIONS.items():
+            self.addItem(text, name)
+        self._keep: Keep = "auto"
+        self.activated.connect(lambda _i: self.changed.emit())
+
+    def value(self) -> tuple[Keep, bool]:
+        """Return where it is kept (as it was, of a lazy one), and whether it is lazy."""
+        chosen = self.currentData()
+        return (self._keep, True) if chosen == LAZY else (cast("Keep", chosen), False)
+
+    def set_value(self, keep: Keep, lazy: bool) -> None:
+        """Choose; nothing is emitted."""
+        self._keep = keep
+        self.setCurrentIndex(self.findData(LAZY if lazy else keep))

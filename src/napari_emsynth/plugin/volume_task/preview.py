@@ -18,8 +18,8 @@ from napari_emsynth.grid import Shape
 from napari_emsynth.plugin.align.preview import aligned_drawer
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.jobs.queue import nothing
+from napari_emsynth.plugin.layers.checkerboard import HOWS, How, overlaid
 from napari_emsynth.plugin.layers.field_of_view import Window
-from napari_emsynth.plugin.layers.overlays import HOWS, How, overlaid
 from napari_emsynth.plugin.restore.request import lazy
 from napari_emsynth.plugin.superres.preview import superres_drawer
 from napari_emsynth.plugin.superres.settings import SuperresSettings

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen
-from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_emsynth.plugin.volume_task.preview import Picture, Plane
 from napari_emsynth.volume import Array
@@ -249,6 +249,43 @@ class Reslices(QWidget):
         for pair in self.panes.values():
             for pane in pair:
                 pane.update()
+
+
+# It takes so much of the screen's height, of which so much is for what is around the panes.
+SCREEN_SHARE, AROUND_PX = 0.85, 80
+
+
+class ResliceWindow(QDialog):
+    """The same planes in a window of their own: the wheel zooms, dragging moves.
+
+    Args:
+        parent: the window.
+        planes: what to show.
+        look: colours of the layer.
+        title: what it is of.
+        names: of the planes to show.
+    """
+
+    def __init__(
+        self,
+        parent: QWidget,
+        planes: Sequence[Plane],
+        look: dict[str, Any],
+        title: str,
+        names: Sequence[str] = ("xz", "yz"),
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(title)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        most = (SCREEN_SHARE * parent.screen().availableGeometry().height() - AROUND_PX) / len(names)
+        self.reslices = Reslices(names, wheel_zooms=True, most_px=most)
+        hint = QLabel("wheel: zoom, drag: move; both sides show the same place")
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.reslices)
+        layout.addWidget(hint)
+        layout.addStretch(1)
+        self.resize(1100, 600)
+        self.reslices.show_planes(planes, look)
 
 
 def far(step: QPointF) -> bool:

@@ -16,20 +16,20 @@ from qtpy.QtWidgets import QApplication
 
 from napari_emsynth.plugin.copy_as_code import source_path
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import find_layer
 from napari_emsynth.plugin.layers.results import Shown, add_layers, family
 from napari_emsynth.plugin.viewer.session import LONGEST, Session, ready
 from napari_emsynth.plugin.volume_task.code import More, volume_code
 from napari_emsynth.plugin.volume_task.layers import build_volume_layers, placed
-from napari_emsynth.plugin.volume_task.look import LookingTask
+from napari_emsynth.plugin.volume_task.preview_task import PreviewTask
 from napari_emsynth.plugin.volume_task.run import VolumeOutcome, run
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.plugin.volume_task.target import Target, check_target
 from napari_emsynth.volume import Volume
 
 
-class VolumeTask(LookingTask):
+class VolumeTask(PreviewTask):
     """One task in one viewer.
 
     Signals:
@@ -51,7 +51,7 @@ class VolumeTask(LookingTask):
         channel: int | None = None,
         settings: VolumeSettings | None = None,
         target: Target | None = None,
-    ) -> Job | None:
+    ) -> QueuedJob | None:
         """Queue the task; return None when it is refused.
 
         Args:
@@ -61,7 +61,7 @@ class VolumeTask(LookingTask):
             target: the file the result goes into; None for memory.
         """
 
-        def prepare() -> Job:
+        def prepare() -> QueuedJob:
             volume = self.volume(layer, channel)
             chosen = self.fitted(self.settings if settings is None else settings, volume)
             placement = placed(layer, chosen)
@@ -69,14 +69,14 @@ class VolumeTask(LookingTask):
             if target is not None:
                 check_target(target, list(self.session.viewer.layers), layer)
 
-            def work(job: Job) -> tuple[VolumeOutcome, list[Any]]:
+            def work(job: QueuedJob) -> tuple[VolumeOutcome, list[Any]]:
                 ready(job)
                 runtime = job.runtime(**chosen.runtime_options())
                 outcome = run(volume, chosen, runtime, more, target)
                 job.cancel.check()
                 return outcome, build_volume_layers(outcome, placement)
 
-            job = Job(chosen.title(), work, on_failed=self.refuse, owner=self.name)
+            job = QueuedJob(chosen.title(), work, on_failed=self.refuse, owner=self.name)
             job.on_done = partial(self.show, (layer.unique_id, layer.name), job)
             self.last_request = (layer, chosen, channel, target)
             return job
@@ -84,7 +84,7 @@ class VolumeTask(LookingTask):
         job = self.attempt(prepare)
         return None if job is None else self.session.queue.submit(job)
 
-    def show(self, source: tuple[Any, str], job: Job, made: tuple[VolumeOutcome, list[Any]]) -> None:
+    def show(self, source: tuple[Any, str], job: QueuedJob, made: tuple[VolumeOutcome, list[Any]]) -> None:
         """Bring a finished result to the screen."""
         outcome, layers = made
         session = self.session
@@ -123,7 +123,7 @@ class VolumeTask(LookingTask):
             offer = (notify.use_instead(instead), lambda: self.use_instead(instead))
             notify.warn(check["advice"], [offer] if instead else ())
 
-    def use_instead(self, method: str) -> Job | None:
+    def use_instead(self, method: str) -> QueuedJob | None:
         """Do the last task again with another method, instead of its result."""
         if self.last_request is None:
             return None

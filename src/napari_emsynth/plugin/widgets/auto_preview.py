@@ -12,7 +12,7 @@ from napari_emsynth.plugin.layers.view_3d import camera
 DELAY_MS = 150
 
 
-class Live(QObject):
+class AutoPreview(QObject):
     """Follows a viewer while it is on.
 
     Args:

@@ -1,8 +1,17 @@
-"""Buttons in rows, and undo and redo that follow a session."""
+"""Small widgets as all docks have them: buttons, boxes and rows; and undo and redo that follow a session."""
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_emsynth.plugin.viewer.session import Session
 
@@ -12,6 +21,22 @@ def button(text: str, tip: str) -> QPushButton:
     made = QPushButton(text)
     made.setToolTip(tip)
     return made
+
+
+def small(text: str, tip: str) -> QPushButton:
+    """Return a small button that goes beside a line."""
+    made = button(text, tip)
+    made.setFixedWidth(made.fontMetrics().horizontalAdvance(text) + 16)
+    return made
+
+
+def beside(line: QWidget, end: QWidget) -> QHBoxLayout:
+    """Return a line with a small button at its end."""
+    row = QHBoxLayout()
+    row.setSpacing(3)
+    row.addWidget(line, 1)
+    row.addWidget(end)
+    return row
 
 
 def rows(*rows_of: tuple[QWidget, ...]) -> QVBoxLayout:
@@ -28,6 +53,31 @@ def rows(*rows_of: tuple[QWidget, ...]) -> QVBoxLayout:
             row.addWidget(widget)
         column.addLayout(row)
     return column
+
+
+def combo() -> QComboBox:
+    """Return a combo box that does not push its dock wider."""
+    box = QComboBox()
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return box
+
+
+def spin(low: int, high: int, step: int, tip: str) -> QSpinBox:
+    """Return a box for a whole number."""
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setSingleStep(step)
+    box.setToolTip(tip)
+    return box
+
+
+def form_of(box: QWidget) -> QFormLayout:
+    """Give a widget rows of labels and fields, close to each other."""
+    form = QFormLayout(box)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setVerticalSpacing(3)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return form
 
 
 class HistoryButtons(QWidget):

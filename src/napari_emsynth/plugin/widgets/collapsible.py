@@ -1,14 +1,15 @@
-"""A part of a dock that is folded away until its title is pressed; as wide as the dock, as high as what is in it."""
+"""A part of a dock that is out of sight until its title is pressed; as wide as the dock, as high as what is in it."""
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWIDGETSIZE_MAX, QWidget
+from superqt import QCollapsible
 
 CLOSED, OPEN = "▸", "▾"
 
 
-class Fold(QWidget):
-    """A title, and under it a widget that it shows and hides.
+class Collapsible(QCollapsible):
+    """A title, and under it a widget that it shows and hides; closed at first.
 
     Args:
         title: what is inside.
@@ -16,26 +17,16 @@ class Fold(QWidget):
     """
 
     def __init__(self, title: str, inside: QWidget) -> None:
-        super().__init__()
-        self.inside, self._title = inside, title
-        self.button = QPushButton()
-        self.button.setCheckable(True)
-        self.button.setStyleSheet("text-align: left; padding-left: 6px;")
-        self.button.toggled.connect(self.set_open)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.button)
-        layout.addWidget(inside)
-        self.set_open(False)
+        super().__init__(title, expandedIcon=OPEN, collapsedIcon=CLOSED)
+        self.setDuration(0)
+        for layout in (self.layout(), self.content().layout()):
+            layout.setContentsMargins(0, 0, 0, 0)
+            layout.setSpacing(4)
+        self.content().layout().addWidget(inside)
+        self.toggled.connect(self._fit)
+        self._fit(False)
 
-    @property
-    def is_open(self) -> bool:
-        """True while what is inside is shown."""
-        return self.button.isChecked()
-
-    def set_open(self, on: bool) -> None:
-        """Show or hide what is inside."""
-        self.button.setChecked(on)
-        self.button.setText(f"{OPEN if on else CLOSED} {self._title}")
-        self.inside.setVisible(on)
+    def _fit(self, is_open: bool) -> None:
+        """Out of sight, out of the tab order; in sight, as high as it becomes: superqt would keep the first height."""
+        self.content().setVisible(is_open)
+        self.content().setMaximumHeight(QWIDGETSIZE_MAX)

@@ -1,4 +1,4 @@
-"""Choose a layer: a combo box that follows the viewer's layer list."""
+"""Choose a layer, and a channel of one that has several: both follow the viewer's layer list."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QSizePolicy
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QSpinBox, QWidget
 
-from napari_emsynth.plugin.layers.convert import find_layer, image_layers
+from napari_emsynth.plugin.layers.convert import find_layer, full_data, image_layers
 from napari_emsynth.plugin.restore.preview import is_preview
 from napari_emsynth.plugin.viewer.session import Session
+from napari_emsynth.plugin.widgets.buttons import form_of
 
 
 def sources(viewer: Any) -> list[Any]:
@@ -80,3 +81,50 @@ class LayerBox(QComboBox):
         self.blockSignals(False)
         if self.currentData() != chosen:
             self.layer_changed.emit()
+
+
+class LayerRows(QWidget):
+    """A form's first rows, which speak a layer and a channel of it.
+
+    Args:
+        session: of the viewer.
+
+    Signals:
+        layer_changed: another layer was chosen, or the old one is gone.
+    """
+
+    layer_changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.layer_box, self.channel = LayerBox(session), QSpinBox()
+        self.rows = form_of(self)
+        self.rows.addRow("Layer", self.layer_box)
+        self.rows.addRow("Channel / time", self.channel)
+        self.layer_box.layer_changed.connect(self.show_layer)
+        self._offer_channels()
+
+    def layer(self) -> Any | None:
+        """Return the chosen layer."""
+        return self.layer_box.layer()
+
+    def channel_index(self) -> int | None:
+        """Return the channel of a 4-D layer, None of a 3-D one."""
+        layer = self.layer()
+        return self.channel.value() if layer is not None and layer.ndim == 4 else None
+
+    def show_layer(self) -> None:
+        """Offer what the chosen layer has, and tell who follows."""
+        self._offer_channels()
+        self.layer_changed.emit()
+
+    def release(self) -> None:
+        """Stop following the viewer."""
+        self.layer_box.release()
+
+    def _offer_channels(self) -> None:
+        layer = self.layer()
+        four = layer is not None and layer.ndim == 4
+        self.rows.setRowVisible(self.channel, four)
+        if four:
+            self.channel.setMaximum(full_data(layer).shape[0] - 1)

@@ -13,7 +13,7 @@ from napari_emsynth.plugin.layers.convert import type_of
 LEAST_PX, MOST_PX, ROW_PX = 60, 140, 20
 
 
-class TickList(QListWidget):
+class LayerChecklist(QListWidget):
     """Speaks the unique ids of the ticked layers.
 
     Args:

@@ -1,6 +1,6 @@
 """The question how a made-up section shall look, with a picture of both answers.
 
-The pictures show the same section of the bundled sample, synthesised; the live preview shows the chosen look on the
+The pictures show the same section of the bundled sample, synthesised; the preview shows the chosen look on the
 user's own.
 """
 

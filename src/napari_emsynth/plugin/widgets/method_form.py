@@ -11,9 +11,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QFormLayout,
-    QSizePolicy,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -22,7 +19,8 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.params import Params
 from napari_emsynth.plugin.jobs.engine import Engine
 from napari_emsynth.plugin.jobs.own_weights import own_weights
-from napari_emsynth.plugin.widgets.collapsible import Fold
+from napari_emsynth.plugin.widgets.buttons import combo, form_of, spin
+from napari_emsynth.plugin.widgets.collapsible import Collapsible
 from napari_emsynth.plugin.widgets.method_settings import MethodSettings
 from napari_emsynth.plugin.widgets.params_form import ParamsForm
 from napari_emsynth.spec import MethodSpec, Task
@@ -226,7 +224,7 @@ class MethodForm(QWidget):
         form.addRow("Seed", self.seed)
         for check_box in self.switches.values():
             form.addRow(check_box)
-        self.more = Fold("More options", inside)
+        self.more = Collapsible("More options", inside)
         top.addWidget(self.more)
 
     def _connect(self) -> None:
@@ -251,31 +249,6 @@ def choose(box: QComboBox, data: str) -> None:
         box.insertItem(position, data.rsplit("/", 1)[-1], data)
         index = position
     box.setCurrentIndex(max(index, 0))
-
-
-def combo() -> QComboBox:
-    """Return a combo box that does not push its dock wider."""
-    box = QComboBox()
-    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    return box
-
-
-def spin(low: int, high: int, step: int, tip: str) -> QSpinBox:
-    """Return a box for a whole number."""
-    box = QSpinBox()
-    box.setRange(low, high)
-    box.setSingleStep(step)
-    box.setToolTip(tip)
-    return box
-
-
-def form_of(box: QWidget) -> QFormLayout:
-    """Give a widget rows of labels and fields, close to each other."""
-    form = QFormLayout(box)
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setVerticalSpacing(3)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    return form
 
 
 def _check_box(switch: Switch) -> QCheckBox:

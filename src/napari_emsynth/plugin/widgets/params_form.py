@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QL
 from superqt import QLargeIntSpinBox
 
 from napari_emsynth.params import ParamField, Params, Value
-from napari_emsynth.plugin.widgets.collapsible import Fold
+from napari_emsynth.plugin.widgets.collapsible import Collapsible
 
 # Beyond what a parameter needs; a Qt spin box has to have limits.
 FAR = 1e15
@@ -134,7 +134,7 @@ class ParamsForm(QWidget):
         if plain:
             layout.addWidget(self._rows(plain))
         if advanced:
-            layout.addWidget(Fold("More parameters", self._rows(advanced)))
+            layout.addWidget(Collapsible("More parameters", self._rows(advanced)))
 
     def value(self) -> Params:
         """Return what the form says.

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import Job
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import Placement, volume_of
 from napari_emsynth.plugin.layers.field_of_view import Window, window_in_view
 from napari_emsynth.plugin.viewer.session import Session, ready
@@ -50,7 +50,7 @@ class Previewed:
     voxel: tuple[float, float, float]
 
 
-class LookingTask(QObject):
+class PreviewTask(QObject):
     """One task in one viewer, as far as it is looked at.
 
     Signals:
@@ -83,7 +83,7 @@ class LookingTask(QObject):
             with_uncertainty=chosen.with_uncertainty,
         )
         # The preview follows the view.
-        self.live = False
+        self.auto_preview = False
         # What stands in the dock is a refusal.
         self._is_refused = False
         # Row and column of the reslices, by the layer's unique id.
@@ -185,19 +185,19 @@ class LookingTask(QObject):
     # -- work --------------------------------------------------------------------------------------
 
     def preview(
-        self, layer: Any, sections: int, channel: int | None = None, *, live: bool = False
-    ) -> Job | None:
+        self, layer: Any, sections: int, channel: int | None = None, *, unasked: bool = False
+    ) -> QueuedJob | None:
         """Show what the task would make of the part in view; return None when it is refused.
 
         Args:
             layer: the chosen one.
             sections: how many of them, around the one on screen.
             channel: of a 4-D layer.
-            live: the view changed, and nobody asked: without a bar, and what is refused is said in the dock only.
+            unasked: the view changed, and nobody asked: without a bar, and what is refused is said in the dock only.
         """
-        refuse = self._not_previewed if live else self.refuse
+        refuse = self._not_previewed if unasked else self.refuse
 
-        def prepare() -> Job:
+        def prepare() -> QueuedJob:
             volume, settings = self.asked(layer, channel)
             cross = self.crosses.get(layer.unique_id)
             edge = settings.preview_edge
@@ -207,7 +207,7 @@ class LookingTask(QObject):
             limits = tuple(look["contrast_limits"]) if settings.compares_neighbours else None
             speeds: list[Speed] = []
 
-            def work(job: Job) -> Previewed:
+            def work(job: QueuedJob) -> Previewed:
                 ready(job)
                 from napari_emsynth.methods.working import working
 
@@ -229,7 +229,9 @@ class LookingTask(QObject):
                     self.noticed.emit([], "")
 
             key = f"preview {self.name}"
-            return Job("Preview", work, on_done=done, on_failed=refuse, key=key, owner=self.name, quiet=live)
+            return QueuedJob(
+                "Preview", work, on_done=done, on_failed=refuse, key=key, owner=self.name, quiet=unasked
+            )
 
         try:
             return self.session.queue.submit(prepare())
@@ -241,13 +243,15 @@ class LookingTask(QObject):
         self._is_refused = True
         self.noticed.emit([line], "")
 
-    def detect(self, layer: Any, channel: int | None, then: Callable[[list[Suspect]], None]) -> Job | None:
+    def detect(
+        self, layer: Any, channel: int | None, then: Callable[[list[Suspect]], None]
+    ) -> QueuedJob | None:
         """Look for damaged sections; ``then`` is given what was found, and the user a line."""
         volume = self.attempt(self.volume, layer, channel)
         if volume is None:
             return None
 
-        def work(job: Job) -> Any:
+        def work(job: QueuedJob) -> Any:
             from napari_emsynth.trust.detect import detect
 
             return detect(volume, progress=job.report, cancel=job.cancel)
@@ -260,5 +264,5 @@ class LookingTask(QObject):
                 else "no damaged section found"
             )
 
-        job = Job("Detect damaged sections", work, on_done=done, on_failed=self.refuse, owner=self.name)
+        job = QueuedJob("Detect damaged sections", work, on_done=done, on_failed=self.refuse, owner=self.name)
         return self.session.queue.submit(job)

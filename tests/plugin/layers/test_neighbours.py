@@ -5,8 +5,8 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 
+from napari_emsynth.plugin.layers.checkerboard import brightness, overlaid, squares
 from napari_emsynth.plugin.layers.neighbours import overlay
-from napari_emsynth.plugin.layers.overlays import brightness, overlaid, squares
 
 STACK = np.random.default_rng(0).integers(0, 200, (4, 24, 32)).astype(np.uint8)
 
