@@ -81,4 +81,4 @@ install_window_libraries
 { grep -v '^torch==' constraints.txt; echo "$torch"; } >"$venv/constraints.txt"
 say "installing Python packages into $venv (a few minutes the first time)"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$venv/constraints.txt" \
-    --editable '.[all,dask,dev]'
+    --editable '.[all,dask,dev,plot]'

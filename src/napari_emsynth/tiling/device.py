@@ -11,6 +11,7 @@ import shutil
 import warnings
 from pathlib import Path
 
+import psutil
 import torch
 
 from napari_emsynth.errors import InputError
@@ -89,13 +90,7 @@ def free_bytes(device: torch.device) -> int | None:
     """Return the memory that is free on the device, in bytes; None when it cannot be told."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if device.type not in ("cpu", "mps"):
-        return None
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return None
+    return int(psutil.virtual_memory().available) if device.type in ("cpu", "mps") else None
 
 
 def why_no_gpu() -> str:

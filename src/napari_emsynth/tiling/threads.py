@@ -14,11 +14,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 LIMIT = "EMSYNTH_CORES"
@@ -29,21 +30,23 @@ LARGE_PX = 1 << 18
 """Sections of fewer pixels are the work of one thread."""
 # Two looks at the machine's clocks must be this far apart to tell how busy it is, s.
 SHORTEST = 0.2
-STAT, QUOTA = Path("/proc/stat"), Path("/sys/fs/cgroup/cpu.max")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# What a core that is not idle does, by the names of psutil; not every system tells each.
+WORK = ("user", "nice", "system", "irq", "softirq", "steal")
 
 
 def cores() -> int:
     """Return how many cores this process may use: by its affinity, the quota of its group, and :data:`LIMIT`."""
-    limits = (_reachable(), _quota(), _asked())
+    limits = (len(_mine()), _quota(), _asked())
     return max(1, min(limit for limit in limits if limit is not None))
 
 
-def _reachable() -> int:
-    """Return how many cores the system lets this process run on."""
+def _mine() -> Collection[int]:
+    """Return the cores that the system lets this process run on."""
     try:
-        return len(os.sched_getaffinity(0))
+        return os.sched_getaffinity(0)
     except AttributeError:  # not everywhere
-        return os.cpu_count() or 1
+        return range(os.cpu_count() or 1)
 
 
 def _quota() -> int | None:
@@ -77,19 +80,15 @@ class Clocks:
     own: float
 
     @classmethod
-    def now(cls) -> Clocks | None:
-        """Look at them; None where the system does not tell."""
-        try:
-            mine = os.sched_getaffinity(0)
-            ticks = os.sysconf("SC_CLK_TCK")
-            lines = STAT.read_text().splitlines()
-        except (AttributeError, OSError, ValueError):
-            return None
-        busy = 0.0
-        for name, *counts in (line.split() for line in lines if line.startswith("cpu")):
-            if name != "cpu" and int(name[3:]) in mine:
-                user, nice, system, _idle, _waiting, *others = map(int, counts)
-                busy += (user + nice + system + sum(others[:3])) / ticks
+    def now(cls) -> Clocks:
+        """Look at them."""
+        mine = _mine()
+        busy = sum(
+            getattr(spent, kind, 0.0)
+            for core, spent in enumerate(psutil.cpu_times(percpu=True))
+            if core in mine
+            for kind in WORK
+        )
         return cls(time.monotonic(), busy, time.process_time())
 
 
@@ -103,8 +102,6 @@ class _Others:
         """Return how many of the cores that this process may use are taken by others, 0 or more."""
         with self._lock:
             now, last = Clocks.now(), self._last
-            if now is None or last is None:
-                return _load()
             if now.at - last.at >= SHORTEST:
                 spent = (now.busy - last.busy) - (now.own - last.own)
                 self._told, self._last = max(0.0, spent / (now.at - last.at)), now
@@ -162,7 +159,7 @@ def decided() -> bool:
 def _usual() -> set[int]:
     """Return how many threads torch may take where nobody says anything: one a core, or one for two that share one."""
     count = os.cpu_count() or 1
-    return {count, _reachable(), max(1, count // 2), max(1, _reachable() // 2)}
+    return {count, len(_mine()), max(1, count // 2), max(1, len(_mine()) // 2)}
 
 
 @contextmanager

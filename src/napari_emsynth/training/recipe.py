@@ -59,6 +59,8 @@ class Recipe:
         method: TASK/ID.
         objective: name of the recipe, and of bundled weights made by it.
         voxel_nm: smallest and largest pixel size in nm the samples stand for.
+        architecture: the network's class, made of one configuration.
+        sizes: the configuration's class; ``sizes.from_json`` reads what a card says.
         data: what to learn from and to be scored on.
         config: of the architecture, a frozen dataclass.
         start: weights to start from, or None.
@@ -67,6 +69,8 @@ class Recipe:
     method: str
     objective: str
     voxel_nm: tuple[float, float]
+    architecture: type[nn.Module]
+    sizes: Any
     data: TrainingData
     config: Any
     start: dict[str, Tensor] | None
@@ -80,9 +84,14 @@ class Recipe:
             "data": self.data.fingerprint(),
         }
 
+    @classmethod
+    def network_of(cls, config: Mapping[str, Any]) -> nn.Module:
+        """Build the network that a card's configuration describes, untrained."""
+        return cls.architecture(cls.sizes.from_json(config))
+
     def build(self) -> nn.Module:
         """Build the network, untrained."""
-        raise NotImplementedError
+        return self.architecture(self.config)
 
     def network(self) -> nn.Module:
         """Build the network to train, starting weights loaded.

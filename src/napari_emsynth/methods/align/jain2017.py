@@ -24,6 +24,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from napari_emsynth.methods.building import learned
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio
 from napari_emsynth.models.jain2017 import AlignmentGenerator, Config, CriticConfig, Discriminator
@@ -36,7 +37,6 @@ from napari_emsynth.training.samples.reslices import random_reslices, random_sec
 from napari_emsynth.training.samples.stacks import StackSamples, jitter, middle
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Float
-from napari_emsynth.weights import store
 
 # Edge of the stack that G answers while training, in voxels, and images a minibatch shows the discriminator.
 ANSWER, IMAGES = 32, 6
@@ -72,6 +72,7 @@ class Mixed(AdversarialRecipe):
     method = "align/jain2017"
     objective = "mixed"
     voxel_nm = VOXEL_NM
+    architecture, sizes = AlignmentGenerator, Config
     scheme = Scheme(adversarial=0.05)
     # Worth of a factor e in the reslices' mid-band power, in dB.
     naturalness_db = 2.0
@@ -90,10 +91,6 @@ class Mixed(AdversarialRecipe):
         self.cut = self.config.border
         z, y, x = (size + 2 * c for c in self.cut)
         self.samples = StackSamples(data.blocks, axes=data.axes, size=(z, y, x))
-
-    def build(self) -> nn.Module:
-        """Build the generator."""
-        return AlignmentGenerator(self.config)
 
     def discriminator(self) -> nn.Module:
         """The single-image discriminator of section 4.1."""
@@ -181,18 +178,6 @@ class Jain2017:
         return drawn
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Jain2017:  # noqa: ARG001 - the common signature
-    """Load weights and return the method.
-
-    Raises:
-        InputError: weights that are missing, damaged or of another architecture.
-    """
-    network, _ = store.restored(
-        SPEC.name, weights or SPEC.weights[0], lambda config: AlignmentGenerator(Config.from_json(config))
-    )
-    return Jain2017(network)
-
-
 SPEC = MethodSpec(
     task="align",
     id="jain2017",
@@ -200,7 +185,7 @@ SPEC = MethodSpec(
     summary="Redraws a roughly aligned stack so that its reslices look like its sections. Every voxel changes: for "
     "looking at, not for measuring.",
     paper="Jain 2017, Adversarial Image Alignment and Interpolation, section 4",
-    build=build,
+    build=learned(Mixed, lambda network, _card, _params: Jain2017(network)),
     weights=("mixed", "adversarial"),
     keeps_acquired=False,
     recipes={"mixed": Mixed, "adversarial": Adversarial},

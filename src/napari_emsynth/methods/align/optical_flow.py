@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -26,6 +26,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from napari_emsynth.fields.optical_flow import enlarged, fits, flow, pull, shrunk
 from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.protocol import Mask, Neighbour, PairField
+from napari_emsynth.methods.building import unlearned
 from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
@@ -138,11 +139,6 @@ def at_nodes(image: Float, nodes: tuple[int, ...]) -> Float:
     return np.asarray(map_coordinates(image, (y, x), order=1, mode="nearest"), dtype=np.float32)
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> OpticalFlow:  # noqa: ARG001 - the common signature
-    """Return the method; it has nothing to load."""
-    return OpticalFlow(params)
-
-
 SPEC = MethodSpec(
     task="align",
     id="optical-flow",
@@ -151,7 +147,7 @@ SPEC = MethodSpec(
     "to hold the others against.",
     paper="Le Besnerais & Champagnat 2005",
     params=OpticalFlowParams,
-    build=build,
+    build=unlearned(OpticalFlow),
     keeps_acquired=False,
     answers="displacement",
 )

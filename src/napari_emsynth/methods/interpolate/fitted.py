@@ -7,8 +7,7 @@ method, and the rival that any network has to beat.
 
 from __future__ import annotations
 
-from typing import Any
-
+from napari_emsynth.methods.building import unlearned
 from napari_emsynth.methods.interpolate.fit import LAPLACE
 from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
 from napari_emsynth.models.fitted_filter import REACH
@@ -28,11 +27,6 @@ class Fitted:
         return Synthesis(gap.fit.mean(gap), gap.fit.scale(gap))
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Fitted:  # noqa: ARG001 - the common signature
-    """Return the method; it has nothing to load."""
-    return Fitted()
-
-
 SPEC = MethodSpec(
     task="interpolate",
     id="fitted",
@@ -40,6 +34,6 @@ SPEC = MethodSpec(
     summary="One filter over up to four sections, fitted on the intact sections of this very volume in seconds. "
     "Nothing is learned from other tissue.",
     paper="this package; least squares",
-    build=build,
+    build=unlearned(lambda _params: Fitted()),
     has_uncertainty=True,
 )

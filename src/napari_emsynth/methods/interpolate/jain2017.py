@@ -22,6 +22,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from napari_emsynth.methods.building import learned
 from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
 from napari_emsynth.methods.interpolate.scoring.held_out import HeldOut, Judge, naturalness
 from napari_emsynth.models.jain2017 import Config, CriticConfig, Discriminator, InterpolationGenerator
@@ -32,7 +33,6 @@ from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.recipe import Recipe
 from napari_emsynth.training.samples.pairs import Augmentation, Lesson, SectionTriples
 from napari_emsynth.volume import Float
-from napari_emsynth.weights import store
 
 # Positions between the sections are rounded to this fraction of the gap.
 FINEST = 8
@@ -57,6 +57,7 @@ class PixelRecipe(Recipe):
     method = "interpolate/jain2017"
     objective = "pixel"
     voxel_nm = VOXEL_NM
+    architecture, sizes = InterpolationGenerator, Config
 
     def __init__(
         self,
@@ -74,10 +75,6 @@ class PixelRecipe(Recipe):
         self.samples = SectionTriples(
             data.blocks, axes=data.axes, size=size, augmentation=LESSONS, thick=data.thick
         )
-
-    def build(self) -> nn.Module:
-        """Build the generator."""
-        return InterpolationGenerator(self.config)
 
     def minibatch(self, rng: Generator, device: torch.device) -> Lesson:
         """Draw a minibatch."""
@@ -178,18 +175,6 @@ class Jain2017:
         return drawn
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Jain2017:  # noqa: ARG001 - the common signature
-    """Load weights and return the method.
-
-    Raises:
-        InputError: weights that are missing, damaged or of another architecture.
-    """
-    network, _ = store.restored(
-        SPEC.name, weights or SPEC.weights[0], lambda config: InterpolationGenerator(Config.from_json(config))
-    )
-    return Jain2017(network)
-
-
 SPEC = MethodSpec(
     task="interpolate",
     id="jain2017",
@@ -197,7 +182,7 @@ SPEC = MethodSpec(
     summary="The first adversarial section interpolation: a plain network for the section half way between two others. "
     "Weights `pixel` are accurate and soft, `adversarial` look real and invent detail.",
     paper="Jain 2017, Adversarial Image Alignment and Interpolation, section 3",
-    build=build,
+    build=learned(PixelRecipe, lambda network, _card, _params: Jain2017(network)),
     weights=("pixel", "adversarial"),
     has_uncertainty=True,
     recipes={"pixel": PixelRecipe, "adversarial": AdversarialSections},

@@ -11,9 +11,9 @@ The flow is that of :mod:`napari_emsynth.fields.optical_flow`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from napari_emsynth.fields.optical_flow import enlarged, fits, flow, pull, shrunk
+from napari_emsynth.methods.building import unlearned
 from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
 from napari_emsynth.params import Params, param
 from napari_emsynth.spec import MethodSpec, Runtime
@@ -84,11 +84,6 @@ class OpticalFlow:
         return Synthesis(0.5 * (answers[0] + answers[1]))
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> OpticalFlow:  # noqa: ARG001 - the common signature
-    """Return the method; it has nothing to load."""
-    return OpticalFlow(params)
-
-
 SPEC = MethodSpec(
     task="interpolate",
     id="optical-flow",
@@ -96,6 +91,6 @@ SPEC = MethodSpec(
     summary="Moves both neighbours half way along a classical optical flow, then mixes them. No training.",
     paper="Le Besnerais & Champagnat 2005",
     params=OpticalFlowParams,
-    build=build,
+    build=unlearned(OpticalFlow),
     has_uncertainty=True,
 )

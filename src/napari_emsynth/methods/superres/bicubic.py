@@ -9,8 +9,7 @@ what was acquired, as it does for every method.
 
 from __future__ import annotations
 
-from typing import Any
-
+from napari_emsynth.methods.building import unlearned
 from napari_emsynth.methods.superres.limits import FACTORS
 from napari_emsynth.methods.superres.protocol import Finer
 from napari_emsynth.methods.superres.reduction import REACH, enlarged
@@ -32,17 +31,12 @@ class Bicubic:
         return Finer(enlarged(block[len(block) // 2], factor))  # (1)
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Bicubic:  # noqa: ARG001 - the common signature
-    """Return the method; it has nothing to load."""
-    return Bicubic()
-
-
 SPEC = MethodSpec(
     task="superres",
     id="bicubic",
     title="Bicubic",
     summary="Smooth enlargement of each section by itself, consistent with what was acquired. Fast; invents nothing.",
-    build=build,
+    build=unlearned(lambda _params: Bicubic()),
     keeps_acquired=False,
     factors=FACTORS,
 )

@@ -25,6 +25,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from napari_emsynth.methods.building import learned
 from napari_emsynth.methods.upsample.protocol import Ask, Expert
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio
@@ -44,7 +45,6 @@ from napari_emsynth.training.samples.reslices import random_reslices, random_sec
 from napari_emsynth.training.samples.stacks import StackSamples, jitter, middle
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Float
-from napari_emsynth.weights import store
 
 # Sections (pairs of them) and px that G answers while training, and images a minibatch shows the discriminator.
 PAIRS, PLANE, IMAGES = 16, 32, 6
@@ -89,6 +89,7 @@ class SuperResolution(AdversarialRecipe):
     method = "upsample/jain2017"
     objective = "adversarial"
     voxel_nm = VOXEL_NM
+    architecture, sizes = SuperResolutionGenerator, Config
     scheme = Scheme(adversarial=0.01)
 
     def __init__(
@@ -106,10 +107,6 @@ class SuperResolution(AdversarialRecipe):
         self.known = len(data.axes) == 3
         z, y, x = (n + 2 * c for n, c in zip((PAIRS, size, size), self.cut, strict=True))
         self.samples = StackSamples(data.blocks, axes=data.axes, size=(RATE * z if self.known else z, y, x))
-
-    def build(self) -> nn.Module:
-        """Build the generator."""
-        return SuperResolutionGenerator(self.config)
 
     def discriminator(self) -> nn.Module:
         """The single-image discriminator, for reslices of the answered stack."""
@@ -205,20 +202,6 @@ class Jain2017:
         return [Expert("redrawn", np.stack([drawn[n % RATE, n // RATE] for n in twice]))]
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Jain2017:  # noqa: ARG001 - the common signature
-    """Load weights and return the method.
-
-    Raises:
-        InputError: weights that are missing, damaged or of another architecture.
-    """
-    network, _ = store.restored(
-        SPEC.name,
-        weights or SPEC.weights[0],
-        lambda config: SuperResolutionGenerator(Config.from_json(config)),
-    )
-    return Jain2017(network)
-
-
 SPEC = MethodSpec(
     task="upsample",
     id="jain2017",
@@ -226,7 +209,7 @@ SPEC = MethodSpec(
     summary="Twice the sections: redraws the stack on a doubled grid and straightens jitter on the way. Every voxel "
     "changes, acquired sections too.",
     paper="Jain 2017, Adversarial Image Alignment and Interpolation, section 5",
-    build=build,
+    build=learned(SuperResolution, lambda network, _card, _params: Jain2017(network)),
     weights=("adversarial",),
     keeps_acquired=False,
     recipes={"adversarial": SuperResolution},

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_emsynth.methods.building import unlearned
 from napari_emsynth.methods.upsample.protocol import Ask, Expert
 from napari_emsynth.models.kriging import REACH, Kriging, Reach, applied, class_sums
 from napari_emsynth.spec import MethodSpec, Runtime
@@ -98,11 +99,6 @@ class Krige:
         return (Expert("kriging", mean, scale),)
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Krige:  # noqa: ARG001 - the common signature
-    """Return the method; it has nothing to load."""
-    return Krige()
-
-
 SPEC = MethodSpec(
     task="upsample",
     id="kriging",
@@ -110,7 +106,7 @@ SPEC = MethodSpec(
     summary="The best linear guess from four sections, by how alike the volume's own pixels are. Any factor, nothing "
     "trained, with an error estimate; keeps every acquired section (point), or its average (slab).",
     paper="ordinary kriging: Krige 1951, Matheron 1963",
-    build=build,
+    build=unlearned(lambda _params: Krige()),
     has_uncertainty=True,
     samplings=("point", "slab"),
 )

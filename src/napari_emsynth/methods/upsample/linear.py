@@ -10,10 +10,10 @@ section's own position the answer is that section. Slabs are back-projected afte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from napari_emsynth.methods.building import unlearned
 from napari_emsynth.methods.upsample.protocol import Ask, Expert
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
@@ -39,17 +39,12 @@ class Linear:
         return [Expert("linear", out)]
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Linear:  # noqa: ARG001 - the common signature
-    """Return the method; it has nothing to load."""
-    return Linear()
-
-
 SPEC = MethodSpec(
     task="upsample",
     id="linear",
     title="Linear",
     summary="Mixes the two neighbouring sections. Any factor, fast and safe; doubles what moves between them. "
     "Keeps every acquired section under point sampling.",
-    build=build,
+    build=unlearned(lambda _params: Linear()),
     samplings=("point", "slab"),
 )

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -35,14 +35,14 @@ from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.protocol import Mask, Neighbour, PairField, Question
 from napari_emsynth.methods.align.stack.pair import on_nodes
 from napari_emsynth.methods.align.stack.sections import pull
-from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet, Config
+from napari_emsynth.methods.building import learned
+from napari_emsynth.models.alignment_net import STRIDE, AlignmentNet
 from napari_emsynth.nn.gaussian import smoothed
 from napari_emsynth.nn.warp import followed, inverted, warp
 from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.volume import Float
-from napari_emsynth.weights import store
 
 # (1): errors of this length halve the trust, px.
 HALF_TRUST_PX = 1.0
@@ -189,18 +189,6 @@ class BothWays(Dense):
 REGISTER = {1: Dense, 2: BothWays}
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noqa: ARG001 - the common signature
-    """Load weights and return the method.
-
-    Raises:
-        InputError: weights that are missing, damaged or of another architecture.
-    """
-    network, _ = store.restored(
-        SPEC.name, weights or SPEC.weights[0], lambda config: AlignmentNet(Config.from_json(config))
-    )
-    return Emsynth(network, params)
-
-
 SPEC = MethodSpec(
     task="align",
     id="emsynth",
@@ -208,7 +196,7 @@ SPEC = MethodSpec(
     summary="Smooth displacements by a network that tells distortion from structure, voted on by several neighbours; "
     "keeps the slow true drift, says where it is not sure, and draws no voxel.",
     params=EmsynthParams,
-    build=build,
+    build=learned(Warps, lambda network, _card, params: Emsynth(network, params)),
     weights=("hybrid",),
     keeps_acquired=False,
     answers="displacement",

@@ -96,6 +96,7 @@ class Warps(recipe.Recipe):
     method = "align/emsynth"
     objective = "warps"
     voxel_nm = VOXEL_NM
+    architecture, sizes = AlignmentNet, Config
 
     def __init__(
         self,
@@ -113,10 +114,6 @@ class Warps(recipe.Recipe):
         self.samples = SectionPairs(
             data.blocks, axes=data.axes, size=edge, simulation=simulation or Simulation()
         )
-
-    def build(self) -> nn.Module:
-        """Build the network."""
-        return AlignmentNet(self.config)
 
     def network(self) -> nn.Module:
         """Build the network to train; without starting weights its features are calibrated on a batch."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,11 +35,11 @@ from napari_emsynth.methods.align.li2017.pair import Judged, forward, judge
 from napari_emsynth.methods.align.li2017.recipe import Recipe
 from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.protocol import Mask, Neighbour, PairField
-from napari_emsynth.models.li2017 import Config, LiFan
+from napari_emsynth.methods.building import learned
+from napari_emsynth.models.li2017 import LiFan
 from napari_emsynth.params import param
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
-from napari_emsynth.weights import store
 
 # (4): the weight of what is not alike at all.
 LEAST = 1e-3
@@ -166,7 +166,7 @@ def at_nodes(image: Float, nodes: tuple[int, ...]) -> Float:
     return np.asarray(F.interpolate(torch.from_numpy(image)[None], size=nodes, mode="area")[0].numpy())
 
 
-def build(params: LiFanParams, runtime: Runtime, weights: str | None) -> Li2017:
+def build(params: LiFanParams, runtime: Runtime, weights: str | None) -> Any:
     """Load weights, or make an untrained network where pairs are optimised from scratch, and return the method.
 
     Raises:
@@ -176,10 +176,10 @@ def build(params: LiFanParams, runtime: Runtime, weights: str | None) -> Li2017:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(runtime.seed)
             return Li2017(LiFan(), params)
-    network, _ = store.restored(
-        SPEC.name, weights or SPEC.weights[0], lambda config: LiFan(Config.from_json(config))
-    )
-    return Li2017(network, params)
+    return TRAINED(params, runtime, weights)
+
+
+TRAINED = learned(Recipe, lambda network, _card, params: Li2017(network, params))
 
 
 SPEC = MethodSpec(

@@ -53,6 +53,7 @@ class Recipe(recipe.Recipe):
     method = "align/li2017"
     objective = "pairs"
     voxel_nm = VOXEL_NM
+    architecture, sizes = LiFan, Config
 
     def __init__(
         self,
@@ -68,10 +69,6 @@ class Recipe(recipe.Recipe):
         self.data, self.start, self.count, self.constants = data, start, batch, constants
         self.config = Config.from_json(config or {})
         self.samples = SectionPairs(data.blocks, axes=data.axes, size=size, simulation=simulation)
-
-    def build(self) -> nn.Module:
-        """Build the network."""
-        return LiFan(self.config)
 
     def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
         """Draw a batch and return the loss with its terms."""

@@ -19,7 +19,7 @@ in a window around a place: 1 where the features agree, 0 where they have nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -31,12 +31,12 @@ from napari_emsynth.methods.align.ssemnet import energy
 from napari_emsynth.methods.align.ssemnet.descent import Scale, SsemnetParams, Targets, features_of, halo_of
 from napari_emsynth.methods.align.ssemnet.grid import Grid, Interpolation, resampled
 from napari_emsynth.methods.align.ssemnet.recipe import Recipe
-from napari_emsynth.models.ssemnet import Autoencoder, Config
+from napari_emsynth.methods.building import learned
+from napari_emsynth.models.ssemnet import Autoencoder
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.device import resolve
 from napari_emsynth.tiling.stage import channels_last
 from napari_emsynth.volume import Float
-from napari_emsynth.weights import store
 
 # Cores of this edge in px; a descent over one takes 200 MB.
 TILE = 1024
@@ -206,18 +206,6 @@ def assessed(scale: Scale, v: Tensor, shape: tuple[int, int]) -> tuple[Tensor, T
     return at_nodes, left / nearest.sum(dim=(1, 2)).clamp_min(1e-6) / scale.unit
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Ssemnet:  # noqa: ARG001 - the common signature
-    """Load weights and return the method.
-
-    Raises:
-        InputError: weights that are missing, damaged or of another architecture.
-    """
-    network, _ = store.restored(
-        SPEC.name, weights or SPEC.weights[0], lambda config: Autoencoder(Config.from_json(config))
-    )
-    return Ssemnet(network, params)
-
-
 SPEC = MethodSpec(
     task="align",
     id="ssemnet",
@@ -226,7 +214,7 @@ SPEC = MethodSpec(
     "neighbours. Moves voxels and draws none.",
     paper="Yoo, Hildebrand, Tobin, Lee and Jeong 2017",
     params=SsemnetParams,
-    build=build,
+    build=learned(Recipe, lambda network, _card, params: Ssemnet(network, params)),
     weights=("autoencoder",),
     keeps_acquired=False,
     answers="displacement",

@@ -55,6 +55,7 @@ class Recipe(recipe.Recipe):
     method = "align/ssemnet"
     objective = "autoencoder"
     voxel_nm = VOXEL_NM
+    architecture, sizes = Autoencoder, Config
 
     def __init__(
         self,
@@ -68,10 +69,6 @@ class Recipe(recipe.Recipe):
         self.data, self.start, self.count = data, start, batch
         self.config = Config.from_json(config or {})
         self.samples = SectionTriples(data.blocks, axes=data.axes, size=size, augmentation=DEFECTS)
-
-    def build(self) -> nn.Module:
-        """Build the network."""
-        return Autoencoder(self.config)
 
     def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
         """Draw sections and return (1) with its terms."""

@@ -19,20 +19,20 @@ The heads start at zero, so that training starts at the filter.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from napari_emsynth.methods.building import learned
 from napari_emsynth.methods.interpolate.emsynth.recipe import Natural, Recipe
 from napari_emsynth.methods.interpolate.optical_flow import quick_half_way
 from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
-from napari_emsynth.models.interpolation_unet import Clues, Config, InterpolationUNet, Sides, clues_of
+from napari_emsynth.models.interpolation_unet import Clues, InterpolationUNet, Sides, clues_of
+from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
-from napari_emsynth.weights import store
+from napari_emsynth.weights.card import Card
 
 # Cores of this edge keep the halo's share of the work small; memory stays under 1 GB.
 TILE = 1024
@@ -98,16 +98,8 @@ class Emsynth:
         return Synthesis(mean, np.exp(log_scale), rivals)
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noqa: ARG001 - the common signature
-    """Load weights and return the method.
-
-    Raises:
-        InputError: weights that are missing, damaged or of another architecture.
-    """
-    network, card = store.restored(
-        SPEC.name, weights or SPEC.weights[0], lambda config: InterpolationUNet(Config.from_json(config))
-    )
-    # Mixing would take back the sharpness that the natural weights are for.
+def made(network: InterpolationUNet, card: Card, _params: Params) -> Emsynth:
+    """Return the method. Mixing would take back the sharpness that the natural weights are for."""
     return Emsynth(network, card.factor, cautious=card.objective != Natural.objective)
 
 
@@ -118,7 +110,7 @@ SPEC = MethodSpec(
     summary="A network that follows what moves between the sections and synthesises the missing one, "
     "with an error estimate. Repairs whole sections, runs of them, and damaged parts.",
     paper="this package; the U-Net and hybrid asked for in Jain 2017, section 6",
-    build=build,
+    build=learned(Recipe, made),
     weights=("accurate", "natural"),
     has_uncertainty=True,
     recipes={"accurate": Recipe, "natural": Natural},

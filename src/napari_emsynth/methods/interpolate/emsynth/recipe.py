@@ -69,6 +69,7 @@ class Recipe(recipe.Recipe):
     method = "interpolate/emsynth"
     objective = "accurate"
     voxel_nm = VOXEL_NM
+    architecture, sizes = InterpolationUNet, Config
 
     def __init__(
         self,
@@ -92,10 +93,6 @@ class Recipe(recipe.Recipe):
             augmentation=defects,
             scenes=OWN_SCENES if data.own else SCENES,
         )
-
-    def build(self) -> nn.Module:
-        """Build the network."""
-        return InterpolationUNet(self.config)
 
     def loss(
         self, network: nn.Module, rng: Generator, device: torch.device

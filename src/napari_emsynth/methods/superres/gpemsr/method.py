@@ -17,14 +17,12 @@ is certain.
 
 from __future__ import annotations
 
-from typing import Any
-
+from napari_emsynth.methods.building import learned
 from napari_emsynth.methods.superres.confidence import Confidence
 from napari_emsynth.methods.superres.finer import FromNetwork
 from napari_emsynth.methods.superres.gpemsr.recipe import X8, X16
-from napari_emsynth.models.gpemsr.gpemsr import GPEMSR, Config
-from napari_emsynth.spec import MethodSpec, Runtime
-from napari_emsynth.weights import store
+from napari_emsynth.models.gpemsr.gpemsr import GPEMSR
+from napari_emsynth.spec import MethodSpec
 
 
 def method(network: GPEMSR, confidence: Confidence) -> FromNetwork:
@@ -35,18 +33,6 @@ def method(network: GPEMSR, confidence: Confidence) -> FromNetwork:
     )
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> FromNetwork:  # noqa: ARG001 - the common signature
-    """Load weights and return the method.
-
-    Raises:
-        InputError: weights that are missing, damaged or of another architecture.
-    """
-    network, card = store.restored(
-        SPEC.name, weights or X8.objective, lambda config: GPEMSR(Config.from_json(config))
-    )
-    return method(network, Confidence.of(card))
-
-
 SPEC = MethodSpec(
     task="superres",
     id="gpemsr",
@@ -54,7 +40,7 @@ SPEC = MethodSpec(
     summary="Draws each section finer from itself, its neighbours and a learned codebook of fine sections, with an "
     "error estimate and a mask of where the codebook speaks. It invents detail that looks right.",
     paper="Shou et al. 2024, Learning large-factor EM image super-resolution with generative priors",
-    build=build,
+    build=learned(X8, lambda network, card, _params: method(network, Confidence.of(card))),
     weights=("x8", "x16"),
     keeps_acquired=False,
     has_uncertainty=True,

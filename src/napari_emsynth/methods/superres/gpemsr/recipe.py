@@ -64,6 +64,7 @@ class Recipe(StagedRecipe):
     """
 
     method = "superres/gpemsr"
+    architecture, sizes = GPEMSR, Config
     factor: int
 
     def __init__(
@@ -142,10 +143,6 @@ class Recipe(StagedRecipe):
         kind = {"indexer": IndexerStage, "fusion": FusionStage}.get(name, ReconstructionStage)
         simulation = SINGLE if name == "indexer" else self.simulation
         return kind(self.data, self.config, simulation=simulation, batch=self.count, size=self.size)
-
-    def build(self) -> nn.Module:
-        """Build the network."""
-        return GPEMSR(self.config)
 
     def network(self) -> nn.Module:
         """Build the network to train, starting weights loaded; of another factor's, the codebook alone.

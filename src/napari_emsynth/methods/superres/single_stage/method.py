@@ -11,32 +11,18 @@ figure and sizes are in :mod:`napari_emsynth.models.single_stage`, how it is tra
 
 from __future__ import annotations
 
-from typing import Any
-
+from napari_emsynth.methods.building import learned
 from napari_emsynth.methods.superres.confidence import Confidence
 from napari_emsynth.methods.superres.finer import FromNetwork
 from napari_emsynth.methods.superres.single_stage.recipe import X8, X16
-from napari_emsynth.models.single_stage import Config, SingleStage
-from napari_emsynth.spec import MethodSpec, Runtime
-from napari_emsynth.weights import store
+from napari_emsynth.models.single_stage import SingleStage
+from napari_emsynth.spec import MethodSpec
 
 
 def method(network: SingleStage, confidence: Confidence) -> FromNetwork:
     """Return the network as a method."""
     c = network.config
     return FromNetwork(network, confidence, factor=c.factor, sections=c.sections, halo=c.halo)
-
-
-def build(params: Any, runtime: Runtime, weights: str | None) -> FromNetwork:  # noqa: ARG001 - the common signature
-    """Load weights and return the method.
-
-    Raises:
-        InputError: weights that are missing, damaged or of another architecture.
-    """
-    network, card = store.restored(
-        SPEC.name, weights or X8.objective, lambda config: SingleStage(Config.from_json(config))
-    )
-    return method(network, Confidence.of(card))
 
 
 SPEC = MethodSpec(
@@ -46,7 +32,7 @@ SPEC = MethodSpec(
     summary="A residual network that sees five sections and draws the middle one finer, with an error estimate. "
     "It has no generative prior.",
     paper="the plain network that Shou et al. 2024 must be measured against; Lim et al. 2017",
-    build=build,
+    build=learned(X8, lambda network, card, _params: method(network, Confidence.of(card))),
     weights=("x8", "x16"),
     keeps_acquired=False,
     has_uncertainty=True,

@@ -45,6 +45,7 @@ class Recipe(recipe.Recipe):
     """
 
     method = "superres/single-stage"
+    architecture, sizes = SingleStage, Config
     factor: int
 
     def __init__(
@@ -74,10 +75,6 @@ class Recipe(recipe.Recipe):
             size=size or max(256, 20 * self.factor),
             simulation=simulation or Simulation(),
         )
-
-    def build(self) -> nn.Module:
-        """Build the network."""
-        return SingleStage(self.config)
 
     def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, recipe.Figures]:
         """Draw a batch and return (1) with its terms."""

@@ -20,17 +20,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from napari_emsynth.methods.building import learned
 from napari_emsynth.methods.upsample.emsynth import reslice
 from napari_emsynth.methods.upsample.emsynth import z_expert as between
 from napari_emsynth.methods.upsample.emsynth.recipe import TRUST, Accurate, asked, asked_alone
 from napari_emsynth.methods.upsample.lattice import Sampling
 from napari_emsynth.methods.upsample.protocol import Ask, Expert
-from napari_emsynth.models.upsampling_experts import Config, Experts
+from napari_emsynth.models.upsampling_experts import Experts
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.volume import Float
-from napari_emsynth.weights import store
 
 # Sections that kriging needs beyond what the networks look at.
 MORE = 3
@@ -62,18 +61,6 @@ class Emsynth:
         return asked_alone(self.networks, block, ask, runtime)
 
 
-def build(params: Any, runtime: Runtime, weights: str | None) -> Emsynth:  # noqa: ARG001 - the common signature
-    """Load weights and return the method.
-
-    Raises:
-        InputError: weights that are missing, damaged or of another architecture.
-    """
-    networks, card = store.restored(
-        SPEC.name, weights or SPEC.weights[0], lambda config: Experts(Config.from_json(config))
-    )
-    return Emsynth(networks, card.factor)
-
-
 SPEC = MethodSpec(
     task="upsample",
     id="emsynth",
@@ -81,7 +68,7 @@ SPEC = MethodSpec(
     summary="Any factor from 2 to 12: sharpens the reslices and follows what moves between sections, with an error "
     "estimate. Keeps every acquired section (point), or its average (slab).",
     paper="this package; back-projection after Irani and Peleg 1991",
-    build=build,
+    build=learned(Accurate, lambda networks, card, _params: Emsynth(networks, card.factor)),
     weights=("accurate",),
     has_uncertainty=True,
     recipes={"accurate": Accurate},

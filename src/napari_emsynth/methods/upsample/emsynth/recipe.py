@@ -84,6 +84,7 @@ class Accurate(recipe.Recipe):
     method = "upsample/emsynth"
     objective = "accurate"
     voxel_nm = VOXEL_NM
+    architecture, sizes = Experts, Config
 
     def __init__(
         self,
@@ -106,10 +107,6 @@ class Accurate(recipe.Recipe):
             )
         if only != "reslices" and len(data.axes) == 3:
             self.sections = sections.Recipe(data, batch=max(1, batch // 4), size=size)
-
-    def build(self) -> nn.Module:
-        """Build both networks."""
-        return Experts(self.config)
 
     def network(self) -> nn.Module:
         """Build the networks to train; without starting weights the one that looks along z has learned already."""
