@@ -102,9 +102,7 @@ class Case:
     def job(self, method: str, runtime: Runtime) -> Job:
         """Return what draws the answer of a method of the package."""
         weights = weights_for(get("superres", method), None, self.factor)
-        asked = Request.of(
-            "superres", self.coarse, method, weights=weights, params=None, voxel_nm=None, runtime=runtime
-        )
+        asked = Request.of("superres", self.coarse, method, weights=weights, params=None, runtime=runtime)
         return Job.of(asked, self.factor)
 
 

@@ -31,7 +31,7 @@ STEPS = 3
 
 def align() -> Callable[[], Any]:
     """Three sections onto each other."""
-    from napari_emsynth.methods.align import align as task
+    from napari_emsynth.methods.align.task import align as task
     from napari_emsynth.samples import truth
     from napari_emsynth.volume import Volume
 
@@ -41,7 +41,7 @@ def align() -> Callable[[], Any]:
 
 def interpolate() -> Callable[[], Any]:
     """Six sections made anew."""
-    from napari_emsynth.methods.interpolate import interpolate as task
+    from napari_emsynth.methods.interpolate.task import interpolate as task
     from napari_emsynth.samples import damaged, planted
 
     return lambda: task(damaged(), [p.section for p in planted()])

@@ -191,9 +191,7 @@ class Given(Request):
 
 def job_of(case: Case, method: Any, runtime: Runtime) -> Job:
     """Return the job of a method that stands in no index; it is delivered as ``linear`` would be."""
-    asked = Request.of(
-        "upsample", case.volume, "linear", weights=None, params=None, voxel_nm=None, runtime=runtime
-    )
+    asked = Request.of("upsample", case.volume, "linear", weights=None, params=None, runtime=runtime)
     return Job.of(Given(**vars(asked), given=method), case.lattice)
 
 
@@ -242,9 +240,7 @@ def expert(name: str) -> Ways:
     """Return the answer of one expert of ``emsynth``, as the package would deliver it."""
 
     def way(case: Case, runtime: Runtime) -> Answer:
-        asked = Request.of(
-            "upsample", case.volume, "emsynth", weights=None, params=None, voxel_nm=None, runtime=runtime
-        )
+        asked = Request.of("upsample", case.volume, "emsynth", weights=None, params=None, runtime=runtime)
         job = Job.of(Given(**vars(asked), given=Alone(asked.built(), name)), case.lattice)
         kinds = [case.thick.dtype, np.dtype(np.float32)]
         return Answer(*eager_together(job.together, case.truth.shape, kinds, runtime, name))

@@ -55,9 +55,7 @@ def speed(data: Path, rows: Sequence[str], runtime: Runtime) -> dict[str, dict[s
     voxels = SECTIONS * FACTOR * EDGE * EDGE
     print(f"\n{SECTIONS} sections of {EDGE} x {EDGE} px by {FACTOR}, {torch.get_num_threads()} threads\n")
     for method in methods(rows):
-        asked = Request.of(
-            "upsample", volume, method, weights=None, params=None, voxel_nm=None, runtime=runtime
-        )
+        asked = Request.of("upsample", volume, method, weights=None, params=None, runtime=runtime)
         clock = Clock(asked.built())
         for sampling in SAMPLINGS:
 

@@ -23,6 +23,8 @@ Triple = tuple[float, float, float]
 # Voxels outside this range are not electron microscopy: a unit was mixed up (m or mm given as nm).
 SMALLEST_VOXEL_NM = 0.01
 LARGEST_VOXEL_NM = 100_000.0
+# Places this close, in voxels, are the same: a factor that was rounded must not lose a section.
+SAME = 1e-6
 
 
 def check_voxel_nm(voxel_nm: Sequence[float] | None) -> Triple | None:
@@ -95,10 +97,9 @@ class Grid:
     def upsample_point(self, factor: float) -> Grid:
         """Return the grid of point upsampling along z by ``factor``: section centres stay (law 1)."""
         z, y, x = self.shape
-        # 1e-9: (Z - 1) k must not lose a section to rounding when the factor is fractional.
         return replace(
             self,
-            shape=(math.floor((z - 1) * factor + 1e-9) + 1, y, x),
+            shape=(math.floor((z - 1 + SAME) * factor) + 1, y, x),
             voxel_nm=self._divided((factor, 1, 1)),
         )
 
@@ -119,8 +120,7 @@ class Grid:
         return (v[0] / f[0], v[1] / f[1], v[2] / f[2])
 
     def _split(self, factors: Triple) -> Grid:
-        # 1e-9: as in point upsampling.
-        z, y, x = (math.floor(n * f + 1e-9) for n, f in zip(self.shape, factors, strict=True))
+        z, y, x = (math.floor((n + SAME) * f) for n, f in zip(self.shape, factors, strict=True))
         shape = (z, y, x)
         if self.voxel_nm is None:
             return replace(self, shape=shape)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from napari_emsynth.errors import Cancelled, InputError
+from napari_emsynth.grid import Grid
+from napari_emsynth.options import Options
 from napari_emsynth.params import Params
 from napari_emsynth.volume import Volume
 
@@ -116,6 +118,15 @@ class MethodSpec:
     factors: tuple[int, ...] = ()
     samplings: tuple[str, ...] = ()
     answers: Literal["voxels", "displacement"] = "voxels"
+
+    def grid(self, grid: Grid, options: Options) -> Grid:
+        """Return the grid of what the method makes of a volume on ``grid``, before a voxel is touched.
+
+        Raises:
+            InputError: a factor or sampling the method cannot do, or that no grid can have.
+        """
+        options.check_method(self)
+        return options.grid(grid)
 
     @property
     def name(self) -> str:

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from napari_emsynth.methods import working as module
-from napari_emsynth.methods.align import align
-from napari_emsynth.methods.interpolate import interpolate
+from napari_emsynth.methods.align.task import align
 from napari_emsynth.methods.interpolate.scoring import evaluate
-from napari_emsynth.methods.superres import superresolve
-from napari_emsynth.methods.upsample import upsample
+from napari_emsynth.methods.interpolate.task import interpolate
+from napari_emsynth.methods.superres.task import superresolve
+from napari_emsynth.methods.upsample.task import upsample
 from napari_emsynth.methods.working import on_sections, section_px, torch_is_here, working
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.tiling import threads as policy
@@ -101,7 +101,7 @@ def test_torch_that_is_loaded_on_the_way_takes_the_number_and_gives_it_back(aske
 
 def test_a_method_without_a_network_loads_no_torch():
     program = (
-        "import sys, numpy as np; from napari_emsynth.methods.interpolate import interpolate; "
+        "import sys, numpy as np; from napari_emsynth.methods.interpolate.task import interpolate; "
         "interpolate(np.random.default_rng(0).integers(0, 255, (7, 40, 40)).astype(np.uint8), [3], method='linear'); "
         "assert 'torch' not in sys.modules"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,16 +12,15 @@ import typer
 from napari_emsynth.cli.along import outputs as along
 from napari_emsynth.cli.along import split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
-from napari_emsynth.cli.parse import parse_listed
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.cli.source import streamed
-from napari_emsynth.cli.volume_tasks import Out, Weights, describe, summarise
+from napari_emsynth.cli.volume_tasks import Out, describe, summarise
 from napari_emsynth.errors import InputError
-from napari_emsynth.sections import parse_sections
 
 if TYPE_CHECKING:
     from napari_emsynth.fields.displacement import Displacement
     from napari_emsynth.io.export import Output
+    from napari_emsynth.methods.align.options import AlignOptions
     from napari_emsynth.spec import Result, Runtime
     from napari_emsynth.volume import Volume
 
@@ -30,10 +29,7 @@ def align(
     source: Source,
     out: Out,
     *,
-    method: Annotated[
-        str | None, typer.Option(metavar="ID", help="See emsynth methods; by default the first.")
-    ] = None,
-    weights: Weights = None,
+    options: dict[str, Any],
     displacement: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the displacement field: .npy or .zarr.")
     ] = None,
@@ -53,19 +49,6 @@ def align(
         list[str] | None,
         typer.Option(metavar="IMAGE=OUT2", help="Move another image along; may be repeated."),
     ] = None,
-    max_displacement_nm: Annotated[
-        float | None, typer.Option(metavar="F", help="Move nothing further than F nm.")
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Sections that stay where they are, such as 12,40-42.")
-    ] = None,
-    skip: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Sections that nothing is matched with; none for no section; by default what looks damaged.",
-        ),
-    ] = None,
     materials: Annotated[
         Path | None,
         typer.Option(
@@ -79,19 +62,16 @@ def align(
     cluster: Cluster,
 ) -> None:
     """Make the sections of a roughly aligned stack continue each other."""
+    from napari_emsynth.methods.align.options import AlignOptions
+
     asked = Asked(
         source=source,
         out=out,
-        method=method,
-        weights=weights,
-        values=values,
+        options=AlignOptions(**options, params=values),
         displacement=displacement,
         fields=tuple(from_displacement or ()),
         labels=tuple(apply_to or ()),
         images=tuple(apply_to_image or ()),
-        limit_nm=max_displacement_nm,
-        reference=reference,
-        skip=skip,
         materials=materials,
     )
     with Screen(as_json=common.json) as screen:
@@ -115,22 +95,17 @@ class Asked:
 
     source: Path
     out: Path
-    method: str | None
-    weights: str | None
-    values: dict[str, Any]
+    options: AlignOptions
     displacement: Path | None
     fields: tuple[Path, ...]
     labels: tuple[str, ...]
     images: tuple[str, ...]
-    limit_nm: float | None
-    reference: str | None
-    skip: str | None
     materials: Path | None
 
     @property
     def aligns(self) -> bool:
         """True when a method is to find displacements, or to redraw the stack."""
-        return self.method is not None or not self.fields
+        return self.options.method is not None or not self.fields
 
     def check(self) -> None:
         """Refuse flags that contradict each other.
@@ -141,13 +116,14 @@ class Asked:
         from napari_emsynth.methods import default, get
 
         if self.aligns:
-            spec = get("align", self.method or default("align"))
+            spec = get("align", self.options.method or default("align"))
             if spec.answers != "displacement":
                 refuse_displacements(spec.name, [flag for flag, given in self._flags() if given])
             return
-        names = [f"--{name.replace('_', '-')} {value}" for name, value in self.values.items()]
-        names += [f"--weights {self.weights}"] if self.weights is not None else []
-        names += [flag for flag, given in self._only_aligning() if given]
+        params = self.options.to_json()["params"]
+        names = [f"--{name.replace('_', '-')} {value}" for name, value in params.items()]
+        names += self._said("weights", "reference", "skip")
+        names += [f"--materials {self.materials}"] if self.materials is not None else []
         if names:
             raise InputError(
                 f"{names[0]}: with --from-displacement nothing is aligned, unless --method says how"
@@ -160,16 +136,16 @@ class Asked:
             (f"--from-displacement {' '.join(map(str, self.fields))}", bool(self.fields)),
             (f"--apply-to {' '.join(self.labels)}", bool(self.labels)),
             (f"--apply-to-image {' '.join(self.images)}", bool(self.images)),
-            (f"--max-displacement-nm {self.limit_nm}", self.limit_nm is not None),
-            *self._only_aligning(),
-        ]
-
-    def _only_aligning(self) -> list[tuple[str, bool]]:
-        return [
-            (f"--reference {self.reference}", self.reference is not None),
-            (f"--skip {self.skip}", self.skip is not None),
+            *((flag, True) for flag in self._said("max_displacement_nm", "reference", "skip")),
             (f"--materials {self.materials}", self.materials is not None),
         ]
+
+    def _said(self, *names: str) -> list[str]:
+        """Return options that are given, as words of the command."""
+        words = replace(self.options, method=None).words()
+        flags = [" ".join(pair) for pair in zip(words[::2], words[1::2], strict=True)]
+        wanted = [f"--{name.replace('_', '-')}" for name in names]
+        return [flag for flag in flags if flag.split()[0] in wanted]
 
     def check_places(self, save: Save, outputs: list[Output] | None = None) -> None:
         """Refuse outputs that must not be written, before any work.
@@ -216,7 +192,11 @@ class Asked:
         earlier = self.earlier(volume, runtime)
         if not self.aligns:
             assert earlier is not None
-            moved = earlier if self.limit_nm is None else earlier.limited(self.limit_nm)
+            moved = (
+                earlier
+                if self.options.max_displacement_nm is None
+                else earlier.limited(self.options.max_displacement_nm)
+            )
             name, found = self._found()
             return through(volume, moved, name=name, found=found)
         before = volume if earlier is None else moved_before(volume, earlier)
@@ -252,25 +232,12 @@ class Asked:
     def _aligned(self, volume: Volume, runtime: Runtime, earlier: Displacement | None = None) -> Result:
         """Align a stack, which ``earlier`` may have moved already."""
         from napari_emsynth.io import read
-        from napari_emsynth.methods.align import align as task
+        from napari_emsynth.methods.align.task import align as task
 
-        count = volume.shape[0]
         tissue = None if self.materials is None else streamed(read(self.materials))
         if tissue is not None and earlier is not None:
             tissue = earlier.apply(tissue, "nearest")
-        return task(
-            volume,
-            method=self.method,
-            weights=self.weights,
-            params=self.values,
-            max_displacement_nm=self.limit_nm,
-            reference=None
-            if self.reference is None
-            else parse_sections(self.reference, count, "--reference"),
-            skip=parse_listed(self.skip, count, "--skip"),
-            materials=tissue,
-            runtime=runtime,
-        )
+        return task(volume, options=self.options, materials=tissue, runtime=runtime)
 
     def write(
         self, result: Result, outputs: list[Output], save: Save, cluster: Cluster, runtime: Runtime

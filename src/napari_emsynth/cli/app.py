@@ -13,7 +13,7 @@ import typer
 from napari_emsynth.cli.align import align
 from napari_emsynth.cli.detect import detect
 from napari_emsynth.cli.evaluate import evaluate
-from napari_emsynth.cli.flags import method_flags, option_value, options, spread
+from napari_emsynth.cli.flags import method_flags, option_value, options, spread, task_flags
 from napari_emsynth.cli.groups import Cluster, Common, Save
 from napari_emsynth.cli.interpolate import interpolate
 from napari_emsynth.cli.methods import methods
@@ -67,6 +67,7 @@ def application(words: Sequence[str]) -> typer.Typer:
     asked = words[0] if words and words[0] in INDEX else None
     if asked is not None:
         groups["values"] = method_flags(asked, option_value(words, "--method"))
+        groups["options"] = task_flags(asked)
     for command in (interpolate, align, upsample, superres, train, detect, evaluate):
         app.command()(spread(command, groups))
     return app

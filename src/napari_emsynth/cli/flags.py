@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.options import OptionField
 from napari_emsynth.params import ParamField
 from napari_emsynth.spec import Task
 
@@ -38,6 +39,30 @@ def options(cls: type) -> Group:
         for field in dataclasses.fields(cls)
     )
     return Group(flags, lambda given: cls(**given))
+
+
+def task_flags(task: Task) -> Group:
+    """Return a group whose flags are a task's options, and whose value is what the user gave of them, by name."""
+    from napari_emsynth.methods.tasks import options_of
+
+    known = [f for f in options_of(task).fields() if f.flag and f.kind != "params"]
+    flags = tuple(_option_flag(field) for field in known)
+    return Group(flags, lambda given: {name: value for name, value in given.items() if value is not None})
+
+
+def _option_flag(field: OptionField) -> inspect.Parameter:
+    """Return the flag of one option; None stands for "not given", so that the option's default holds."""
+    spelling = f"--{field.name.replace('_', '-')}"
+    shown = None if field.default in (None, (), False) or field.required else str(field.default)
+    option = typer.Option(
+        spelling, help=field.help, metavar=field.metavar or None, show_default=shown or False
+    )
+    if field.kind == "switch":
+        return inspect.Parameter(field.name, KEYWORD, default=False, annotation=Annotated[bool, option])
+    if field.required:
+        return inspect.Parameter(field.name, KEYWORD, annotation=Annotated[field.word, option])
+    annotation = Annotated[field.word | None, option]  # type: ignore[name-defined]
+    return inspect.Parameter(field.name, KEYWORD, default=None, annotation=annotation)
 
 
 def method_flags(task: Task, method: str | None) -> Group:
@@ -82,7 +107,7 @@ def spread(command: Callable[..., None], groups: Mapping[str, Group]) -> Callabl
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
         if parameter.name in groups:
             used[parameter.name] = groups[parameter.name]
-        elif parameter.name != "values":
+        elif parameter.name not in ("values", "options"):
             own.append(parameter)
     flags = own + [flag for group in used.values() for flag in group.flags]
 

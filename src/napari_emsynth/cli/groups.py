@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 Source = Annotated[
     Path, typer.Argument(metavar="IN", help="A .tif, .ome.tif, .zarr, .mrc, or a folder of images.")
 ]
-Look = Annotated[
-    str,
-    typer.Option(
-        metavar="accurate|natural",
-        help="The mean of what may have been there, or sections as sharp as tissue, with fine detail of a neighbour.",
-    ),
-]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="One JSON object on standard output, everything else on standard error."),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_emsynth.cli.groups import Cluster, Common, Look, Save, Source
+from napari_emsynth.cli.groups import Cluster, Common, Save, Source
 from napari_emsynth.cli.screen import Screen, table
 from napari_emsynth.errors import InputError
-from napari_emsynth.sections import parse_sections, spans
+from napari_emsynth.sections import spans
 
 if TYPE_CHECKING:
     from napari_emsynth.spec import Result, Runtime
@@ -24,24 +24,13 @@ def interpolate(
         Path, typer.Argument(metavar="OUT", help="A .tif, .ome.tif, .zarr or .ome.zarr to write.")
     ],
     *,
-    sections: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST", help="0-based, such as 12,40-42; with --insert a section goes before each."
-        ),
-    ] = None,
-    insert: Annotated[bool, typer.Option("--insert", help="Add sections instead of replacing them.")] = False,
+    options: dict[str, Any],
     mask: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="Of IN's shape, non-zero = replace; --sections may then be left out."
         ),
     ] = None,
-    method: Annotated[str, typer.Option(metavar="ID", help="See emsynth methods.")] = "emsynth",
-    weights: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
-    ] = None,
-    look: Look = "accurate",
     values: dict[str, Any],
     common: Common,
     save: Save,
@@ -49,27 +38,19 @@ def interpolate(
 ) -> None:
     """Replace damaged sections by what their neighbours tell, or insert missing ones."""
     from napari_emsynth.io import check_output, read, write
-    from napari_emsynth.methods.interpolate import interpolate as task
+    from napari_emsynth.methods.interpolate.options import InterpolateOptions
+    from napari_emsynth.methods.interpolate.task import interpolate as task
 
     with Screen(as_json=common.json) as screen:
-        if sections is None and mask is None:
+        asked = InterpolateOptions(**options, params=values)
+        if asked.sections is None and mask is None:
             raise InputError("nothing to replace: give --sections, --mask or both")
         cluster.check()
         check_output(out, source, save.overwrite, save.resume)
         runtime = common.runtime(screen)
         volume = common.open(source, screen)
         started = time.monotonic()
-        result = task(
-            volume,
-            None if sections is None else parse_sections(sections, volume.shape[0]),
-            mask=None if mask is None else read(mask),
-            insert=insert,
-            method=method,
-            weights=weights,
-            params=values,
-            runtime=runtime,
-            look=look,
-        )
+        result = task(volume, options=asked, mask=None if mask is None else read(mask), runtime=runtime)
         with cluster.compute(result) as placed:
             write(placed, out, overwrite=save.overwrite, resume=save.resume, progress=runtime.progress)
         summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)

@@ -6,10 +6,6 @@ import re
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Shape, Triple, check_voxel_nm
-from napari_emsynth.sections import parse_sections
-
-# What a list of sections is when no section is meant.
-NOTHING = "none"
 
 
 def parse_voxel_nm(text: str | None) -> Triple | None:
@@ -21,25 +17,6 @@ def parse_voxel_nm(text: str | None) -> Triple | None:
     if text is None:
         return None
     return check_voxel_nm(text.split(","))  # type: ignore[arg-type]
-
-
-def parse_factor(text: str) -> float | str:
-    """Return a number, or the text itself where it is none: the task knows which words it takes."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def parse_listed(text: str | None, count: int, what: str) -> list[int] | None:
-    """Return the sections that an option lists: none for "none", None when it is not given.
-
-    Raises:
-        InputError: not such a list, or a section outside the stack.
-    """
-    if text is None:
-        return None
-    return [] if text.strip() == NOTHING else parse_sections(text, count, what)
 
 
 def parse_roi(text: str | None, shape: Shape) -> tuple[slice, slice, slice] | None:

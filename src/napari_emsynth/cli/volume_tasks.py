@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -18,13 +18,10 @@ from napari_emsynth.cli.screen import Screen
 from napari_emsynth.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_emsynth.spec import Result, Runtime
-    from napari_emsynth.volume import Volume
+    from napari_emsynth.options import Options
+    from napari_emsynth.spec import Result, Runtime, Task
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="A .tif, .ome.tif, .zarr or .ome.zarr to write.")]
-Weights = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
-]
 
 # What the JSON object says of a run in the words of its record, where the record has it.
 RECORDED = (
@@ -34,7 +31,8 @@ NOTHING: Mapping[str, Path] = MappingProxyType({})
 
 
 def make(
-    task: Callable[[Volume, Runtime], Result],
+    task: Task,
+    options: Options,
     source: Path,
     out: Path,
     common: Common,
@@ -46,7 +44,8 @@ def make(
     """Run a task from file to file and answer.
 
     Args:
-        task: (volume, runtime) -> result.
+        task: its name.
+        options: what it is asked.
         source: IN.
         out: OUT.
         common: how to read and compute.
@@ -60,6 +59,7 @@ def make(
     """
     from napari_emsynth.io import check_output, write
     from napari_emsynth.io.export import Output, check_export, export
+    from napari_emsynth.methods.tasks import function_of
 
     with Screen(as_json=common.json) as screen:
         cluster.check()
@@ -75,7 +75,7 @@ def make(
         outputs = [*along(labels, volume, None), Output(path=out)]
         check(outputs)
         started = time.monotonic()
-        result = task(volume, runtime)
+        result = function_of(task)(volume, options=options, runtime=runtime)
         with cluster.placing() as place:
             export(
                 result,

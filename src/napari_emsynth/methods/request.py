@@ -7,7 +7,7 @@ cancel token stay at home.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -52,17 +52,25 @@ class Request:
         *,
         weights: str | None,
         params: Mapping[str, Any] | Params | None,
-        voxel_nm: Sequence[float] | None,
         runtime: Runtime,
     ) -> Request:
         """Check and complete what the user gave.
 
+        Args:
+            task: what is to be done.
+            volume: [z, y, x] the input.
+            method: its id.
+            weights: name or file; None takes the method's default.
+            params: of the method.
+            runtime: device, precision, tile, seed, progress, cancel.
+
         Raises:
             InputError: an unknown method, bad parameters, weights of a method without any, no volume.
         """
-        volume = Volume.of(volume, voxel_nm=voxel_nm)
         spec = get(task, method)
-        return cls(task, volume, method, params_of(spec, params), weights_of(spec, weights), runtime)
+        return cls(
+            task, Volume.of(volume), method, params_of(spec, params), weights_of(spec, weights), runtime
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what belongs to this process."""

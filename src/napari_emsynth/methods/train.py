@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get_by_name
+from napari_emsynth.methods.public import public
 from napari_emsynth.methods.train_input import (
     check_checkpoint,
     check_place,
@@ -65,10 +66,12 @@ class Draft:
 OnDraft = Callable[[Draft], None]
 
 
+@public
 def train(
     name: str,
     volume: Volume,
     out: Path | str,
+    runtime: Runtime,
     *,
     minutes: float | None = None,
     steps: int | None = None,
@@ -78,10 +81,32 @@ def train(
     resume: bool = False,
     save_anyway: bool = False,
     roi: Roi | Sequence[slice] | None = None,
-    runtime: Runtime = Runtime(),
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
-    """Train a method on a volume and write its weights and card; see :class:`TrainingJob` and :func:`run`."""
+    """Fine-tune a method on the very volume it will mend; no labels are needed.
+
+    Args:
+        name: task and id, such as "interpolate/emsynth".
+        volume: [z, y, x] a Volume or an array.
+        out: the .safetensors file to write, with its card beside it.
+        minutes: when to stop; excludes ``steps``.
+        steps: when to stop; excludes ``minutes``.
+        start: weights to start from, a name or a file; "scratch" for none; None for the method's default.
+        objective: name of one of the method's recipes; None for the one that made the starting weights.
+        only: the part to train, of methods that are learned in parts or stages; None for all.
+        resume: go on from the checkpoint that a killed run left beside ``out``; what is not given is as it was.
+        save_anyway: write weights even when nothing beat the start on held-out sections; by default nothing is written
+            then, and ``file`` of the report is None.
+        roi: three slices z, y, x to learn from; None takes everything.
+        on_step: called after every step with its number, the seconds and budget spent, and its terms.
+        {options}
+
+    Returns:
+        See :func:`run`.
+
+    Raises:
+        InputError: an unknown method, one that cannot be trained, a volume too small.
+    """
     job = TrainingJob(
         method=name,
         out=str(out),

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import wraps
 from math import prod
-from typing import Any, TypeVar, cast
-
-Task = TypeVar("Task", bound=Callable[..., Any])
+from typing import Any
 
 
 class _Waiting(threading.local):
@@ -51,17 +48,6 @@ def _take(stack: ExitStack, pixels: int) -> None:
     from napari_emsynth.tiling.threads import fitting, threads
 
     stack.enter_context(threads(fitting(pixels)))
-
-
-def on_sections(task: Task) -> Task:
-    """Let a task that is given a volume or an array [z, y, x] first compute with the threads its sections are worth."""
-
-    @wraps(task)
-    def work(volume: Any, *args: Any, **kwargs: Any) -> Any:
-        with working(section_px(volume)):
-            return task(volume, *args, **kwargs)
-
-    return cast("Task", work)
 
 
 def section_px(volume: Any) -> int:

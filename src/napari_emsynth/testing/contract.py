@@ -26,8 +26,8 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import Cancelled
-from napari_emsynth.methods.interpolate import interpolate
 from napari_emsynth.methods.interpolate.protocol import Gap
+from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.metrics import psnr
 from napari_emsynth.spec import CancelToken, Result, Runtime
 from napari_emsynth.testing.phantoms import Phantom, with_unknown

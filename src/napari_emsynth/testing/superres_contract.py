@@ -26,10 +26,10 @@ import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.superres import superresolve
 from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.limits import FACTORS, weights_for
 from napari_emsynth.methods.superres.reduction import reduced, repeated
+from napari_emsynth.methods.superres.task import superresolve
 from napari_emsynth.metrics import psnr
 from napari_emsynth.spec import CancelToken, Result, Runtime
 from napari_emsynth.testing.phantoms import Phantom, with_unknown
@@ -93,9 +93,7 @@ class SuperresContract(SpecLaws):
     def job(self, volume: Volume) -> Job:
         """Return what draws any box of the result."""
         weights = weights_for(self.spec, self.weights, self.factor)
-        request = Request.of(
-            "superres", volume, self.id, weights=weights, params=None, voxel_nm=None, runtime=CPU
-        )
+        request = Request.of("superres", volume, self.id, weights=weights, params=None, runtime=CPU)
         return Job.of(request, self.factor)
 
     @pytest.mark.parametrize("dtype", ["uint8", ">u2"])

@@ -26,15 +26,15 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
-from napari_emsynth.methods.align import align
 from napari_emsynth.methods.align.job import Job as AlignJob
 from napari_emsynth.methods.align.protocol import Neighbour
 from napari_emsynth.methods.align.stack.straighten import drawing
+from napari_emsynth.methods.align.task import align
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.upsample import upsample
 from napari_emsynth.methods.upsample.job import Job as UpsampleJob
 from napari_emsynth.methods.upsample.lattice import SAMPLINGS, Lattice, Sampling
 from napari_emsynth.methods.upsample.protocol import Ask
+from napari_emsynth.methods.upsample.task import upsample
 from napari_emsynth.metrics import psnr
 from napari_emsynth.spec import CancelToken, Result, Runtime
 from napari_emsynth.testing.field_laws import FieldLaws
@@ -119,7 +119,6 @@ class VolumeContract(SpecLaws):
             self.id,
             weights=self.weights,
             params=self.params,
-            voxel_nm=None,
             runtime=runtime or Runtime(device="cpu"),
         )
 

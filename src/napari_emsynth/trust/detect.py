@@ -11,7 +11,7 @@ median and scatter (1.48 median absolute deviations). One pass reads each sectio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import CancelToken, Progress, no_progress
 from napari_emsynth.trust.features import THUMB_PX, Features, glances, stream
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Array, Volume
 
 Kind = Literal["blank", "saturated", "blurred", "half-missing", "displaced", "duplicate", "synthetic"]
 """What is wrong with a section; "synthetic" is never seen, only known: an earlier step made it up."""
@@ -275,8 +275,9 @@ def _apply(
 
 
 def detect(
-    volume: Volume,
+    volume: Volume | Array,
     *,
+    voxel_nm: Sequence[float] | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
     sensitivity: float = 1.0,
@@ -285,6 +286,7 @@ def detect(
 
     Args:
         volume: [z, y, x] any real dtype, lazy or in memory; NaN counts as nothing there.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         progress: called after every section.
         cancel: asked before every section.
         sensitivity: 1 is balanced; 2 halves every limit, 0.5 doubles it.
@@ -293,7 +295,8 @@ def detect(
         InputError: the sensitivity is not between 0.01 and 100.
         Cancelled: the token was cancelled.
     """
-    return examine(volume, progress=progress, cancel=cancel, sensitivity=sensitivity)[0]
+    stack = Volume.of(volume, voxel_nm=voxel_nm)
+    return examine(stack, progress=progress, cancel=cancel, sensitivity=sensitivity)[0]
 
 
 def examine(
@@ -308,6 +311,7 @@ def examine(
 
     Args:
         volume: [z, y, x] any real dtype, lazy or in memory; NaN counts as nothing there.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         progress: called after every section.
         cancel: asked before every section.
         sensitivity: 1 is balanced; 2 halves every limit, 0.5 doubles it.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.align import align
+from napari_emsynth.methods.align.task import align
 from napari_emsynth.samples import truth
 from napari_emsynth.spec import Runtime
 

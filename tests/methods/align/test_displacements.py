@@ -10,12 +10,12 @@ import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.fields import Displacement
-from napari_emsynth.methods.align import align
 from napari_emsynth.methods.align.protocol import PairField
 from napari_emsynth.methods.align.scoring import evaluate
 from napari_emsynth.methods.align.stack.alignment import Alignment, PairReport, SectionReport
 from napari_emsynth.methods.align.stack.constraints import Constraints
 from napari_emsynth.methods.align.stack.straighten import notices
+from napari_emsynth.methods.align.task import align
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.testing.field_laws import BAD, MOVED, SHIFT, noisy, stack
 from napari_emsynth.testing.phantoms import Phantom

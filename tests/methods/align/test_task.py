@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
-from napari_emsynth.methods.align import align
+from napari_emsynth.methods.align.task import align
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.testing.stand_ins import redrawing

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_emsynth.methods.interpolate import interpolate
 from napari_emsynth.methods.interpolate.fit import PLACES, REACH, Fitter, bundled, substitute
 from napari_emsynth.methods.interpolate.plan import Marks
 from napari_emsynth.methods.interpolate.protocol import Gap
+from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.models.fitted_filter import linear_taps
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime

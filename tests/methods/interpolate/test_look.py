@@ -8,7 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.interpolate import interpolate
+from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.metrics.spectrum import mid_band_ratio
 
 EDGE, GONE = 96, 10

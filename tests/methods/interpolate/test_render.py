@@ -4,8 +4,9 @@ import dask
 import dask.array as da
 import numpy as np
 
-from napari_emsynth.methods.interpolate import interpolate, render
 from napari_emsynth.methods.interpolate import job as job_module
+from napari_emsynth.methods.interpolate import render
+from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.trust.features import REACH
 from napari_emsynth.trust.intact import SIDE
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
-from napari_emsynth.methods.interpolate import interpolate
+from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.metrics.image import coverage
 from napari_emsynth.samples import damaged, truth
 from napari_emsynth.spec import CancelToken, Runtime

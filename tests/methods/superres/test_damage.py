@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.superres import superresolve
 from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.scoring import evaluate
 from napari_emsynth.methods.superres.scoring.hidden import hide
 from napari_emsynth.methods.superres.scoring.selfcheck import residual
+from napari_emsynth.methods.superres.task import superresolve
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.damage import plant
 from napari_emsynth.testing.phantoms import Phantom
@@ -31,9 +31,7 @@ def planted(seed=1):
 
 
 def request(volume, method):
-    return Request.of(
-        "superres", volume, method, weights=None, params=None, voxel_nm=None, runtime=Runtime(device="cpu")
-    )
+    return Request.of("superres", volume, method, weights=None, params=None, runtime=Runtime(device="cpu"))
 
 
 @pytest.mark.parametrize("method", [SHARPENER.id, "bicubic", "single-stage"])

@@ -10,10 +10,11 @@ import pytest
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.blocks import statistics
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.superres import job, superresolve
+from napari_emsynth.methods.superres import job
 from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.reduction import reduced
 from napari_emsynth.methods.superres.scoring import evaluate
+from napari_emsynth.methods.superres.task import superresolve
 from napari_emsynth.metrics.scores import METRICS
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
@@ -76,9 +77,7 @@ def test_lazy_computes_only_what_is_read(stand_in):
 
 
 def test_a_job_travels_to_another_process(stand_in):
-    request = Request.of(
-        "superres", STACK, SHARPENER.id, weights=None, params=None, voxel_nm=None, runtime=Runtime()
-    )
+    request = Request.of("superres", STACK, SHARPENER.id, weights=None, params=None, runtime=Runtime())
     draws = Job.of(request, 8, {2})
     box = np.s_[1:2, 3:50, 8:16]
     there = pickle.loads(pickle.dumps(draws))
@@ -92,9 +91,7 @@ def test_blocks_start_where_a_network_with_strides_wants_them(stand_in, monkeypa
     monkeypatch.setattr(
         job, "read_padded", lambda volume, box, *rest: seen.append(box) or read(volume, box, *rest)
     )
-    request = Request.of(
-        "superres", STACK, SHARPENER.id, weights=None, params=None, voxel_nm=None, runtime=Runtime()
-    )
+    request = Request.of("superres", STACK, SHARPENER.id, weights=None, params=None, runtime=Runtime())
     drawn = Job.of(request, 8)
     whole = drawn((slice(1, 2), slice(0, 160), slice(0, 192)), Runtime())
     part = drawn((slice(1, 2), slice(50, 130), slice(90, 117)), Runtime())

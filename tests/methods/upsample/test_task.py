@@ -8,8 +8,7 @@ import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.methods import INDEX
-from napari_emsynth.methods.upsample import upsample
-from napari_emsynth.methods.upsample.task import default_method
+from napari_emsynth.methods.upsample.task import default_method, upsample
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.testing.stand_ins import DOUBLER

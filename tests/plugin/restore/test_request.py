@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import Cancelled, InputError
-from napari_emsynth.methods.interpolate import interpolate
+from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.plugin.restore import marks as m
 from napari_emsynth.plugin.restore.marks import Mark
 from napari_emsynth.plugin.restore.request import Request, Settings, preview_section, restore

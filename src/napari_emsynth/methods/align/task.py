@@ -7,15 +7,13 @@ voxel along; those that redraw every voxel do that, and every result says so.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import blocks, default
 from napari_emsynth.methods.align.job import Job
+from napari_emsynth.methods.align.options import AlignOptions
 from napari_emsynth.methods.align.scoring.selfcheck import DEPTH, SMALLEST_EDGE, SelfCheck, check
 from napari_emsynth.methods.align.stack.alignment import Alignment
 from napari_emsynth.methods.align.stack.carry import finished
@@ -24,9 +22,8 @@ from napari_emsynth.methods.align.stack.straighten import along, section_entries
 from napari_emsynth.methods.align.stack.straighten import notices as field_notices
 from napari_emsynth.methods.align.unfit import looked_over, unfit
 from napari_emsynth.methods.blocks import middle
+from napari_emsynth.methods.public import public
 from napari_emsynth.methods.request import Request, scale_notices
-from napari_emsynth.methods.working import on_sections
-from napari_emsynth.params import Params
 from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.intact import NOTHING, LeftOut
@@ -36,61 +33,39 @@ from napari_emsynth.volume import Array, Volume
 LEAST_REDRAWN, LEAST_MOVED = 3, 2
 
 
-@on_sections
+@public
 def align(
-    volume: Volume | Array,
-    *,
-    method: str | None = None,
-    weights: str | None = None,
-    params: Mapping[str, Any] | Params | None = None,
-    voxel_nm: Sequence[float] | None = None,
-    max_displacement_nm: float | None = None,
-    reference: int | Sequence[int] | None = None,
-    skip: int | Sequence[int] | None = None,
-    materials: Volume | Array | None = None,
-    runtime: Runtime = Runtime(),
-    selfcheck: bool = True,
+    volume: Volume, options: AlignOptions, runtime: Runtime, *, materials: Volume | Array | None = None
 ) -> Result:
     """Refine the alignment of a stack that is roughly aligned.
 
     Args:
-        volume: [z, y, x] Volume or array; numpy, memmap, dask or zarr, any real dtype.
-        method: id, see ``methods("align")``; None takes the default.
-        weights: name or file; None takes the method's default.
-        params: of the method.
-        voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
-        max_displacement_nm: move nothing further than this; None for no limit. This and the next three are for
-            methods that answer with displacements.
-        reference: sections that stay where they are; None lets all move.
-        skip: sections that nothing is matched with, and that move as their neighbours do; None leaves out what looks
-            damaged, an empty list nothing.
+        volume: [z, y, x] a Volume or an array of any real dtype. Lazy in (dask, zarr) gives lazy out: a block is
+            computed when it is read. Displacements are found in the call.
         materials: [z, y, x] of the volume's shape: 0 tissue, 1 fold or crack (may tear), 2 dirt or empty (ignored).
-        runtime: device, precision, tile, seed, progress, cancel.
-        selfcheck: align the middle of the volume, as it is and distorted by a known amount, and report both; without
-            what looks damaged, unless an empty list of sections to skip says that none is.
+        {options}
 
     Returns:
         volume, synthetic mask (uint8, 1 where a voxel was redrawn or came from outside its section) and provenance, on
-        the input's grid; displacement and confidence where the method has them. For dask or zarr input volume and mask
-        are lazy.
+        the input's grid; displacement and confidence where the method has them.
 
     Raises:
         InputError: too few sections, bad parameters or weights, limits that do not fit the volume or the method.
-        Cancelled: after ``runtime.cancel``.
+        Cancelled: the runtime's token was cancelled.
     """
     request = Request.of(
         "align",
         volume,
-        method or default("align"),
-        weights=weights,
-        params=params,
-        voxel_nm=voxel_nm,
+        options.method or default("align"),
+        weights=options.weights,
+        params=options.params,
         runtime=runtime,
     )
+    count, selfcheck = volume.shape[0], options.selfcheck
     given = Constraints(
-        max_displacement_nm=max_displacement_nm,
-        reference=_listed("reference", reference) or (),
-        skip=_listed("skip", skip),
+        max_displacement_nm=options.max_displacement_nm,
+        reference=options.listed("reference", count) or (),
+        skip=options.listed("skip", count),
         materials=None if materials is None else Volume.of(materials),
     )
     check_sections(request)
@@ -118,16 +93,7 @@ def align(
         left_out=damage.to_json(),
         selfcheck=None if checked is None else checked.to_json() | advised(request, checked),
     )
-    return finished(replace(result, provenance=record), request.volume, max_displacement_nm)
-
-
-def _listed(what: str, sections: int | Sequence[int] | None) -> tuple[int, ...] | None:
-    if sections is None:
-        return None
-    found = np.atleast_1d(np.asarray(sections))
-    if found.size and (found.ndim > 1 or found.dtype.kind not in "iu"):
-        raise InputError(f"{what} {sections!r} is not a section, nor a list of sections")
-    return tuple(int(z) for z in found)
+    return finished(replace(result, provenance=record), request.volume, options.max_displacement_nm)
 
 
 def _redrawn(request: Request, notices: list[str]) -> Result:

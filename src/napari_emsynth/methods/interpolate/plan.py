@@ -70,20 +70,6 @@ class Repair:
         return tuple(sorted(self.known))
 
 
-def check_sections(sections: Sequence[int], count: int, *, insert: bool) -> list[int]:
-    """Return the section indices, sorted; duplicates mean several sections when inserting.
-
-    Raises:
-        InputError: an index outside the stack, or not a whole number.
-    """
-    for z in sections:
-        if isinstance(z, bool) or not isinstance(z, int | np.integer):
-            raise InputError(f"section {z!r} is not a whole number")
-        if not 0 <= z < count:
-            raise InputError(f"section {z} is outside the stack, which has sections 0 to {count - 1}")
-    return sorted(int(z) for z in (sections if insert else set(sections)))
-
-
 def regions(mask: Array) -> list[Window]:
     """Return the windows [y, x] of the separate damaged regions of one section's mask (merged when close)."""
     near = binary_dilation(mask, iterations=MERGE_PX // 2) if mask.any() else mask

@@ -7,7 +7,7 @@ numpy out, and dask or zarr in gives dask arrays that compute only what is read;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,22 +15,21 @@ import numpy as np
 
 from napari_emsynth.chain import Carry, chained, gathered, library, overlaid
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods import get
+from napari_emsynth.methods import default, get
 from napari_emsynth.methods.advice import Advice, advice, told
 from napari_emsynth.methods.interpolate import render
 from napari_emsynth.methods.interpolate.fit import LEAST_PLACES, Fit
 from napari_emsynth.methods.interpolate.job import Job
+from napari_emsynth.methods.interpolate.options import InterpolateOptions
 from napari_emsynth.methods.interpolate.plan import (
     Marks,
     Repair,
-    check_sections,
     masked_regions,
     output_order,
     plan_repairs,
 )
+from napari_emsynth.methods.public import public
 from napari_emsynth.methods.request import heard, params_of, scale_notices, weights_of, weights_record
-from napari_emsynth.methods.working import on_sections
-from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.intact import LeftOut, left_out
@@ -44,59 +43,41 @@ CONSTANT = 1e-6
 LEFT_OUT_OF = "the self-check, and of the neighbours where others are near"
 
 
-@on_sections
+@public
 def interpolate(
-    volume: Volume | Array,
-    sections: Sequence[int] | None = None,
-    *,
-    mask: Volume | Array | None = None,
-    insert: bool = False,
-    method: str = "emsynth",
-    weights: str | None = None,
-    params: Mapping[str, Any] | Params | None = None,
-    voxel_nm: Sequence[float] | None = None,
-    runtime: Runtime = Runtime(),
-    selfcheck: bool = True,
-    look: str = "accurate",
+    volume: Volume, options: InterpolateOptions, runtime: Runtime, *, mask: Volume | Array | None = None
 ) -> Result:
-    """Synthesise missing or damaged sections, or damaged parts of sections.
+    """Replace damaged sections, parts of sections, or insert missing ones.
 
     Args:
-        volume: [z, y, x] Volume or array; numpy, memmap, dask or zarr, any real dtype.
-        sections: indices into the input. Replaced; or, with ``insert``, a new section goes before each (an index
-            given twice inserts two).
-        mask: [z, y, x] of the input's shape, non-zero = replace; together with ``sections`` both are replaced.
-        insert: insert new sections instead of replacing.
-        method: id, see ``methods("interpolate")``.
-        weights: name or file; None takes the method's default.
-        params: of the method.
-        voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
-        runtime: device, precision, tile, seed, progress, cancel.
-        selfcheck: repeat each repair on nearby intact sections, report the error beside the floors, and calibrate
-            the uncertainty there.
-        look: "accurate" is the mean of what may have been there; "natural" is as sharp as tissue, with detail of a
-            neighbouring section that the seed chooses. The uncertainty is that of the mean.
+        volume: [z, y, x] a Volume or an array of any real dtype. Lazy in (dask, zarr) gives lazy out: a section is
+            computed when it is read.
+        mask: [z, y, x] of the volume's shape, non-zero = replace; alone, or besides ``sections``.
+        {options}
 
     Returns:
         volume, synthetic mask (uint8), uncertainty (float32, half width of the 90 % interval in source units), and
-        provenance. For dask or zarr input these are lazy.
+        provenance.
 
     Raises:
         InputError: bad sections, mask, parameters, weights or look; nothing marked; nothing intact left.
-        Cancelled: after ``runtime.cancel``.
+        Cancelled: the runtime's token was cancelled.
     """
-    volume = Volume.of(volume, voxel_nm=voxel_nm)
-    spec, wanted = get("interpolate", method), checked_look(look)
+    method = options.method or default("interpolate")
+    spec, wanted = get("interpolate", method), checked_look(options.look)
+    if mask is not None:
+        options.check_mask()
+    grid = spec.grid(volume.grid, options)
     notices: list[str] = []
     runtime = heard(runtime, notices)
-    marks, mask_volume, order, found = _marks(volume, sections, mask, insert, runtime, notices)
+    marks, mask_volume, order, found = _marks(volume, options, mask, runtime, notices)
     job = Job(
         volume,
         mask_volume,
         marks,
         method,
-        params_of(spec, params),
-        weights_of(spec, weights),
+        params_of(spec, options.params),
+        weights_of(spec, options.weights),
         runtime,
         wanted,
     )
@@ -104,7 +85,7 @@ def interpolate(
     notices += found.notices(LEFT_OUT_OF) + _one_sided(repairs) + _poor(repairs, found)
     fits = {k: job.fit(repair) for k, repair in enumerate(repairs)} if job.fitted() else {}
     notices += _fit_notices(repairs, fits)
-    checks = _selfchecks(job, repairs) if selfcheck else {}
+    checks = _selfchecks(job, repairs) if options.selfcheck else {}
     notices += _verdicts(spec, repairs, checks) + scale_notices(spec, job.weights, volume)
     found_of = {k: c.calibration for k, c in checks.items() if c is not None}
     if wanted == "natural":
@@ -112,7 +93,6 @@ def interpolate(
         notices += _look_notices(repairs, found_of)
     draw = render.lazy if volume.is_lazy else render.eager
     arrays = draw(job, order, repairs, found_of)
-    grid = replace(volume.grid, shape=(len(order), *volume.shape[1:]))
     record = _provenance(spec, job, repairs, checks, fits, found_of, notices, found, mask_volume is not None)
     result = Result(
         volume=Volume(arrays.values, grid, volume.name, volume.metadata),
@@ -143,21 +123,16 @@ def carry(order: Sequence[int | None], repairs: Sequence[Repair]) -> Carry:
 
 def _marks(
     volume: Volume,
-    sections: Sequence[int] | None,
+    options: InterpolateOptions,
     mask: Volume | Array | None,
-    insert: bool,
     runtime: Runtime,
     notices: list[str],
 ) -> tuple[Marks, Volume | None, list[int | None], LeftOut]:
     """Check what the user marked, bring it in order, and find out what else looks damaged."""
     count = volume.shape[0]
-    chosen = check_sections(list(sections or ()), count, insert=insert)
-    if insert and mask is not None:
-        raise InputError(
-            "a mask replaces voxels of existing sections; it cannot be used when sections are inserted"
-        )
+    chosen = sorted(options.listed("sections", count) or ())
     usable = _Usable(volume, notices)
-    if insert:
+    if options.insert:
         found = left_out(volume, {z - 1 for z in chosen} | set(chosen), runtime=runtime)
         marks = Marks(volume.shape, set(), {}, usable, found.kinds)
         return marks, None, output_order(count, chosen), found

@@ -13,18 +13,27 @@ FACTORS = (8, 16)
 LEAST_EDGE = 16
 
 
+def check_number(factor: Any) -> int:
+    """Return a factor that there is.
+
+    Raises:
+        InputError: neither 8 nor 16.
+    """
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or factor not in FACTORS:
+        raise InputError(f"factor {factor!r} is not one of {_listed(FACTORS)}")
+    return int(factor)
+
+
 def check_factor(spec: MethodSpec, factor: Any) -> int:
     """Return the factor as the method can do it.
 
     Raises:
         InputError: neither 8 nor 16, or one beyond the method.
     """
-    known = spec.factors or FACTORS
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or factor not in FACTORS:
-        raise InputError(f"factor {factor!r} is not one of {_listed(FACTORS)}")
-    if factor not in known:
-        raise InputError(f"{spec.name} makes pixels {_listed(known)} times smaller, not {factor:g}")
-    return int(factor)
+    number, known = check_number(factor), spec.factors or FACTORS
+    if number not in known:
+        raise InputError(f"{spec.name} makes pixels {_listed(known)} times smaller, not {number}")
+    return number
 
 
 def check_shape(shape: Shape) -> None:

@@ -10,13 +10,11 @@ and the stack does not end, the sections are ``z - n k`` to ``z + n k``, ``k`` a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import numpy as np
 
-from napari_emsynth.errors import InputError
 from napari_emsynth.methods.blocks import middle
-from napari_emsynth.sections import parse_sections
 from napari_emsynth.trust.detect import Kind
 from napari_emsynth.trust.intact import LeftOut
 from napari_emsynth.volume import Array, Volume
@@ -87,24 +85,3 @@ def _correlation(a: Array, b: Array) -> float:
 def misleading(found: LeftOut) -> frozenset[int]:
     """Return the sections, of those that look damaged, that must not speak for their neighbours."""
     return frozenset(z for z, kind in found.kinds.items() if kind in MISLEADING)
-
-
-def check_damaged(damaged: str | int | Sequence[int] | None, count: int) -> list[int] | None:
-    """Return the sections that a user calls damaged; None when nothing was said.
-
-    Args:
-        damaged: indices, or text such as "12,40-42"; empty for none.
-        count: sections of the stack.
-
-    Raises:
-        InputError: not such a list, or a section outside the stack.
-    """
-    if damaged is None:
-        return None
-    if isinstance(damaged, str):
-        return parse_sections(damaged, count, "damaged") if damaged.strip() else []
-    named = [int(z) for z in ([damaged] if isinstance(damaged, int | np.integer) else damaged)]
-    for z in named:
-        if not 0 <= z < count:
-            raise InputError(f"section {z} is outside the stack, whose sections are 0 to {count - 1}")
-    return named

@@ -18,88 +18,62 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid
 from napari_emsynth.methods import blocks, default, get
 from napari_emsynth.methods.advice import advice, told
+from napari_emsynth.methods.public import public
 from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.methods.superres.job import Job
-from napari_emsynth.methods.superres.limits import check_factor, check_shape, weights_for
-from napari_emsynth.methods.superres.neighbours import check_damaged, misleading
+from napari_emsynth.methods.superres.limits import check_shape, weights_for
+from napari_emsynth.methods.superres.neighbours import misleading
+from napari_emsynth.methods.superres.options import SuperresOptions
 from napari_emsynth.methods.superres.scoring.hidden import looked_at
 from napari_emsynth.methods.superres.scoring.selfcheck import COUNT, SelfCheck, check, residual
-from napari_emsynth.methods.working import on_sections
-from napari_emsynth.params import Params
 from napari_emsynth.sections import spans
 from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.tiling.memory_check import check_room
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.intact import NOTHING, LeftOut, left_out
 from napari_emsynth.trust.oversampled import oversampled
-from napari_emsynth.volume import Array, Volume
+from napari_emsynth.volume import Volume
 
 # Edges of what is drawn at once, in px of the source: halos cost little in large blocks, and a viewer that shows a part
 # of a lazy section computes those that it touches.
 EAGER_EDGE, LAZY_EDGE = 256, 128
 
 
-@on_sections
-def superresolve(
-    volume: Volume | Array,
-    factor: int = 8,
-    *,
-    method: str | None = None,
-    weights: str | None = None,
-    params: Mapping[str, Any] | Params | None = None,
-    voxel_nm: Sequence[float] | None = None,
-    damaged: str | int | Sequence[int] | None = None,
-    runtime: Runtime = Runtime(),
-    selfcheck: bool = True,
-) -> Result:
-    """Make pixels smaller by ``factor`` along y and x.
+@public
+def superresolve(volume: Volume, options: SuperresOptions, runtime: Runtime) -> Result:
+    """Make the pixels of a fast, coarse scan smaller along y and x.
 
     Args:
-        volume: [z, y, x] Volume or array; numpy, memmap, dask or zarr, any real dtype.
-        factor: 8 or 16.
-        method: id, see ``methods("superres")``; None takes the default.
-        weights: name or file; None takes the method's for the factor.
-        params: of the method.
-        voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
-        damaged: sections that are not looked at when their neighbours are drawn, as indices or as text such as
-            "12,40-42"; empty for none; None takes those that look blank, saturated, half missing or displaced. They are
-            made finer all the same. Whatever looks damaged is left out of the self-check, unless an empty list says
-            that nothing is.
-        runtime: device, precision, tile, seed, progress, cancel.
-        selfcheck: make the volume's own pixels coarser and finer again, and report the error beside bicubic
-            enlargement; report how consistent the method's answer is with what was acquired.
+        volume: [z, y, x] a Volume or an array of any real dtype. Lazy in (dask, zarr) gives lazy out: a block is
+            computed when it is read.
+        {options}
 
     Returns:
         volume, synthetic mask (uint8, everything), provenance, residual (float32 on the input's grid), and of methods
-        that know them uncertainty and prior. ``Y f`` rows and ``X f`` columns: the outer edges stay. For dask or zarr
-        input all are lazy.
+        that know them uncertainty and prior. ``Y f`` rows and ``X f`` columns: the outer edges stay.
 
     Raises:
         InputError: a factor the method cannot do, sections below 16 px, no room for the result, bad parameters or
             weights.
-        Cancelled: after ``runtime.cancel``.
+        Cancelled: the runtime's token was cancelled.
     """
-    spec = get("superres", method or default("superres"))
-    factor = check_factor(spec, factor)
-    weights = weights_for(spec, weights, factor)
-    request = Request.of(
-        "superres", volume, spec.id, weights=weights, params=params, voxel_nm=voxel_nm, runtime=runtime
-    )
-    source = request.volume
+    spec, factor, source = get("superres", options.method or default("superres")), options.factor, volume
+    grid = spec.grid(source.grid, options)
+    weights = weights_for(spec, options.weights, factor)
+    request = Request.of("superres", source, spec.id, weights=weights, params=options.params, runtime=runtime)
     check_shape(source.shape)
-    named = check_damaged(damaged, source.shape[0])
+    named = options.listed("damaged", source.shape[0])
     check_built(request, factor)
-    grid = source.grid.upsample_lateral(factor)
     notices: list[str] = []
     request = request.heard(notices)
     if not source.is_lazy:
         check_memory(request, grid)
-    found = _looked_over(request, named, selfcheck=selfcheck)
+    found = _looked_over(request, named, selfcheck=options.selfcheck)
     job = Job.of(request, factor, misleading(found) if named is None else named)
-    notices += _notices(job) + (found.notices("the self-check") if selfcheck else [])
+    notices += _notices(job) + (found.notices("the self-check") if options.selfcheck else [])
     unfit = found.sections | frozenset(named or ())
-    checked = _checked(job, unfit, notices) if selfcheck else None
-    off = residual(job, unfit) if selfcheck else None
+    checked = _checked(job, unfit, notices) if options.selfcheck else None
+    off = residual(job, unfit) if options.selfcheck else None
     drawn = _drawn(job, grid)
     result = Result(
         volume=Volume(drawn["values"], grid, source.name, source.metadata),

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.upsample.lattice import SAME, Sampling
+from napari_emsynth.grid import SAME
+from napari_emsynth.methods.upsample.lattice import Sampling
 from napari_emsynth.volume import Array, Float
 
 Matrix = NDArray[np.float32]

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.grid import Grid
+from napari_emsynth.grid import SAME, Grid
 from napari_emsynth.spec import MethodSpec
 
 Sampling = Literal["point", "slab"]
@@ -32,8 +31,6 @@ ELONGATED = 1.5
 WHOLE = 0.01
 # Two sections are the least that have something between them.
 LEAST_SECTIONS = 2
-# Positions this close to a whole number are that section: j / k of a fractional k is rounded.
-SAME = 1e-6
 
 
 def position(section: int, factor: float, sampling: Sampling) -> float:
@@ -99,6 +96,14 @@ class Lattice:
         last = math.ceil(sections.stop / self.factor - SAME)
         return range(max(0, first - around), min(self.count, last + around))
 
+    def showing(self, sections: slice) -> slice:
+        """Return the output sections that show the same as some of the input: of points, from the first to the last."""
+        apart = 0.0 if self.sampling == "point" else 1.0
+        first, last = (p * self.factor for p in (sections.start, sections.stop - 1 + apart))
+        return slice(
+            math.ceil(first - SAME), math.floor(last + SAME) + (1 if self.sampling == "point" else 0)
+        )
+
     def filling(self, slabs: range) -> range:
         """Return the output sections that have a part of a run of input sections under slab sampling."""
         first = math.floor(slabs.start * self.factor + SAME)
@@ -135,25 +140,48 @@ def isotropic_factor(grid: Grid) -> float:
     return factor
 
 
+def check_sampling(sampling: str) -> Sampling:
+    """Return a sampling that there is.
+
+    Raises:
+        InputError: an unknown one.
+    """
+    for known in SAMPLINGS:
+        if sampling == known:
+            return known
+    raise InputError(f"sampling {sampling!r} is not one of {', '.join(SAMPLINGS)}")
+
+
+def check_number(factor: Any) -> float:
+    """Return a factor as a number, a whole one as an integer; text is read as one.
+
+    Raises:
+        InputError: not a number, or outside 2 to 12.
+    """
+    try:
+        number = math.nan if isinstance(factor, bool) else float(factor)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"factor {factor!r} is not a number from {LOWEST} to {HIGHEST}, nor {ISOTROPIC!r}")
+    if not LOWEST <= number <= HIGHEST:
+        raise InputError(f"factor {number:g} is outside {LOWEST} to {HIGHEST} output sections a section")
+    return int(number) if number == int(number) else number
+
+
 def check_factor(spec: MethodSpec, factor: Any, sampling: str) -> tuple[float, Sampling]:
     """Return factor and sampling as the method can do them.
 
     Raises:
         InputError: an unknown sampling, a factor outside 2 to 12, one or the other beyond the method.
     """
-    if sampling not in SAMPLINGS:
-        raise InputError(f"sampling {sampling!r} is not one of {', '.join(SAMPLINGS)}")
-    if isinstance(factor, bool) or not isinstance(factor, Real) or not math.isfinite(factor):
-        raise InputError(f"factor {factor!r} is not a number from {LOWEST} to {HIGHEST}, nor {ISOTROPIC!r}")
-    factor = float(factor)
-    if not LOWEST <= factor <= HIGHEST:
-        raise InputError(f"factor {factor:g} is outside {LOWEST} to {HIGHEST} output sections a section")
-    if spec.samplings and sampling not in spec.samplings:
-        raise InputError(f"{spec.name} does {' and '.join(spec.samplings)} sampling, not {sampling}")
-    if spec.factors and factor not in spec.factors:
-        known = " or ".join(str(f) for f in spec.factors)
-        raise InputError(f"{spec.name} upsamples by {known}, not by {factor:g}; linear does any factor")
-    return (int(factor) if factor == int(factor) else factor), sampling
+    known, number = check_sampling(sampling), check_number(factor)
+    if spec.samplings and known not in spec.samplings:
+        raise InputError(f"{spec.name} does {' and '.join(spec.samplings)} sampling, not {known}")
+    if spec.factors and number not in spec.factors:
+        factors = " or ".join(str(f) for f in spec.factors)
+        raise InputError(f"{spec.name} upsamples by {factors}, not by {number:g}; linear does any factor")
+    return number, known
 
 
 def check_sections(count: int) -> None:

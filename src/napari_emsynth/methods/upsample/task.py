@@ -7,7 +7,7 @@ sections; numpy in gives numpy out, and dask or zarr in gives dask arrays that c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,18 +19,14 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Shape
 from napari_emsynth.methods import INDEX, blocks, get
 from napari_emsynth.methods.advice import advice, told
+from napari_emsynth.methods.public import public
 from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.methods.upsample.emsynth.fuse import trust_of
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.labels.labels import Along
-from napari_emsynth.methods.upsample.lattice import (
-    ISOTROPIC,
-    Lattice,
-    check_factor,
-    check_sections,
-    isotropic_factor,
-)
+from napari_emsynth.methods.upsample.lattice import Lattice, check_factor
 from napari_emsynth.methods.upsample.look import looked
+from napari_emsynth.methods.upsample.options import UpsampleOptions
 from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, records
 from napari_emsynth.methods.upsample.scoring.selfcheck import (
     DEPTH,
@@ -40,83 +36,57 @@ from napari_emsynth.methods.upsample.scoring.selfcheck import (
     check,
     measured,
 )
-from napari_emsynth.methods.working import on_sections
-from napari_emsynth.params import Params
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.look import SMALLEST, LookName, checked_look
-from napari_emsynth.volume import Array, Volume
+from napari_emsynth.volume import Volume
 
 # A method that is followed less than this share of the way gets a notice.
 FOLLOWED = 0.5
 
 
-@on_sections
-def upsample(
-    volume: Volume | Array,
-    factor: float | str = 2,
-    *,
-    sampling: str = "point",
-    method: str | None = None,
-    weights: str | None = None,
-    params: Mapping[str, Any] | Params | None = None,
-    voxel_nm: Sequence[float] | None = None,
-    damaged: str | Sequence[int] | int | None = None,
-    look: str = "accurate",
-    runtime: Runtime = Runtime(),
-    selfcheck: bool = True,
-) -> Result:
-    """Make sections thinner by ``factor``.
+@public
+def upsample(volume: Volume, options: UpsampleOptions, runtime: Runtime) -> Result:
+    """Make the sections of a volume thinner.
 
     Args:
-        volume: [z, y, x] Volume or array; numpy, memmap, dask or zarr, any real dtype.
-        factor: 2 to 12, whole or not; or "isotropic" for voxels as long as they are wide.
-        sampling: "point" when each section is a thin sample of the tissue (SBEM, FIB-SEM), "slab" when each is an
-            average over its thickness (ssTEM, binned FIB-SEM).
-        method: id, see ``methods("upsample")``; None takes the first that can do factor and sampling.
-        weights: name or file; None takes the method's default.
-        params: of the method.
-        voxel_nm: (z, y, x) in nm, where ``volume`` does not state it.
-        damaged: sections that are repaired by ``interpolate/emsynth`` first, as indices or as text such as "12,40-42";
-            None takes those without any information of their own (blank, black, repeated), () none. Others that look
-            damaged stay as they are, but nothing is measured on them, unless () says that none is.
-        look: "accurate" is the mean of what may have been there; "natural" is as sharp as the acquired sections, with
-            detail of the nearest one (see :mod:`napari_emsynth.trust.look`); intervals stay those of the mean.
-        runtime: device, precision, tile, seed, progress, cancel.
-        selfcheck: make the volume coarser, upsample it, and report the error beside linear interpolation; find out how
-            far a network is to be followed, and how wide its intervals are, on this volume.
+        volume: [z, y, x] a Volume or an array of any real dtype. Lazy in (dask, zarr) gives lazy out: a block is
+            computed when it is read.
+        {options}
 
     Returns:
         volume, synthetic mask (uint8), provenance, and of methods that know it the uncertainty (float32, half width of
         the 90 % interval in source units). Point: ``floor((Z - 1) factor) + 1`` sections, the origin stays. Slab:
-        ``floor(Z factor)`` sections, the outer faces stay. For dask or zarr input these are lazy.
+        ``floor(Z factor)`` sections, the outer faces stay.
 
     Raises:
         InputError: fewer than 2 sections, a factor or sampling the method cannot do, no voxel size where "isotropic"
             needs it, too few intact sections, bad parameters, weights or look.
-        Cancelled: after ``runtime.cancel``.
+        Cancelled: the runtime's token was cancelled.
     """
-    source, wanted = Volume.of(volume, voxel_nm=voxel_nm), checked_look(look)
-    number = isotropic_factor(source.grid) if isinstance(factor, str) and factor == ISOTROPIC else factor
-    chosen = method or default_method(number, sampling)
-    number, known = check_factor(get("upsample", chosen), number, sampling)
-    check_sections(source.shape[0])
+    source, wanted = volume, checked_look(options.look)
+    lattice = options.lattice(source.grid)
+    chosen = options.method or default_method(lattice.factor, lattice.sampling)
+    grid = get("upsample", chosen).grid(source.grid, options)
     notices: list[str] = []
     request = Request.of(
-        "upsample", source, chosen, weights=weights, params=params, voxel_nm=None, runtime=runtime
+        "upsample", source, chosen, weights=options.weights, params=options.params, runtime=runtime
     ).heard(notices)
     request.built()
-    damage = find_damage(source, damaged, request.runtime, measured(source.shape[0]) if selfcheck else ())
+    damage = find_damage(
+        source,
+        options.listed("damaged", source.shape[0]),
+        request.runtime,
+        measured(source.shape[0]) if options.selfcheck else (),
+    )
     notices += damage.notices
     request = replace(request, volume=mended(source, damage, request.runtime))
-    lattice = Lattice(source.shape[0], number, known)
     job = Job.of(request, lattice)
-    found = _found(job, source, damage) if selfcheck else None
+    found = _found(job, source, damage) if options.selfcheck else None
     job, checked = _checked(job, found, notices)
     notices += _notices(job)
     job = looked(job, wanted, damage.unfit)
     notices += _look_notices(job, wanted)
-    grid = lattice.grid(source.grid)
     data, half = _drawn(job, grid.shape, is_lazy=source.is_lazy)
     not_acquired = {None, *damage.why}
     made_up = [job.kept(section) in not_acquired for section in range(grid.shape[0])]

@@ -73,7 +73,6 @@ def tested(
         settings.method or default("align"),
         weights=settings.weights or None,
         params=dict(settings.params),
-        voxel_nm=None,
         runtime=runtime,
     )
     return self_test(request, skip=skip).to_json()

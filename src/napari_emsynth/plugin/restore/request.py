@@ -160,7 +160,7 @@ def restore(volume: Volume, request: Request, runtime: Runtime) -> Outcome:
 def _interpolate(
     volume: Volume, request: Request, runtime: Runtime, sections: list[int] | None, *, insert: bool
 ) -> Result:
-    from napari_emsynth.methods.interpolate import interpolate
+    from napari_emsynth.methods.interpolate.task import interpolate
 
     settings = request.settings
     return interpolate(

@@ -36,7 +36,6 @@ def superres_drawer(volume: Volume, settings: SuperresSettings, window: Window, 
         spec.id,
         weights=weights_for(spec, settings.weights or None, factor),
         params=dict(settings.params),
-        voxel_nm=None,
         runtime=runtime,
     )
     check_built(request, factor)

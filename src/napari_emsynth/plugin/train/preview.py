@@ -126,7 +126,7 @@ def middle_of(job: TrainingJob, volume: Volume) -> Volume:
 
 def _interpolation(job: TrainingJob, crop: Volume) -> TaskPreview:
     """Pose sections as missing and show the middle one."""
-    from napari_emsynth.methods.interpolate import interpolate
+    from napari_emsynth.methods.interpolate.task import interpolate
     from napari_emsynth.training.data import is_isotropic
 
     count = RUN_ISOTROPIC if is_isotropic(crop) else RUN_ANISOTROPIC
@@ -145,7 +145,7 @@ def _interpolation(job: TrainingJob, crop: Volume) -> TaskPreview:
 
 def _upsampling(job: TrainingJob, crop: Volume) -> TaskPreview:
     """Hide every second section, upsample, and look from the side."""
-    from napari_emsynth.methods.upsample import upsample
+    from napari_emsynth.methods.upsample.task import upsample
 
     odd = (crop.shape[0] - 1) // 2 * 2 + 1
     if odd < 5:
@@ -163,7 +163,7 @@ def _upsampling(job: TrainingJob, crop: Volume) -> TaskPreview:
 
 def _alignment(job: TrainingJob, crop: Volume) -> TaskPreview:
     """Align, and look from the side."""
-    from napari_emsynth.methods.align import align
+    from napari_emsynth.methods.align.task import align
 
     row = crop.shape[1] // 2
 

@@ -208,7 +208,6 @@ def drawer(
             method,
             weights=settings.weights or None,
             params=dict(settings.params),
-            voxel_nm=None,
             runtime=runtime,
         )
 

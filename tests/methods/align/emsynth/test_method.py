@@ -30,7 +30,7 @@ def shown(shift=(0.0, 0.0), z=1):
 def built(ways):
     params = {"step_px": 8, "ways": ways}
     return Request.of(
-        "align", PHANTOM.volume(), "emsynth", weights=None, params=params, voxel_nm=None, runtime=Runtime()
+        "align", PHANTOM.volume(), "emsynth", weights=None, params=params, runtime=Runtime()
     ).built()
 
 

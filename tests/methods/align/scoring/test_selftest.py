@@ -48,7 +48,6 @@ def request(install, answers=None, *, volume=STACK, method=None, **runtime):
         method or "scripted",
         weights=None,
         params=None,
-        voxel_nm=None,
         runtime=Runtime(**runtime),
     )
     return asked, scripted
@@ -153,9 +152,7 @@ def test_it_reports_progress_and_is_cancelled_between_answers(install):
 
 def test_what_cannot_be_tested_is_refused_in_one_line(install):
     install(redrawing())
-    redraws = Request.of(
-        "align", STACK, "stand-in-smooth", weights=None, params=None, voxel_nm=None, runtime=Runtime()
-    )
+    redraws = Request.of("align", STACK, "stand-in-smooth", weights=None, params=None, runtime=Runtime())
     with pytest.raises(InputError, match="align/stand-in-smooth redraws sections"):
         self_test(redraws)
     asked, _ = request(install, [none()] * 4, volume=Volume.of(STACK.data[:, :40]))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from napari_emsynth.methods.align import align
 from napari_emsynth.methods.align.stack.constraints import Constraints
 from napari_emsynth.methods.align.stack.estimate import WINDOW, estimate, estimates
 from napari_emsynth.methods.align.stack.solve import solve
+from napari_emsynth.methods.align.task import align
 from napari_emsynth.methods.request import Request
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
@@ -95,7 +95,6 @@ def test_stacks_estimated_together_are_estimated_as_each_alone(install, monkeypa
             SHIFTER.id,
             weights=None,
             params={"leave_px": 0.0},
-            voxel_nm=None,
             runtime=Runtime(),
         )
         for stack in (sections[:9], sections[20:26], sections[40:53])

@@ -8,10 +8,10 @@ import pytest
 import zarr
 
 from napari_emsynth.errors import Cancelled, InputError
-from napari_emsynth.methods.upsample import upsample
 from napari_emsynth.methods.upsample.labels import labels as module
 from napari_emsynth.methods.upsample.labels.labels import Drawn, upsample_labels
 from napari_emsynth.methods.upsample.lattice import Lattice
+from napari_emsynth.methods.upsample.task import upsample
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.volume import Volume
 

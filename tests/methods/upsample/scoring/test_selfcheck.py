@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from napari_emsynth.methods.request import Request
-from napari_emsynth.methods.upsample import upsample
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import Lattice
 from napari_emsynth.methods.upsample.linear import Linear
 from napari_emsynth.methods.upsample.protocol import Expert
 from napari_emsynth.methods.upsample.scoring import selfcheck
 from napari_emsynth.methods.upsample.scoring.selfcheck import check_in_plane, followed
+from napari_emsynth.methods.upsample.task import upsample
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.volume import Volume
@@ -82,9 +82,7 @@ def test_a_method_that_is_not_followed_at_all_gives_what_it_starts_from(method, 
     volume = Volume.of(STACK.data[:6])
     jobs = [
         Job.of(
-            Request.of(
-                "upsample", volume, m, weights=None, params=None, voxel_nm=None, runtime=Runtime(device="cpu")
-            ),
+            Request.of("upsample", volume, m, weights=None, params=None, runtime=Runtime(device="cpu")),
             Lattice(6, 2, sampling),
         )
         for m in (method, start)

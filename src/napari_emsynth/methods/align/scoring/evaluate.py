@@ -79,7 +79,7 @@ def evaluate(
     if not 1 <= gap <= MAX_SIGMA_PX:
         raise InputError(f"gap of {gap} px (deviation of the jitter) is outside 1 to {MAX_SIGMA_PX} px")
     request = Request.of(
-        "align", volume, method or default("align"), weights=weights, params=None, voxel_nm=None, runtime=runtime
+        "align", volume, method or default("align"), weights=weights, params=None, runtime=runtime
     )  # fmt: skip
     check_sections(request, min(request.volume.shape[0], limit))
     runtime.progress(0, 1, f"aligning {min(request.volume.shape[0], limit)} sections")

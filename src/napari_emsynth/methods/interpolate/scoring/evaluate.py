@@ -17,10 +17,11 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
 from napari_emsynth.methods.advice import advice, verdict
 from napari_emsynth.methods.interpolate.job import Job, check_window
-from napari_emsynth.methods.interpolate.plan import Marks, Window, check_sections
+from napari_emsynth.methods.interpolate.plan import Marks, Window
 from napari_emsynth.methods.request import weights_of
 from napari_emsynth.metrics.image import coverage
 from napari_emsynth.metrics.scores import Table, score
+from napari_emsynth.sections import check_sections
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.intact import LeftOut, left_out
 from napari_emsynth.trust.selfcheck import Calibration, Sample, cross_fitted, mixed
@@ -137,7 +138,7 @@ def _hidden(volume: Volume, gap: int, sections: Sequence[int] | None, limit: int
     if count < 2 * gap + 1:
         raise InputError(f"a gap of {gap} sections needs at least {2 * gap + 1} sections, got {count}")
     if sections is not None:
-        chosen = check_sections(list(sections), count, insert=False)
+        chosen = check_sections(list(sections), count)
         for k in chosen:
             if not gap <= k < count - gap:
                 raise InputError(

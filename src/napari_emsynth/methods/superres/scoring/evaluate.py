@@ -60,9 +60,7 @@ def evaluate(
     spec = get("superres", method or default("superres"))
     factor = check_factor(spec, factor)
     chosen = weights_for(spec, weights, factor)
-    request = Request.of(
-        "superres", volume, spec.id, weights=chosen, params=None, voxel_nm=None, runtime=runtime
-    )
+    request = Request.of("superres", volume, spec.id, weights=chosen, params=None, runtime=runtime)
     damage = left_out(request.volume, looked_at(request, limit), runtime=runtime)
     for line in damage.notices("what is scored"):
         runtime.note(line)

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.grid import Grid
+from napari_emsynth.grid import SAME, Grid
 from napari_emsynth.methods import blocks, get
 from napari_emsynth.methods.blocks import Box
 from napari_emsynth.methods.upsample.labels.shapes import between
-from napari_emsynth.methods.upsample.lattice import SAME, Lattice, check_factor
+from napari_emsynth.methods.upsample.lattice import Lattice, check_factor
 from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.volume import Array, Known, Volume
 

@@ -72,9 +72,7 @@ def evaluate(
     spec = get("upsample", method)
     wanted = sampling or (spec.samplings[0] if spec.samplings else "point")
     factor, known = check_factor(spec, gap + 1, wanted)
-    request = Request.of(
-        "upsample", volume, method, weights=weights, params=None, voxel_nm=None, runtime=runtime
-    )
+    request = Request.of("upsample", volume, method, weights=weights, params=None, runtime=runtime)
     depth = max(LEAST_SECTIONS, -(-limit // gap) + 1) * (gap + 1)
     z = middle(request.volume.shape[0], depth)
     damage = Damage({}, left_out(request.volume, range(z.start, z.stop), runtime=runtime))

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_emsynth.grid import SAME
 from napari_emsynth.methods.blocks import middle, spread
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import degraded
 from napari_emsynth.methods.upsample.job import Job
-from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS, SAME, Lattice, Sampling
+from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS, Lattice, Sampling
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Float, Volume

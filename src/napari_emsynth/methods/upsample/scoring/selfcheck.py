@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_emsynth.grid import SAME
 from napari_emsynth.methods.blocks import middle, spread
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.job import Job
@@ -33,7 +34,6 @@ from napari_emsynth.methods.upsample.lattice import (
     ELONGATED,
     HIGHEST,
     LOWEST,
-    SAME,
     Lattice,
     Sampling,
     elongation,

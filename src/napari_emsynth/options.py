@@ -1,0 +1,209 @@
+"""What a task is asked: one frozen, keyword-only dataclass a task, checked at construction.
+
+The Python keywords, the command line's flags, the docks, *Copy as code* and the JSON of a request are made from its
+fields; nothing else knows a default or a limit. Laws: ``from_json(to_json(o)) == o``; what is at its default need not
+be said (:meth:`Options.said`); :meth:`Options.grid` says what becomes of a grid before a voxel is touched.
+
+A list of sections is None where the choice is left to the tool, ``()`` for none, a tuple of indices, or text such as
+"12,40-42" until the volume is known that it is held against (:meth:`Options.listed`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any, ClassVar, Literal, Self
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.grid import Grid
+from napari_emsynth.params import Params
+from napari_emsynth.sections import parse_sections, spans
+
+Kind = Literal["value", "sections", "switch", "params"]
+# What a user writes for no section, and to leave the choice to the tool.
+NO_SECTION, DETECTED = "none", "detected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionField:
+    """What a signature, a flag or a page needs to know of one option.
+
+    Args:
+        name: in Python; its flag has dashes.
+        default: where nothing is said.
+        help: one or two sentences; ``python`` are added in Python only, where more can be said than in a flag.
+        metavar: stands for the value in the command line's help.
+        kind: "switch" for a flag without a value, "sections" for a list of sections, "params" for the method's own.
+        positional: may be given without its name in Python.
+        required: must be given on the command line.
+        flag: False where the command line does not have it.
+        word: type of the value that its flag takes.
+    """
+
+    name: str
+    default: Any
+    help: str
+    metavar: str = ""
+    kind: Kind = "value"
+    positional: bool = False
+    required: bool = False
+    flag: bool = True
+    word: type = str
+    python: str = ""
+
+
+def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 - the field's own word
+    """Declare an option; see :class:`OptionField` for what else can be said of it."""
+    metadata = {"help": help, **more}
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every task on a volume is asked.
+
+    Raises:
+        InputError: a value that no volume could make right.
+    """
+
+    positional: ClassVar[str] = ""
+
+    method: str | None = option(
+        None, "Id, see emsynth methods; by default the first that can do this.", metavar="ID"
+    )
+    weights: str | None = option(None, "Bundled weights or a .safetensors file.", metavar="NAME|FILE")
+    params: Mapping[str, Any] | Params | None = option(
+        {},
+        "Of the method, as its dataclass or as a mapping; what is absent takes its default.",
+        kind="params",
+    )
+    selfcheck: bool = option(
+        True, "Do the same where the truth is known, and report the error beside the floors.", flag=False
+    )
+
+    def __post_init__(self) -> None:
+        for known in self.fields():
+            if known.kind == "sections":
+                object.__setattr__(self, known.name, _listed(getattr(self, known.name), known.name))
+        if self.params is None:
+            object.__setattr__(self, "params", {})
+
+    @classmethod
+    def fields(cls) -> tuple[OptionField, ...]:
+        """Return the options: the task's own first, then those of every task."""
+        shared = {f.name for f in dataclasses.fields(Options)}
+        known = [
+            OptionField(name=f.name, default={} if f.name == "params" else f.default, **f.metadata)
+            for f in dataclasses.fields(cls)
+            if "help" in f.metadata
+        ]
+        return tuple(sorted(known, key=lambda f: f.name in shared))
+
+    @classmethod
+    def of(cls, other: Any) -> Self:
+        """Return the options among what another object has under the same names."""
+        return cls(**{known.name: getattr(other, known.name) for known in cls.fields()})
+
+    def listed(self, name: str, count: int) -> tuple[int, ...] | None:
+        """Return a list of sections as indices, repeats kept; None where the choice is left to the tool.
+
+        Args:
+            name: of the option.
+            count: sections of the volume.
+
+        Raises:
+            InputError: not such a list, or a section outside the stack.
+        """
+        given = getattr(self, name)
+        if given is None:
+            return None
+        if isinstance(given, str):
+            return tuple(parse_sections(given, count, name))
+        for z in given:
+            if not 0 <= z < count:
+                raise InputError(f"section {z} is outside the stack, whose sections are 0 to {count - 1}")
+        return tuple(given)
+
+    def grid(self, grid: Grid) -> Grid:
+        """Return the result's grid.
+
+        Raises:
+            InputError: what is asked cannot be done to such a grid.
+        """
+        return grid
+
+    def check_method(self, spec: Any) -> None:
+        """Refuse what a method cannot do.
+
+        Args:
+            spec: its :class:`~napari_emsynth.spec.MethodSpec`.
+
+        Raises:
+            InputError: it cannot.
+        """
+
+    def said(self) -> dict[str, Any]:
+        """Return the options that are not at their default, by name."""
+        values = {known.name: getattr(self, known.name) for known in self.fields()}
+        defaults = {known.name: known.default for known in self.fields()}
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
+    def words(self) -> list[str]:
+        """Return the same as words of the task's command; the method's own parameters are not among them."""
+        words: list[str] = []
+        said = self.said()
+        for known in self.fields():
+            value = said.get(known.name, known.default if known.required else None)
+            if not known.flag or known.kind == "params" or (known.name not in said and not known.required):
+                continue
+            flag = f"--{known.name.replace('_', '-')}"
+            words += [flag] if known.kind == "switch" else [flag, as_word(value)]
+        return words
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object that :meth:`from_json` reads back to an equal value."""
+        values = {known.name: getattr(self, known.name) for known in self.fields()}
+        params = self.params.to_json() if isinstance(self.params, Params) else dict(self.params or {})
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()} | {"params": params}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a JSON object; absent names take their default.
+
+        Raises:
+            InputError: an unknown name or a bad value.
+        """
+        known = [f.name for f in cls.fields()]
+        for name in values:
+            if name not in known:
+                raise InputError(f"unknown option {name!r}; known: {', '.join(known)}")
+        return cls(**values)
+
+
+def as_word(value: Any) -> str:
+    """Return a value as the command line takes it."""
+    if isinstance(value, tuple):
+        return (spans(value) if len(set(value)) == len(value) else ",".join(map(str, value))) or NO_SECTION
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def _listed(given: Any, name: str) -> tuple[int, ...] | str | None:
+    """Return a list of sections as None, a tuple, or text that is not empty.
+
+    Raises:
+        InputError: something else.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        text = given.strip()
+        return None if text == DETECTED else () if text in ("", NO_SECTION) else text
+    sections = [given] if isinstance(given, Integral) else list(given)
+    for z in sections:
+        if isinstance(z, bool) or not isinstance(z, Integral):
+            raise InputError(f"{name}: {z!r} is not a whole number")
+    return tuple(int(z) for z in sections)
