@@ -253,7 +253,7 @@ BAD_USE = [
     ((*SHIFTER_ID, "--apply-to", "{tmp}/labels.zarr={tmp}/l.ome.tif"), "uint64 do not fit OME-TIFF"),
     ((*SHIFTER_ID, "--apply-to", "{tmp}/other.zarr={tmp}/l.zarr"), "other.zarr has 8 x 48 x 96 voxels"),
     ((*SHIFTER_ID, "--reference", "8"), "sections are 0 to 7"),
-    ((*SHIFTER_ID, "--skip", "all"), "--skip 'all'"),
+    ((*SHIFTER_ID, "--skip", "all"), "skip 'all'"),
     ((*SHIFTER_ID, "--materials", "{tmp}/other.zarr"), "materials"),
     (("--from-displacement", "{tmp}/none.npy"), "none.npy does not exist"),
     (("--from-displacement", "{tmp}/bad.npy"), "not numbers"),

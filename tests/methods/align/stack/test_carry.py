@@ -73,7 +73,7 @@ def test_two_alignments_are_drawn_once_through_both():
         "moved",
     ]
     assert len(both.provenance["upon"]["sections"]) == 4
-    again = through(both.volume, Displacement.zero(SHAPE, 8))
+    again = through(both.volume, Displacement(np.zeros((4, 2, 4, 5), np.float32), SHAPE, VOXEL))
     assert np.allclose(again.displacement.dense(3), both.displacement.dense(3), atol=1e-5)
     alone = replace(through(replace(volume, known=None), then), volume=volume)
     short = finished(alone, moved_before(volume, first), limit_nm=3.0).displacement
