@@ -12,7 +12,7 @@ from typing import Any
 
 from napari_emsynth.methods.in_memory import in_memory
 from napari_emsynth.plugin.align.settings import AlignSettings
-from napari_emsynth.plugin.restore.request import lazy
+from napari_emsynth.plugin.layers.lazy import lazy
 from napari_emsynth.plugin.volume_task.run import VolumeOutcome, check_room, drawn_from
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume

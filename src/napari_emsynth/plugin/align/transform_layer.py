@@ -17,7 +17,7 @@ from napari.layers import Layer
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.plugin.layers.convert import full_data, told, type_of, unwrap, voxel_nm_of
-from napari_emsynth.plugin.restore.masks import ellipse
+from napari_emsynth.plugin.layers.masks import ellipse
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
 

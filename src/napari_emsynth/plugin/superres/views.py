@@ -12,7 +12,6 @@ import numpy as np
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
 
-from napari_emsynth.plugin.align.displacement_view import on_nodes
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import (
@@ -22,7 +21,7 @@ from napari_emsynth.plugin.layers.convert import (
     find_layer,
     section_translate,
 )
-from napari_emsynth.plugin.layers.overlay import Views
+from napari_emsynth.plugin.layers.overlay import Views, on_nodes
 from napari_emsynth.plugin.viewer.session import ready
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume

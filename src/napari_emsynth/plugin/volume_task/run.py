@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from napari_emsynth.methods.in_memory import in_memory
-from napari_emsynth.plugin.restore.request import lazy
+from napari_emsynth.plugin.layers.lazy import lazy
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.plugin.volume_task.target import Target
 from napari_emsynth.spec import MethodSpec, Result, Runtime
