@@ -107,7 +107,7 @@ class AlignTask(VolumeTask):
                 there.append(shown)
         chosen = None if layer is None else layer.unique_id
         own = [shown for shown in there if chosen in (shown.layer_id, shown.source_id)]
-        return (own or there or [None])[-1]
+        return next(reversed(own or there), None)
 
     def wanted(self, layer: Any = None) -> Shown:
         """Return the same.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,7 @@ def _shapes(shapes: list[Array], look: dict[str, Any], relation: Array) -> Make:
             runtime.cancel.check()
             corners = ellipse(vertices) if kind == "ellipse" else vertices
             closed = kind not in ("line", "path")
-            found.append(_through(corners, relation, lambda p, c=closed: moved_outline(p, field, closed=c)))
+            found.append(_through(corners, relation, partial(moved_outline, field=field, closed=closed)))
         # What was straight or round is so no longer.
         types = ["path" if kind in ("line", "path") else "polygon" for kind in kinds]
         return Layer.create(found, {**look, "shape_type": types}, "shapes")

@@ -31,7 +31,7 @@ def is_image(layer: Any) -> bool:
 
 def type_of(layer: Any) -> str:
     """Return "image", "labels", "shapes" ... of a layer or of napari's proxy of one."""
-    return layer.__class__.__name__.lower()
+    return str(layer.__class__.__name__).lower()
 
 
 def check_layer(layer: Any) -> None:

@@ -56,9 +56,9 @@ class Views:
 
     def _submit(self, title: str, work: Any, done: Callable[..., None], name: str) -> QueuedJob:
         key = f"{VIEWS} {name}"
-        return self._session.queue.submit(
-            QueuedJob(title, work, on_done=done, on_failed=notify.warn, quiet=True, key=key)
-        )
+        job = QueuedJob(title, work, on_done=done, on_failed=notify.warn, quiet=True, key=key)
+        self._session.queue.submit(job)
+        return job
 
     def _add(self, name: str, layer: Any, home: Any, title: str) -> None:
         """Put a view on top of all, in place of an older one; what was active stays so."""
@@ -92,9 +92,9 @@ def on_nodes(space: dict[str, Any], shape: tuple[int, int, int], nodes: tuple[in
 
 def _shear(shear: Any) -> Array:
     """Return a shear as a matrix; napari gives the upper triangle as a vector."""
-    shear = np.asarray(shear, float)
-    if shear.ndim == 2:
-        return shear
-    matrix = np.eye(3)
-    matrix[np.triu_indices(3, 1)] = shear
+    given: Array = np.asarray(shear, float)
+    if given.ndim == 2:
+        return given
+    matrix: Array = np.eye(3)
+    matrix[np.triu_indices(3, 1)] = given
     return matrix

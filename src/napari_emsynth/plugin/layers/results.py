@@ -49,7 +49,7 @@ class Shown:
         step: in the history.
     """
 
-    outcome: Outcome
+    outcome: Any
     layer_id: Any
     source_id: Any
     source_name: str
@@ -58,7 +58,8 @@ class Shown:
     @property
     def result(self) -> Result:
         """The result itself."""
-        return self.outcome.result
+        result: Result = self.outcome.result
+        return result
 
 
 def show_in_place(layer: Any, outcome: Outcome) -> Shown:

@@ -50,8 +50,7 @@ class RestoreSections(LayerDock):
         self._lay_out()
         self._connect()
         self._layer_changed()
-        if session.engine is not None:
-            self.form.set_engine(session.engine)
+        self.form.set_engine(session.engine)
         session.load_engine()
 
     # -- reading -----------------------------------------------------------------------------------
@@ -246,7 +245,8 @@ class SettingsForm(MethodForm):
 
     def value(self) -> Settings:
         """Return what the form says."""
-        return replace(super().value(), look=self.look.value())
+        said: Settings = super().value()
+        return replace(said, look=self.look.value())
 
     def set_value(self, settings: Settings) -> None:
         """Show other settings; nothing is emitted."""

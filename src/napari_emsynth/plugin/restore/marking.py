@@ -25,7 +25,6 @@ class Marking:
     session: Session
     marks_changed: Any
     layer_chosen: Any
-    attempt: Callable[..., Any]
     _marks: dict[Any, Marks]
 
     def marks_of(self, layer: Any) -> Marks:
@@ -61,7 +60,7 @@ class Marking:
             self.set_marks(layer, add(self.marks_of(layer), [new]), f"Mark section {section}")
             self.layer_chosen.emit(layer.unique_id)
 
-        self.attempt(act)
+        self.session.attempt(act)
 
     def unmark(self, layer: Any, section: int) -> None:
         """Take every mark off one section."""
@@ -70,7 +69,7 @@ class Marking:
 
     def detect(self, layer: Any, channel: int | None = None) -> QueuedJob | None:
         """Look for damaged sections and mark them."""
-        volume = self.attempt(volume_of, layer, channel)
+        volume = self.session.attempt(volume_of, layer, channel)
         if volume is None:
             return None
 
@@ -114,7 +113,7 @@ class Marking:
                 self.session.refuse(f"nothing is drawn in layer {mask.name!r} inside the stack")
             self.set_marks(layer, add(self.marks_of(layer), new), f"Mark from {mask.name}")
 
-        work = self.attempt(prepare)
+        work = self.session.attempt(prepare)
         if work is None:
             return None
         return self.session.queue.submit(

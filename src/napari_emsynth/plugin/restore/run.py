@@ -25,6 +25,7 @@ from napari_emsynth.plugin.restore.marks import Marks, check_section, run_around
 from napari_emsynth.plugin.restore.preview import Preview, is_preview
 from napari_emsynth.plugin.restore.request import (
     Outcome,
+    Place,
     Request,
     Settings,
     preview_section,
@@ -46,13 +47,12 @@ class Repairing:
     last_request: tuple[Any, Request, int | None] | None
     marks_of: Callable[[Any], Marks]
     score_marks: Callable[[Any, dict[tuple[int, bool], dict[str, Any]]], None]
-    attempt: Callable[..., Any]
 
     def run_marked(self, layer: Any, channel: int | None = None) -> QueuedJob | None:
         """Repair everything that is marked in a layer."""
         return self.run(layer, Request.of(self.marks_of(layer), self.settings), channel)
 
-    def interpolate_at(self, layer: Any, section: int, *, place: str = "") -> QueuedJob | None:
+    def interpolate_at(self, layer: Any, section: int, *, place: Place | None = None) -> QueuedJob | None:
         """Repair one section, together with the marked ones that adjoin it."""
         settings = replace(self.settings, place=place) if place else self.settings
         sections = run_around(self.marks_of(layer), section)
@@ -100,7 +100,7 @@ class Repairing:
             self.last_request = (layer, request, channel)
             return job
 
-        job = self.attempt(prepare)
+        job = self.session.attempt(prepare)
         if job is None:
             return None
         # The one sign of life of a job too short for a bar.
@@ -190,8 +190,8 @@ class Repairing:
         """Show what a repair would put at a section; a newer preview takes the place of an older one."""
         if layer is not None and is_preview(layer):
             return None
-        volume = self.attempt(volume_of, layer, channel)
-        if volume is None or self.attempt(check_section, section, volume.shape[0]) is None:
+        volume = self.session.attempt(volume_of, layer, channel)
+        if volume is None or self.session.attempt(check_section, section, volume.shape[0]) is None:
             return None
         if layer.ndim != 3:
             self.session.refuse("the preview needs a 3-D layer; a repair works on 4-D ones too")

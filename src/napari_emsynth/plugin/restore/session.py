@@ -39,10 +39,12 @@ class RestoreTask(Marking, Repairing, QObject):
     @classmethod
     def of(cls, session: Session) -> RestoreTask:
         """Return the session's, made on first use."""
-        return session.findChild(cls) or cls(session)
+        found: RestoreTask | None = session.findChild(cls)
+        return found or cls(session)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self.session = session
         start = session.preferences
         self.settings = Settings(
             method=start.method or DEFAULT_METHOD,
@@ -57,15 +59,6 @@ class RestoreTask(Marking, Repairing, QObject):
         self.dock: Callable[[], QWidget | None] = lambda: None
         self.last_request: tuple[Any, Request, int | None] | None = None
         self._marks: dict[Any, Marks] = {}
-
-    @property
-    def session(self) -> Session:
-        """The viewer's session; not kept, it owns us."""
-        return self.parent()
-
-    def attempt(self, act: Callable[..., Any], *args: Any) -> Any:
-        """Do something that bad input may stop; return None when it did, after telling the user."""
-        return self.session.attempt(act, *args)
 
     def set_settings(self, settings: Settings) -> None:
         """Take new settings and tell who shows them."""
@@ -84,7 +77,7 @@ class RestoreTask(Marking, Repairing, QObject):
             request.check(volume.shape[0])
             return as_code(request, volume, source_path(layer))
 
-        text = self.attempt(act)
+        text = self.session.attempt(act)
         if text is not None:
             QApplication.clipboard().setText(text)
             notify.info("copied: Python, and one line for a terminal")

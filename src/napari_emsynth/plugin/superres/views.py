@@ -54,7 +54,7 @@ class FidelityViews(Views):
                 else f"{shown.result.provenance['method']} has no learned prior"
             )
             return None
-        home = find_layer(self._session.viewer, shown.layer_id)
+        home: Any = find_layer(self._session.viewer, shown.layer_id)
         section = current_section(self._session.viewer, home) if part.is_lazy else None
         space = Placement.of(home).space
         if section is not None:
@@ -88,11 +88,9 @@ def fidelity_layer(name: str, data: Array, shape: tuple[int, ...], space: dict[s
         shape: [z, y, x] of the sections of the result that it covers.
         space: keyword arguments that put a layer of that shape on the result.
     """
-    if name == PRIOR:
-        colours, limits, opacity = MAGENTA, (0.0, 1.0), PRIOR_OPACITY
-    else:
-        reach = max(float(np.percentile(np.abs(data), PERCENTILE)), 1e-6)
-        colours, limits, opacity = OFF, (-reach, reach), OFF_OPACITY
+    reach = max(float(np.percentile(np.abs(data), PERCENTILE)), 1e-6)
+    colours: Any = MAGENTA if name == PRIOR else OFF
+    limits, opacity = ((0.0, 1.0), PRIOR_OPACITY) if name == PRIOR else ((-reach, reach), OFF_OPACITY)
     z, y, x = shape
     return Image(
         data,

@@ -58,8 +58,7 @@ class TrainModels(Dock):
         self._lay_out()
         self._connect()
         self._layer_changed()
-        if self.session.engine is not None:
-            self.form.set_engine(self.session.engine)
+        self.form.set_engine(self.session.engine)
         self.session.load_engine()
         self.refresh()
 
@@ -253,4 +252,4 @@ class UnfinishedBox(QFrame):
 
     def chosen(self) -> Unfinished:
         """Return the chosen run."""
-        return self._runs[self.runs.currentIndex()]
+        return self._runs[int(self.runs.currentIndex())]

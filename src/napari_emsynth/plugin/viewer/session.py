@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
@@ -34,6 +34,7 @@ from napari_emsynth.spec import Result
 
 # Results remembered for export, comparison and what is made of them: each keeps its arrays.
 LONGEST = 20
+T = TypeVar("T")
 __all__ = ["LONGEST", "Session", "ready"]
 
 _SESSIONS: weakref.WeakKeyDictionary[Any, Session] = weakref.WeakKeyDictionary()
@@ -166,10 +167,10 @@ class Session(QObject):
         notify.warn(line)
         self.noticed.emit([line], "")
 
-    def attempt(self, act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def attempt(self, act: Callable[..., T], *args: Any) -> T | None:
         """Do something that bad input may stop; return None when it did, after telling the user."""
         try:
-            return act(*args, **kwargs)
+            return act(*args)
         except InputError as reason:
             self.refuse(str(reason))
             return None
@@ -259,12 +260,13 @@ class Session(QObject):
         if shown is None:
             return volume
         result: Result = shown.result
-        grid = volume.grid
-        parts = {
-            name: None if part is None else replace(part, grid=grid)
-            for name, part in (("synthetic", result.synthetic), ("uncertainty", result.uncertainty))
-        }
-        return replace(result, volume=volume, **parts)
+        width = result.uncertainty
+        return replace(
+            result,
+            volume=volume,
+            synthetic=replace(result.synthetic, grid=volume.grid),
+            uncertainty=None if width is None else replace(width, grid=volume.grid),
+        )
 
 
 def window_of(viewer: Any) -> QWidget | None:

@@ -139,8 +139,8 @@ def halo_of(draw: Any) -> tuple[float, float, float] | None:
 def halfway(settings: VolumeSettings, section: int, shape: Shape) -> int:
     """Return the section of the result halfway to the next of the layer: there a method has most to make up."""
     if section == shape[0] - 1:
-        return settings.sections(slice(section, section + 1)).start
-    first = settings.sections(slice(section, section + 2)).start
+        return int(settings.sections(slice(section, section + 1)).start)
+    first = int(settings.sections(slice(section, section + 2)).start)
     return min(first + int(settings.section_scale / 2), settings.shape(shape)[0] - 1)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from qtpy.QtCore import QObject, Signal
 
@@ -23,10 +23,13 @@ from napari_emsynth.plugin.volume_task.forecast import Forecast, Speed, speed_ke
 from napari_emsynth.plugin.volume_task.preview import Drawer, Plane, preview
 from napari_emsynth.plugin.volume_task.run import free_memory, voxel_bytes
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
+from napari_emsynth.spec import Task
 from napari_emsynth.volume import Volume
 
 if TYPE_CHECKING:
     from napari_emsynth.trust.detect import Suspect
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,11 @@ class PreviewTask(QObject):
     @property
     def session(self) -> Session:
         """The viewer's session; not kept, it owns us."""
-        return self.parent()
+        session: Session = self.parent()
+        return session
 
     @property
-    def name(self) -> str:
+    def name(self) -> Task:
         """The task's name, which marks its jobs."""
         return self.settings.task
 
@@ -112,7 +116,7 @@ class PreviewTask(QObject):
         self._is_refused = True
         self.noticed.emit([line], "")
 
-    def attempt(self, act: Callable[..., Any], *args: Any) -> Any:
+    def attempt(self, act: Callable[..., T], *args: Any) -> T | None:
         """Do something that bad input may stop; return None when it did, after telling the user."""
         try:
             return act(*args)

@@ -35,7 +35,7 @@ class LayerBox(QComboBox):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setMinimumContentsLength(8)
         events = session.viewer.layers.events
-        self._events = (events.inserted, events.removed, events.reordered, events.renamed)
+        self._events: tuple[Any, ...] = (events.inserted, events.removed, events.reordered, events.renamed)
         for event in self._events:
             event.connect(self.refresh)
         self.refresh()
