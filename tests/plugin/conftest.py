@@ -14,7 +14,8 @@ pytest.importorskip("pytestqt")
 if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     pytest.skip("the window needs a display: run under xvfb-run", allow_module_level=True)
 
-from napari_emsynth.plugin.viewer.canvas_menu import install
+from napari_emsynth.plugin.restore.canvas_menu import install
+from napari_emsynth.plugin.restore.session import RestoreTask
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.testing.phantoms import Phantom
 
@@ -46,9 +47,14 @@ def raw_viewer(make_napari_viewer: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def session(viewer: Any) -> Iterator[Session]:
-    session = install(viewer)
+    session = install(viewer).session
     yield session
     session.close()
+
+
+@pytest.fixture
+def repairs(session: Session) -> RestoreTask:
+    return RestoreTask.of(session)
 
 
 @pytest.fixture

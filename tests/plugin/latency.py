@@ -16,7 +16,8 @@ import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_emsynth.plugin.viewer.canvas_menu import install
+from napari_emsynth.plugin.restore.canvas_menu import install
+from napari_emsynth.plugin.restore.session import RestoreTask
 
 PROBE_MS = 5
 LONGEST_S = 120.0
@@ -57,8 +58,9 @@ def main(method: str, edge: int) -> None:
     rng = np.random.default_rng(0)
     blocks = rng.integers(40, 200, (16, edge // 16, edge // 16), dtype=np.uint8)
     layer = viewer.add_image(np.kron(blocks, np.ones((1, 16, 16), np.uint8)), name="stack")
-    session = install(viewer)
-    session.set_settings(replace(session.settings, method=method, device="cpu"))
+    session = install(viewer).session
+    repairs = RestoreTask.of(session)
+    repairs.set_settings(replace(repairs.settings, method=method, device="cpu"))
     probe = Probe()
     settle(1.5)
     probe.start()
@@ -67,7 +69,7 @@ def main(method: str, edge: int) -> None:
     for name, section in (("first", 5), ("second", 9)):
         start = time.perf_counter()
         count = len(viewer.layers)
-        session.interpolate_at(layer, section)
+        repairs.interpolate_at(layer, section)
         while len(viewer.layers) == count and time.perf_counter() - start < LONGEST_S:
             QApplication.processEvents()
             time.sleep(0.001)

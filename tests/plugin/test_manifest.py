@@ -13,7 +13,8 @@ import pytest
 
 import napari_emsynth
 from napari_emsynth.plugin import commands
-from napari_emsynth.plugin.restore.preferences import PLUGIN, preferences
+from napari_emsynth.plugin.restore.session import RestoreTask
+from napari_emsynth.plugin.viewer.preferences import PLUGIN, preferences
 from napari_emsynth.plugin.viewer.session import Session
 
 FILE = Path(napari_emsynth.__file__).parent / "napari.yaml"
@@ -58,7 +59,7 @@ def test_preferences_have_the_defaults_of_a_session(plugin_settings: Any, npe2pm
     chosen = get_plugin_settings(PLUGIN).restore
     assert preferences() == loose
     chosen.lazy, chosen.device, chosen.blink_key = True, "cpu", "J"
-    assert (preferences().settings.lazy, preferences().settings.device, preferences().blink_key) == (
+    assert (preferences().lazy, preferences().device, preferences().blink_key) == (
         True,
         "cpu",
         "J",
@@ -85,17 +86,17 @@ for name in sys.argv[1:]:
 
 @pytest.mark.parametrize("viewer", ["raw", "proxied"], indirect=True)
 def test_commands_act_on_the_section_on_screen(
-    viewer: Any, session: Session, stack: Any, finish: Any, told: Any
+    viewer: Any, session: Session, repairs: RestoreTask, stack: Any, finish: Any, told: Any
 ) -> None:
     from dataclasses import replace
 
-    session.set_settings(replace(session.settings, method="linear", with_mask=False))
+    repairs.set_settings(replace(repairs.settings, method="linear", with_mask=False))
     commands.interpolate_section(viewer)
     assert told[-1].startswith("no layer is chosen")
     layer = viewer.add_image(stack, name="stack")
     viewer.dims.set_point(0, 4)
     commands.mark_damaged(viewer)
-    assert [m.section for m in session.marks_of(layer)] == [4]
+    assert [m.section for m in repairs.marks_of(layer)] == [4]
     commands.interpolate_section(viewer)
     finish(session)
     assert viewer.layers["stack restored"].metadata["emsynth"]["sections"][0]["section"] == 4

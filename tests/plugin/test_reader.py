@@ -12,7 +12,7 @@ import pytest
 from napari_emsynth import interpolate, write
 from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY, is_companion
 from napari_emsynth.plugin.reader import contrast_of, get_reader
-from napari_emsynth.plugin.restore.preferences import PLUGIN
+from napari_emsynth.plugin.viewer.preferences import PLUGIN
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.volume import Volume
 

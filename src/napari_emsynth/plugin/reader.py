@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_emsynth.plugin.layers.convert import told
 from napari_emsynth.plugin.layers.results import mask_look, uncertainty_look
-from napari_emsynth.plugin.viewer.canvas_menu import install
+from napari_emsynth.plugin.restore.canvas_menu import install
 from napari_emsynth.volume import Volume
 
 LayerData = tuple[Any, dict[str, Any], str]

@@ -6,7 +6,7 @@ from typing import Any
 
 import napari
 
-from napari_emsynth.plugin.viewer.canvas_menu import install
+from napari_emsynth.plugin.restore.canvas_menu import install
 from napari_emsynth.volume import Volume
 
 LayerData = tuple[Any, dict[str, Any], str]

@@ -21,7 +21,7 @@ from napari_emsynth.plugin.align.section_table import COLUMNS, SectionTable
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.field_of_view import window_in_view
-from napari_emsynth.plugin.viewer.canvas_menu import install
+from napari_emsynth.plugin.restore.canvas_menu import install
 from napari_emsynth.plugin.volume_task.layers import build_volume_layers, placed
 from napari_emsynth.plugin.volume_task.run import VolumeOutcome
 from napari_emsynth.spec import Result
@@ -65,7 +65,7 @@ def outcome_of(volume: Volume) -> VolumeOutcome:
 @pytest.fixture
 def dock(raw_viewer: Any, finish: Callable[..., None], stack: Any) -> Iterator[Any]:
     """The dock on a stack that was aligned by hand."""
-    session = install(raw_viewer)
+    session = install(raw_viewer).session
     layer = raw_viewer.add_image(stack, name="stack", contrast_limits=(0, 200), **SPACE)
     dock = FineAlignment(raw_viewer)
     raw_viewer.window.add_dock_widget(dock, name="Fine alignment")
@@ -182,14 +182,14 @@ def test_layers_go_along_and_to_files(
     points = viewer.add_points(np.array([[4, 20.0, 30.0]]), name="synapses", features={"id": [8]}, **SPACE)
     square = np.array([[6, 20, 20], [6, 20, 30], [6, 30, 30], [6, 30, 20]], float)
     shapes = viewer.add_shapes([square], shape_type="rectangle", name="region", **SPACE)
-    dock.linked.move_ticked()
+    dock.linked.apply_to_ticked()
     assert told[-1].startswith("no layer is ticked")
     dock.linked.tick([viewer.layers["stack"].unique_id])
-    dock.linked.move_ticked()
+    dock.linked.apply_to_ticked()
     assert told[-1].startswith("only the stack itself is ticked")
     dock.parts["sections"].collapse()
     dock.linked.tick([layer.unique_id for layer in (labels, points, shapes)])
-    dock.linked.move.click()
+    dock.linked.apply.click()
     finish(session)
     assert {"cells aligned", "synapses aligned", "region aligned"} <= set(names(dock))
     np.testing.assert_array_equal(viewer.layers["cells aligned"].data[4][:-2], ids[4][2:])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from napari_emsynth.plugin.layers.checkerboard import SMALLEST_PX, alternated, squares
-from napari_emsynth.plugin.viewer.canvas_menu import open_dock
+from napari_emsynth.plugin.restore.canvas_menu import open_dock
+from napari_emsynth.plugin.restore.session import RestoreTask
 from napari_emsynth.plugin.viewer.session import Session
 
 
@@ -31,15 +32,15 @@ def test_every_pixel_comes_from_one_of_the_two() -> None:
 
 @pytest.mark.parametrize("place", ["new layer", "in place"])
 def test_the_board_comes_and_goes(
-    viewer: Any, session: Session, stack: Any, finish: Any, told: list[str], place: str
+    viewer: Any, session: Session, repairs: RestoreTask, stack: Any, finish: Any, told: list[str], place: str
 ) -> None:
     layer = viewer.add_image(stack, name="stack", scale=(4, 2, 2), units=["nm"] * 3, contrast_limits=(0, 200))
-    session.set_settings(replace(session.settings, method="linear", with_mask=False, place=place))
-    dock = open_dock(session)
+    repairs.set_settings(replace(repairs.settings, method="linear", with_mask=False, place=place))
+    dock = open_dock(repairs)
     dock.board.click()
     assert not dock.board.isChecked(), "there is no result yet"
     assert "nothing to compare" in told[-1]
-    session.interpolate_at(layer, 5)
+    repairs.interpolate_at(layer, 5)
     finish(session)
     result = viewer.layers[-1]
     count = len(viewer.layers)
@@ -62,8 +63,10 @@ def test_the_board_comes_and_goes(
     dock.leave()
 
 
-def test_inserted_sections_have_no_partner(viewer: Any, session: Session, stack: Any, finish: Any) -> None:
-    session.set_settings(replace(session.settings, method="linear", with_mask=False))
-    session.insert_at(viewer.add_image(stack, name="stack"), 5)
+def test_inserted_sections_have_no_partner(
+    viewer: Any, session: Session, repairs: RestoreTask, stack: Any, finish: Any
+) -> None:
+    repairs.set_settings(replace(repairs.settings, method="linear", with_mask=False))
+    repairs.insert_at(viewer.add_image(stack, name="stack"), 5)
     finish(session)
     assert not session.show_checkerboard(True)

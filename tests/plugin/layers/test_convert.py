@@ -20,7 +20,7 @@ from napari_emsynth.plugin.layers.convert import (
     section_translate,
     volume_of,
 )
-from napari_emsynth.plugin.restore.masks import draw, ellipse, outlines
+from napari_emsynth.plugin.layers.masks import draw, ellipse, outlines
 
 SHAPE = (5, 8, 9)
 # napari says of any rotated or sheared 3-D layer that it shows it untilted; where it lies is what counts here.

@@ -15,11 +15,12 @@ from napari.layers import Image
 
 from napari_emsynth import io
 from napari_emsynth.plugin.layers.field_of_view import Window
+from napari_emsynth.plugin.restore.canvas_menu import install as install_menu
 from napari_emsynth.plugin.superres.dock import SuperResolve, scores
 from napari_emsynth.plugin.superres.form import SuperresForm
+from napari_emsynth.plugin.superres.session import SuperresTask
 from napari_emsynth.plugin.superres.settings import SuperresSettings
 from napari_emsynth.plugin.superres.views import fidelity_layer
-from napari_emsynth.plugin.viewer.canvas_menu import install as install_menu
 from napari_emsynth.plugin.volume_task.layers import placed
 from napari_emsynth.plugin.volume_task.preview import preview
 from napari_emsynth.plugin.volume_task.run import bytes_needed, run
@@ -43,7 +44,7 @@ def scan() -> Any:
 @pytest.fixture
 def dock(raw_viewer: Any, finish: Callable[..., None], scan: Any, install: Any) -> Iterator[Any]:
     install(SHARPENER)
-    session = install_menu(raw_viewer)
+    session = install_menu(raw_viewer).session
     raw_viewer.add_image(scan, name="scan", contrast_limits=(0, 200), **SPACE)
     dock = SuperResolve(raw_viewer)
     raw_viewer.window.add_dock_widget(dock, name="Super-resolve")
@@ -107,7 +108,8 @@ def test_a_preview_is_what_a_run_gives(install: Any, scan: Any) -> None:
     install(SHARPENER)
     window = Window(sections=slice(1, 4), rows=slice(3, 17), columns=slice(0, 12), section=2)
     volume, told = Volume.of(scan, voxel_nm=(40, 64, 64)), []
-    (plane,) = preview(volume, SHARP, window, (40.0, 64.0, 64.0), Runtime(), told=told.append)
+    draw = SuperresTask.drawer(volume, SHARP, window, Runtime(), {})
+    (plane,) = preview(volume, SHARP, window, (40.0, 64.0, 64.0), draw, Runtime(), told=told.append)
     whole = run(volume, SHARP, Runtime()).result.volume.data
     np.testing.assert_array_equal(plane.after.pixels, whole[2, 24:136, :96])
     np.testing.assert_array_equal(plane.before.pixels, scan[2, 3:17, :12])

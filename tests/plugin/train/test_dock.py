@@ -15,10 +15,11 @@ from qtpy.QtWidgets import QApplication
 from torch import nn
 
 from napari_emsynth.methods.interpolate.protocol import Synthesis
+from napari_emsynth.plugin.restore.canvas_menu import install
+from napari_emsynth.plugin.restore.session import RestoreTask
 from napari_emsynth.plugin.train.dock import TrainModels
 from napari_emsynth.plugin.train.form import MINUTES, STEPS, TrainSettings, texts
 from napari_emsynth.plugin.train.session import TrainSession
-from napari_emsynth.plugin.viewer.canvas_menu import install
 from napari_emsynth.spec import MethodSpec
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.training.job import unfinished_in
@@ -99,7 +100,7 @@ def dock(raw_viewer: Any, qtbot: Any) -> Iterator[TrainModels]:
     data = Phantom(shape=(24, 64, 72), seed=3).volume().read(slice(None))
     raw_viewer.add_image(data, name="my stack", scale=(40, 8, 8), units=["nm"] * 3)
     yield opened(raw_viewer, qtbot)
-    install(raw_viewer).close()
+    install(raw_viewer).session.close()
 
 
 def opened(viewer: Any, qtbot: Any) -> TrainModels:
@@ -115,10 +116,10 @@ def wait(qtbot: Any, dock: TrainModels) -> None:
 
 
 def test_train_and_use_at_once(dock: TrainModels, qtbot: Any, folder: Path, told: list[str]) -> None:
-    from napari_emsynth.plugin.viewer.canvas_menu import open_dock
+    from napari_emsynth.plugin.restore.canvas_menu import open_dock
 
-    restore = open_dock(dock.session)
-    restore.form.set_value(dock.session.settings.__class__(method="two-numbers"))
+    restore = open_dock(RestoreTask.of(dock.session))
+    restore.form.set_value(restore.task.settings.__class__(method="two-numbers"))
     assert "my-stack" not in texts(restore.form.weights)
     dock.train.click()
     assert dock.pause.isVisibleTo(dock)
@@ -262,7 +263,7 @@ def test_bad_input_is_one_line(dock: TrainModels, qtbot: Any, folder: Path, told
 def test_damage_that_is_learnt_from_is_said(dock: TrainModels, qtbot: Any, told: list[str]) -> None:
     layer = dock.region.layer()
     for section in (3, 4, 22):
-        dock.session.mark(layer, section)
+        RestoreTask.of(dock.session).mark(layer, section)
     dock.region.last.setValue(20)
     dock.train.click()
     assert told[-1].startswith("sections 3-4 are marked as damaged")

@@ -21,6 +21,7 @@ from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.field_of_view import EDGE, Window, around, window_in_view
 from napari_emsynth.plugin.upsample.dock import UpsampleZ
 from napari_emsynth.plugin.upsample.form import UpsampleForm
+from napari_emsynth.plugin.upsample.session import UpsampleTask
 from napari_emsynth.plugin.upsample.settings import UpsampleSettings
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.plugin.volume_task.code import volume_code
@@ -157,7 +158,8 @@ def test_a_preview_is_what_a_run_gives(stack: Any, sampling: str, look: str) -> 
     settings = replace(LINEAR, factor=3, sampling=sampling, look=look, selfcheck=False)
     window = Window(sections=slice(4, 9), rows=slice(10, 50), columns=slice(20, 60), section=6)
     volume = Volume.of(stack, voxel_nm=(4, 2, 2))
-    planes = {p.name: p for p in preview(volume, settings, window, (4.0, 2.0, 2.0), Runtime())}
+    draw = UpsampleTask.drawer(volume, settings, window, Runtime(), {})
+    planes = {p.name: p for p in preview(volume, settings, window, (4.0, 2.0, 2.0), draw, Runtime())}
     whole = run(volume, settings, Runtime()).result.volume.data
     np.testing.assert_array_equal(
         planes["xz"].after.pixels, whole[settings.sections(slice(4, 9)), window.row, 20:60]

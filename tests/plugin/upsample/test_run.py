@@ -15,9 +15,9 @@ from qtpy.QtWidgets import QInputDialog
 from napari_emsynth import io
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.plugin.layers.view_3d import part_in_view
+from napari_emsynth.plugin.restore.canvas_menu import install
 from napari_emsynth.plugin.upsample.dock import UpsampleZ
 from napari_emsynth.plugin.upsample.settings import UpsampleSettings
-from napari_emsynth.plugin.viewer.canvas_menu import install
 from napari_emsynth.plugin.volume_task.run import bytes_needed, run
 from napari_emsynth.plugin.volume_task.target import Target, check_target
 from napari_emsynth.spec import CancelToken, Runtime
@@ -93,7 +93,7 @@ def test_room_counts_mask_and_uncertainty(stack: Any) -> None:
 
 @pytest.fixture
 def dock(raw_viewer: Any, finish: Callable[..., None], stack: Any) -> Iterator[Any]:
-    session = install(raw_viewer)
+    session = install(raw_viewer).session
     raw_viewer.add_image(stack, name="stack", contrast_limits=(0, 200), **SPACE)
     dock = UpsampleZ(raw_viewer)
     raw_viewer.window.add_dock_widget(dock, name="Upsample z")
@@ -202,15 +202,15 @@ def test_labels_go_along_and_3d_comes_and_goes(
     small = viewer.add_labels(np.ones((3, 4, 4), np.int32), name="small")
     panel = dock.labels
     panel.list.tick([labels.unique_id])
-    panel.take.click()
-    assert told[-1] == "nothing upsampled is in the viewer; run first, then labels can go along"
+    panel.apply.click()
+    assert told[-1] == "nothing upsampled is in the viewer; run first, then labels can follow"
     dock.run()
     finish(session)
     panel.list.tick([small.unique_id])
-    panel.take.click()
-    assert "to go along they need" in told[-1]
+    panel.apply.click()
+    assert "to follow it they need" in told[-1]
     panel.list.tick([labels.unique_id])
-    panel.take.click()
+    panel.apply.click()
     finish(session)
     moved, result = viewer.layers["cells upsampled x2"], viewer.layers["stack upsampled x2"]
     np.testing.assert_array_equal(moved.data[::2], labels.data)
@@ -250,4 +250,4 @@ def test_of_a_large_layer_3d_shows_the_part_in_view(raw_viewer: Any) -> None:
     z, y, x = part_in_view(raw_viewer, layer)
     assert (y.stop - y.start, x.stop - x.start) == (320, 320)
     assert 40 * (z.stop - z.start) == 40 * 50, "as high as wide, as far as there is tissue"
-    install(raw_viewer).close()
+    install(raw_viewer).session.close()

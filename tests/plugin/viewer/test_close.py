@@ -13,7 +13,8 @@ import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_emsynth.plugin.jobs.queue import QueuedJob
-from napari_emsynth.plugin.viewer.canvas_menu import install, open_dock
+from napari_emsynth.plugin.restore.canvas_menu import install, open_dock
+from napari_emsynth.plugin.restore.session import RestoreTask
 from napari_emsynth.plugin.viewer.session import Session
 
 
@@ -32,8 +33,9 @@ def running(session: Session, qtbot: Any) -> QueuedJob:
 
 @pytest.mark.parametrize("how", ["hide button", "cross"])
 def test_closing_the_dock_cancels(raw_viewer: Any, qtbot: Any, finish: Any, how: str) -> None:
-    session = install(raw_viewer)
-    dock = open_dock(session)
+    session = install(raw_viewer).session
+    repairs = RestoreTask.of(session)
+    dock = open_dock(repairs)
     finish(session)
     job = running(session, qtbot)
     if how == "cross":
@@ -42,15 +44,15 @@ def test_closing_the_dock_cancels(raw_viewer: Any, qtbot: Any, finish: Any, how:
         dock.parent().close()
     finish(session)
     assert job.state == "cancelled"
-    assert open_dock(session) is (dock if how == "hide button" else session.dock())
+    assert open_dock(repairs) is (dock if how == "hide button" else repairs.dock())
     finish(session)
-    session.dock().leave()
+    repairs.dock().leave()
     session.close()
 
 
 def test_closing_the_window_cancels_and_joins(make_napari_viewer: Any, qtbot: Any, finish: Any) -> None:
     viewer = make_napari_viewer(show=True)
-    session = install(viewer)
+    session = install(viewer).session
     job = running(session, qtbot)
     viewer.close()
     qtbot.waitUntil(lambda: session.is_closed, timeout=5000)
@@ -59,22 +61,26 @@ def test_closing_the_window_cancels_and_joins(make_napari_viewer: Any, qtbot: An
 
 
 def test_two_viewers_do_not_share(make_napari_viewer: Any) -> None:
-    a, b = install(make_napari_viewer()), install(make_napari_viewer())
+    a, b = (install(make_napari_viewer()).session for _ in range(2))
     assert a is not b
     a.close()
     b.close()
 
 
-def test_a_layer_removed_while_it_is_repaired(viewer: Any, session: Session, stack: Any, finish: Any) -> None:
-    session.set_settings(replace(session.settings, method="linear", with_mask=False))
+def test_a_layer_removed_while_it_is_repaired(
+    viewer: Any, session: Session, repairs: RestoreTask, stack: Any, finish: Any
+) -> None:
+    repairs.set_settings(replace(repairs.settings, method="linear", with_mask=False))
     layer = viewer.add_image(stack, name="stack")
-    session.interpolate_at(layer, 4)
+    repairs.interpolate_at(layer, 4)
     viewer.layers.remove(layer)
     finish(session)
     assert [x.name for x in viewer.layers] == ["stack restored"]
 
 
-def test_the_activity_dock_shows_the_job(viewer: Any, session: Session, qtbot: Any, finish: Any) -> None:
+def test_the_activity_dock_shows_the_job(
+    viewer: Any, session: Session, repairs: RestoreTask, qtbot: Any, finish: Any
+) -> None:
     from napari.utils import progress
 
     job = session.queue.submit(QueuedJob("Interpolate 3 sections", forever))
@@ -90,12 +96,13 @@ END = """
 import napari, numpy as np
 from dataclasses import replace
 from qtpy.QtCore import QTimer
-from napari_emsynth.plugin.viewer.canvas_menu import install, open_dock
+from napari_emsynth.plugin.restore.canvas_menu import install, open_dock
 viewer = napari.Viewer(show=True)
 layer = viewer.add_image(np.random.default_rng(0).integers(0, 255, (12, 256, 256), dtype=np.uint8))
-session = install(viewer)
-open_dock(session)
-session.interpolate_at(layer, 5)
+task = install(viewer)
+session = task.session
+open_dock(task)
+task.interpolate_at(layer, 5)
 QTimer.singleShot({delay}, viewer.close)
 napari.run()
 print("ended")

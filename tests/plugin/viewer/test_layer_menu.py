@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from napari_emsynth.plugin.viewer.layer_menu import ENTRIES, MENU, entry_id, install_layer_menu
+from napari_emsynth.plugin.restore.layer_menu import ENTRIES, MENU, entry_id, install_layer_menu
+from napari_emsynth.plugin.restore.session import RestoreTask
 from napari_emsynth.plugin.viewer.session import Session
 
 
@@ -22,7 +23,8 @@ def test_entries_are_there_and_work(raw_viewer: Any, stack: Any) -> None:
     raw_viewer.dims.set_point(0, 4)
     app.commands.execute_command(entry_id("mark_damaged")).result()
     session = Session.of(raw_viewer)
-    assert [m.section for m in session.marks_of(layer)] == [4]
+    repairs = RestoreTask.of(session)
+    assert [m.section for m in repairs.marks_of(layer)] == [4]
     session.close()
 
 

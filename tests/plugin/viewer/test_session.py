@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QApplication, QMenu, QOpenGLWidget
 
 from napari_emsynth import samples
 from napari_emsynth.io import read, read_provenance, read_synthetic
+from napari_emsynth.plugin.restore.session import RestoreTask
 from napari_emsynth.plugin.viewer.session import Session
 
 PLUGIN = "napari-emsynth"
@@ -94,7 +95,8 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
     viewer = film.viewer
     (source,) = viewer.open_sample(PLUGIN, "damaged")
     session = Session.of(viewer)
-    assert session.settings.method == "emsynth"
+    repairs = RestoreTask.of(session)
+    assert repairs.settings.method == "emsynth"
     before = np.array(source.data)
     viewer.dims.set_point(0, BLANK * 10.0)
     qtbot.wait(100)
@@ -116,9 +118,9 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
     film.take("interpolated")
 
     # The dock; preview another section. From here on the fast method, unless pictures are made.
-    session.set_settings(replace(session.settings, method=os.environ.get("EMSYNTH_METHOD", "linear")))
+    repairs.set_settings(replace(repairs.settings, method=os.environ.get("EMSYNTH_METHOD", "linear")))
     pick(right_click(qtbot, middle), "Restore sections")
-    dock = session.dock()
+    dock = repairs.dock()
     finish(session)
     dock.layer_box.choose(source.unique_id)
     viewer.layers.selection.active = source
@@ -126,9 +128,9 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
     menu = right_click(qtbot, middle)
     pick(menu, "Preview here")
     finish(session)
-    assert session.preview.section == 14
+    assert repairs.preview.section == 14
     film.take("preview")
-    session.end_preview()
+    repairs.end_preview()
 
     # Mark three: one from the dock, one from the canvas menu, one missing.
     dock.add_damaged.click()
@@ -136,7 +138,7 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
     pick(right_click(qtbot, middle), "Mark as damaged")
     viewer.dims.set_point(0, 300.0)
     dock.add_missing.click()
-    assert [(m.section, m.treatment) for m in session.marks_of(source)] == [
+    assert [(m.section, m.treatment) for m in repairs.marks_of(source)] == [
         (6, "replace"), (14, "replace"), (30, "insert"),
     ]  # fmt: skip
     film.take("marked")
@@ -158,7 +160,7 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
     result = viewer.layers["damaged sample restored [1]"]
     assert result.data.shape[0] == 49
     assert [e["section"] for e in result.metadata["emsynth"]["sections"]] == [6, 14, 30]
-    assert all(m.score for m in session.marks_of(source)), "the self-check's figures are in the table"
+    assert all(m.score for m in repairs.marks_of(source)), "the self-check's figures are in the table"
     viewer.dims.set_point(0, 140.0)
     film.take("result")
     viewer.dims.set_point(0, 60.0)
@@ -180,7 +182,7 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
         assert again.grid.voxel_nm == pytest.approx((10, 10, 10))
         made = read_synthetic(path).read(slice(None))
         assert sorted(set(np.nonzero(made)[0])) == [6, 14, 30]
-        assert read_provenance(path)["method"] == session.settings.method
+        assert read_provenance(path)["method"] == repairs.settings.method
     viewer.layers.clear()
     viewer.open(str(tmp_path / "mended.ome.tif"), plugin="napari")
     film.take("reopened")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from napari_emsynth.params import Params, param
 from napari_emsynth.plugin.restore.dock import SettingsForm
 from napari_emsynth.plugin.restore.request import Settings
-from napari_emsynth.plugin.widgets.params_form import ParamsForm, put_value, value_of
+from napari_emsynth.plugin.widgets.params_form import ParamsForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,9 @@ def test_typing_a_value_emits_it(qtbot: Any) -> None:
     form = ParamsForm(Every)
     qtbot.addWidget(form)
     with qtbot.waitSignal(form.value_changed):
-        put_value(form._widgets["rate"], 3e-5)
-    assert value_of(form._widgets["rate"]) == 3e-5
-    assert form._widgets["rate"].text() == "3e-05"
+        form.widgets["rate"].value = 3e-5
+    assert form.widgets["rate"].value == 3e-5
+    assert form.widgets["rate"].native.text() == "3e-05"
 
 
 def test_settings_round_trip(qtbot: Any) -> None:

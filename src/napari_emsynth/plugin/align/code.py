@@ -1,4 +1,4 @@
-"""Copy as code for alignment: what a volume's task says, and the materials and layers that go along with it.
+"""Copy as code for alignment: what a volume's task says, and the materials and the layers that follow.
 
 Law: what the layers stand for must be in files: for those that are in none, the text says under which name to export
 them first.
@@ -11,39 +11,33 @@ from dataclasses import replace
 from typing import Any
 
 from napari_emsynth.plugin.align.settings import AlignSettings
-from napari_emsynth.plugin.copy_as_code import slug, source_path
+from napari_emsynth.plugin.copy_as_code import slug
 from napari_emsynth.plugin.layers.convert import type_of
-from napari_emsynth.plugin.volume_task.code import More
+from napari_emsynth.plugin.volume_task.code import More, linked_code
 
 MATERIALS = "materials.tif"
 VOXELS = ("image", "labels")
 
 
 def more_code(
-    settings: AlignSettings, materials: Any | None, along: Sequence[Any], first: Any | None = None
+    settings: AlignSettings, materials: Any | None, linked: Sequence[Any], first: Any | None = None
 ) -> More:
     """Return what an alignment's code has beside that of every task.
 
     Args:
         settings: what is done.
         materials: the labels layer that says what the tissue is made of; None without one.
-        along: layers that go along; points and shapes, which only the dock moves, are passed over.
+        linked: layers that follow; points and shapes, which only the dock moves, are passed over.
         first: the layer that is aligned already, and is drawn anew from its original; None when it is not.
     """
-    notes, arguments, lines, words = [], [], [], []
+    more = linked_code((layer for layer in linked if type_of(layer) in VOXELS), "aligned")
     if materials is not None:
-        notes.append(_materials_note(settings, materials))
-        arguments.append(f"materials=es.read({MATERIALS!r})")
-        words += ["--materials", MATERIALS]
-    for layer in (found for found in along if type_of(found) in VOXELS):
-        source, out = source_path(layer) or f"{slug(layer.name)}.tif", f"{slug(layer.name)}_aligned.ome.tif"
-        is_labels = type_of(layer) == "labels"
-        if source_path(layer) is None:
-            notes.append(f"# export layer {layer.name!r} to {source} first")
-        how = "" if is_labels else ', "cubic"'
-        lines.append(f"es.write(result.apply(es.read({source!r}){how}), {out!r})")
-        words += ["--apply-to" if is_labels else "--apply-to-image", f"{source}={out}"]
-    more = More(notes=tuple(notes), arguments=tuple(arguments), lines=tuple(lines), words=tuple(words))
+        more = replace(
+            more,
+            notes=(_materials_note(settings, materials), *more.notes),
+            arguments=(f"materials=es.read({MATERIALS!r})",),
+            words=("--materials", MATERIALS, *more.words),
+        )
     return more if first is None else _again(more, first)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.fields.lattice import node_places
 from napari_emsynth.plugin.layers.convert import COMPANION_KEY
+from napari_emsynth.plugin.layers.overlay import on_nodes
 from napari_emsynth.volume import Array, Float
 
 Kind = Literal["arrows", "grid"]
@@ -140,27 +141,3 @@ def confidence_layer(confidence: Any, shape: tuple[int, int, int], space: dict[s
         metadata={COMPANION_KEY: "confidence"},
         **on_nodes(space, shape, tuple(confidence.shape[1:])),
     )
-
-
-def on_nodes(space: dict[str, Any], shape: tuple[int, int, int], nodes: tuple[int, ...]) -> dict[str, Any]:
-    """Return where a layer of nodes lies that is spread over a stack: voxels larger by ``shape / nodes``."""
-    factors = np.array([1.0, *(n / m for n, m in zip(shape[1:], nodes, strict=True))])
-    first = (factors - 1) / 2
-    scale = np.asarray(space["scale"], float)
-    # Within a layer: translate + rotate @ shear @ (scale * data); shear and rotation act on the scaled data.
-    linear = np.asarray(space["rotate"]) @ _shear(space["shear"])
-    return {
-        **space,
-        "scale": tuple(scale * factors),
-        "translate": tuple(np.asarray(space["translate"], float) + linear @ (scale * first)),
-    }
-
-
-def _shear(shear: Any) -> Array:
-    """Return a shear as a matrix; napari gives the upper triangle as a vector."""
-    shear = np.asarray(shear, float)
-    if shear.ndim == 2:
-        return shear
-    matrix = np.eye(3)
-    matrix[np.triu_indices(3, 1)] = shear
-    return matrix

@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 
 from napari_emsynth.plugin.align.field_panel import FieldPanel
 from napari_emsynth.plugin.align.form import AlignForm
-from napari_emsynth.plugin.align.linked_layers_panel import LinkedLayersPanel
+from napari_emsynth.plugin.align.linked_layers_panel import AlignedLayersPanel
 from napari_emsynth.plugin.align.section_table import SectionTable
 from napari_emsynth.plugin.align.selftest_panel import SelfTestPanel
 from napari_emsynth.plugin.align.session import AlignTask
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.layers.checkerboard import HOWS
 from napari_emsynth.plugin.layers.convert import show_section
+from napari_emsynth.plugin.restore.canvas_menu import install
 from napari_emsynth.plugin.volume_task.dock import VolumeDock
 from napari_emsynth.plugin.volume_task.run import VolumeOutcome
 from napari_emsynth.plugin.widgets.buttons import combo
@@ -40,6 +41,7 @@ class FineAlignment(VolumeDock):
     def __init__(self, napari_viewer: Any) -> None:
         # Whose sections the table lists.
         self._listed: VolumeOutcome | None = None
+        install(napari_viewer)
         super().__init__(napari_viewer, AlignSettings(), lambda s: AlignForm(s, self.session), scores)
         self._follow_history()
 
@@ -104,12 +106,12 @@ class FineAlignment(VolumeDock):
         self.body.insertWidget(self.body.indexOf(self.reslices), self.plane)
         self.table = SectionTable()
         self.views = FieldPanel(self.session, self.task.views, self.layer)
-        self.linked = LinkedLayersPanel(self.task, self.layer, self.channel_index)
+        self.linked = AlignedLayersPanel(self.task, self.layer, self.channel_index)
         self.selftest = SelfTestPanel(self.task, self.layer, self.channel_index)
         self.parts = {
             "sections": Collapsible("Sections", self.table),
             "views": Collapsible("On the canvas", self.views),
-            "along": Collapsible("Other layers, files", self.linked),
+            "linked": Collapsible("Other layers, files", self.linked),
             "selftest": Collapsible("Self-test", self.selftest),
         }
         for fold in self.parts.values():

@@ -1,8 +1,4 @@
-"""Layers that go along with an alignment: moved into new layers, or written to files in one action.
-
-Laws: all go through one field; a layer that cannot go along is refused by name, before any work; one step of history
-takes all of them back.
-"""
+"""Layers that follow an alignment: moved into new layers, or written to files in one action; all through one field."""
 
 from __future__ import annotations
 
@@ -16,23 +12,21 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.align.export import AlignedExport
 from napari_emsynth.plugin.align.session import AlignTask
 from napari_emsynth.plugin.align.transform_layer import FOLLOWERS, Home, follower
-from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import find_layer, full_data, is_companion, type_of
-from napari_emsynth.plugin.layers.results import add_each
-from napari_emsynth.plugin.restore.preview import is_preview
 from napari_emsynth.plugin.viewer.session import ready
+from napari_emsynth.plugin.volume_task.linked_layers import Work, add_linked, ticked_layers, write_linked
 from napari_emsynth.spec import Runtime
 
 ALIGNED, UNDONE = "aligned", "as acquired"
 
 
 def followers(viewer: Any) -> list[Any]:
-    """Return the layers that can go along with an alignment, the topmost first."""
+    """Return the layers that can follow an alignment, the topmost first."""
     return [
         layer
         for layer in reversed(list(viewer.layers))
-        if type_of(layer) in FOLLOWERS and not is_companion(layer) and not is_preview(layer)
+        if type_of(layer) in FOLLOWERS and not is_companion(layer)
     ]
 
 
@@ -47,25 +41,20 @@ def move_linked(
         layer_ids: of what is to move.
         back: through the inverse field, from what is aligned to what was acquired.
     """
-    session = task.session
 
-    def prepare() -> QueuedJob:
+    def prepare() -> tuple[Work, list[Any]]:
         shown = task.wanted(chosen)
-        layers = [found for i in layer_ids if (found := find_layer(session.viewer, i)) is not None]
-        if not layers:
-            raise InputError("no layer is ticked; tick at least 1 layer to go along")
+        layers = ticked_layers(task, layer_ids, "no layer is ticked; tick at least 1 layer to move")
         if not back:
             # Its moved copy is the alignment itself.
             layers = [layer for layer in layers if layer.unique_id != shown.source_id]
         if not layers:
             raise InputError("only the stack itself is ticked, and its aligned copy is there already")
-        home = Home.of(find_layer(session.viewer, shown.layer_id))
+        home = Home.of(find_layer(task.session.viewer, shown.layer_id))
         makes = [follower(layer, home, UNDONE if back else ALIGNED) for layer in layers]
-        sources = [layer.unique_id for layer in layers]
         field, record = shown.result.displacement, dict(shown.result.provenance)
         if back:
             record["inverse"] = True
-
         needed = sum(in_memory_bytes(layer) for layer in layers)
 
         def work(job: QueuedJob) -> list[Any]:
@@ -81,18 +70,9 @@ def move_linked(
                 made.append(make(used, record, Runtime(cancel=job.cancel)))
             return made
 
-        def show(made: list[Any]) -> None:
-            session.end_comparing()
-            session.is_showing = True
-            title = f"Move {len(made)} layer(s) along"
-            step = add_each(session.viewer, title, list(zip(made, sources, strict=True)), task.all_shown)
-            session.history.add(step)
-            session.results_changed.emit()
+        return work, [layer.unique_id for layer in layers]
 
-        return QueuedJob("Move layers along", work, on_done=show, on_failed=task.refuse, owner=task.name)
-
-    job = task.attempt(prepare)
-    return None if job is None else session.queue.submit(job)
+    return add_linked(task, "Move layers", "Move {} layer(s)", prepare)
 
 
 def export_linked(
@@ -116,27 +96,17 @@ def export_linked(
     """
     session = task.session
 
-    def prepare() -> QueuedJob:
+    def prepare() -> Work:
         shown = task.wanted(chosen)
-        layers = [found for i in layer_ids if (found := find_layer(session.viewer, i)) is not None]
-        if not layers:
-            raise InputError("no layer is ticked; tick at least 1 layer to export")
+        layers = ticked_layers(task, layer_ids, "no layer is ticked; tick at least 1 layer to export")
         home_layer = find_layer(session.viewer, shown.layer_id)
         export = AlignedExport.of(session.content_of(home_layer), Home.of(home_layer), folder, suffix)
         for layer in layers:
             export.put(layer, is_stack=layer.unique_id in (shown.layer_id, shown.source_id))
         export.check(overwrite=overwrite)
+        return lambda job: export.write(job.report, job.cancel, overwrite=overwrite)
 
-        def work(job: QueuedJob) -> list[Path]:
-            return export.write(job.report, job.cancel, overwrite=overwrite)
-
-        def done(paths: list[Path]) -> None:
-            notify.info(f"{len(paths)} aligned layer(s) are written to {folder}")
-
-        return QueuedJob("Export aligned layers", work, on_done=done, on_failed=task.refuse, owner=task.name)
-
-    job = task.attempt(prepare)
-    return None if job is None else session.queue.submit(job)
+    return write_linked(task, "Export aligned layers", "{} aligned layer(s)", folder, prepare)
 
 
 def in_memory_bytes(layer: Any) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.layers.field_of_view import Window, around
+from napari_emsynth.plugin.volume_task.preview import engine_request
 from napari_emsynth.plugin.volume_task.run import task_function
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
@@ -22,11 +23,11 @@ EDGE = 384
 def aligned_drawer(
     volume: Volume, settings: AlignSettings, window: Window, runtime: Runtime, more: Mapping[str, Any]
 ) -> Callable[[tuple[slice, slice, slice], Runtime], Array]:
-    """Align the sections of a window and return what draws any box inside it.
+    """Return what draws any box inside a window, whose sections are aligned first if the method displaces.
 
     Args:
         volume: the layer's.
-        settings: with a method that answers with displacements.
+        settings: what and how.
         window: sections, rows and columns.
         runtime: device, progress, cancel.
         more: keyword arguments of ``align`` that come from other layers.
@@ -35,6 +36,14 @@ def aligned_drawer(
         InputError: bad input.
         Cancelled: the runtime's token was cancelled.
     """
+    from napari_emsynth.methods import default
+    from napari_emsynth.methods.align.job import Job
+    from napari_emsynth.methods.align.task import check_sections
+
+    request = engine_request(volume, settings, settings.method or default("align"), runtime)
+    check_sections(request)
+    if request.spec.answers != "displacement":
+        return Job.of(request)
     part = (
         window.sections,
         around(window.row, max(EDGE, _length(window.rows)), volume.shape[1]),

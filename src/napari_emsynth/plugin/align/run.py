@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.align.settings import AlignSettings
-from napari_emsynth.plugin.restore.request import lazy
+from napari_emsynth.plugin.layers.lazy import lazy
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
 

@@ -14,6 +14,7 @@ from qtpy.QtCore import Signal
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.align.align_with import with_field
 from napari_emsynth.plugin.align.code import more_code
+from napari_emsynth.plugin.align.preview import aligned_drawer
 from napari_emsynth.plugin.align.run import materials_of, tested
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.align.views import FieldViews
@@ -40,6 +41,7 @@ class AlignTask(VolumeTask):
         self_tested: a self-test's JSON object, or None when there is none any more.
     """
 
+    drawer = staticmethod(aligned_drawer)
     self_tested = Signal(object)
     settings: AlignSettings
 
@@ -105,7 +107,7 @@ class AlignTask(VolumeTask):
                 there.append(shown)
         chosen = None if layer is None else layer.unique_id
         own = [shown for shown in there if chosen in (shown.layer_id, shown.source_id)]
-        return (own or there or [None])[-1]
+        return next(reversed(own or there), None)
 
     def wanted(self, layer: Any = None) -> Shown:
         """Return the same.

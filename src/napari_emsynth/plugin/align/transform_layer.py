@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from napari.layers import Layer
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.plugin.layers.convert import full_data, told, type_of, unwrap, voxel_nm_of
-from napari_emsynth.plugin.restore.masks import ellipse
+from napari_emsynth.plugin.layers.masks import ellipse
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
 
@@ -155,7 +156,7 @@ def _shapes(shapes: list[Array], look: dict[str, Any], relation: Array) -> Make:
             runtime.cancel.check()
             corners = ellipse(vertices) if kind == "ellipse" else vertices
             closed = kind not in ("line", "path")
-            found.append(_through(corners, relation, lambda p, c=closed: moved_outline(p, field, closed=c)))
+            found.append(_through(corners, relation, partial(moved_outline, field=field, closed=closed)))
         # What was straight or round is so no longer.
         types = ["path" if kind in ("line", "path") else "polygon" for kind in kinds]
         return Layer.create(found, {**look, "shape_type": types}, "shapes")

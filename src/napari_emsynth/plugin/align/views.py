@@ -104,7 +104,8 @@ class FieldViews(Views):
     def _newest(self, layer: Any) -> Shown | None:
         """Return the newest alignment of a layer, by any method."""
         chosen = None if layer is None else layer.unique_id
-        for shown in reversed(self._session.shown):
+        results: list[Shown] = self._session.shown
+        for shown in reversed(results):
             there = find_layer(self._session.viewer, shown.layer_id) is not None
             if (
                 there

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_emsynth.plugin.copy_as_code import slug
+from napari_emsynth.plugin.restore.canvas_menu import install
 from napari_emsynth.plugin.widgets.dock import Dock
 from napari_emsynth.plugin.widgets.job_bar import JobBar
 from napari_emsynth.plugin.widgets.layer_box import LayerBox
@@ -31,6 +32,7 @@ class Export(Dock):
     """
 
     def __init__(self, napari_viewer: Any) -> None:
+        install(napari_viewer)
         super().__init__(napari_viewer)
         self.layer_box = LayerBox(self.session)
         self.path = QLineEdit()

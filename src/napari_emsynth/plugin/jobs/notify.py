@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from napari.utils.notifications import (
     Notification,
@@ -12,7 +13,7 @@ from napari.utils.notifications import (
     show_warning,
 )
 
-Action = tuple[str, Callable[[], None]]
+Action = tuple[str, Callable[[], Any]]
 
 
 def info(line: str) -> None:

@@ -34,14 +34,16 @@ def brightness(pixels: Array, limits: tuple[float, float]) -> Array:
     """Return pixels as 0 to 255 between contrast limits; 0 where they are not finite."""
     low, high = limits
     share = (np.nan_to_num(np.asarray(pixels, np.float32), nan=low) - low) / max(high - low, 1e-12)
-    return (255 * np.clip(share, 0, 1)).round().astype(np.uint8)
+    found: Array = (255 * np.clip(share, 0, 1)).round().astype(np.uint8)
+    return found
 
 
 def squares(shape: tuple[int, int]) -> Array:
     """Return [y, x] bool, True where the original is shown; the corner at 0, 0 shows the result."""
     edge = max(SMALLEST_PX, min(shape) // SQUARES)
     y, x = (np.arange(n) // edge % 2 for n in shape)
-    return y[:, None] != x[None, :]
+    found: Array = y[:, None] != x[None, :]
+    return found
 
 
 def alternated(original: Any, result: Any) -> Any:
@@ -77,7 +79,7 @@ class Checkerboard:
         for record in reversed(shown):
             layer = find_layer(viewer, record.layer_id)
             pair = None if layer is None else pair_of(viewer, layer, record)
-            if pair is None:
+            if layer is None or pair is None:
                 continue
             placement = Placement.of(layer)
             board = Image(

@@ -31,7 +31,7 @@ def is_image(layer: Any) -> bool:
 
 def type_of(layer: Any) -> str:
     """Return "image", "labels", "shapes" ... of a layer or of napari's proxy of one."""
-    return layer.__class__.__name__.lower()
+    return str(layer.__class__.__name__).lower()
 
 
 def check_layer(layer: Any) -> None:
@@ -86,7 +86,8 @@ def volume_of(layer: Any, channel: int | None = None) -> Volume:
 
 def known_of(layer: Any, shape: Sequence[int]) -> Known | None:
     """Return what a layer says of earlier steps; marks of another shape than its data are of other data."""
-    known, record = layer.metadata.get(KNOWN_KEY), layer.metadata.get(PROVENANCE_KEY)
+    known: Known | None = layer.metadata.get(KNOWN_KEY)
+    record = layer.metadata.get(PROVENANCE_KEY)
     if known is not None and all(tuple(marks.shape) == tuple(shape) for marks in known.marks.values()):
         return replace(known, record=record)
     return None if record is None else Known(record=record)

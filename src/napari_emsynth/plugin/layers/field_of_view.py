@@ -32,7 +32,7 @@ class Window:
     @property
     def pixels(self) -> int:
         """How many pixels a section of it has."""
-        return (self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start)
+        return int((self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start))
 
     @property
     def row(self) -> int:

@@ -19,7 +19,9 @@ LONGEST = 20
 class Step(Protocol):
     """Something that can be taken back."""
 
-    title: str
+    @property
+    def title(self) -> str:
+        """What it did, in a few words."""
 
     def undo(self, viewer: Any) -> None:
         """Take it back."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import find_layer, unique_name
 from napari_emsynth.plugin.layers.results import insert_above
+from napari_emsynth.volume import Array
 
 VIEWS = "views"
 
@@ -53,9 +56,9 @@ class Views:
 
     def _submit(self, title: str, work: Any, done: Callable[..., None], name: str) -> QueuedJob:
         key = f"{VIEWS} {name}"
-        return self._session.queue.submit(
-            QueuedJob(title, work, on_done=done, on_failed=notify.warn, quiet=True, key=key)
-        )
+        job = QueuedJob(title, work, on_done=done, on_failed=notify.warn, quiet=True, key=key)
+        self._session.queue.submit(job)
+        return job
 
     def _add(self, name: str, layer: Any, home: Any, title: str) -> None:
         """Put a view on top of all, in place of an older one; what was active stays so."""
@@ -71,3 +74,27 @@ class Views:
         # Last: who watches layers go must find the new one there.
         if older is not None:
             viewer.layers.remove(older)
+
+
+def on_nodes(space: dict[str, Any], shape: tuple[int, int, int], nodes: tuple[int, ...]) -> dict[str, Any]:
+    """Return where a layer of nodes lies that is spread over a stack: voxels larger by ``shape / nodes``."""
+    factors = np.array([1.0, *(n / m for n, m in zip(shape[1:], nodes, strict=True))])
+    first = (factors - 1) / 2
+    scale = np.asarray(space["scale"], float)
+    # Within a layer: translate + rotate @ shear @ (scale * data); shear and rotation act on the scaled data.
+    linear = np.asarray(space["rotate"]) @ _shear(space["shear"])
+    return {
+        **space,
+        "scale": tuple(scale * factors),
+        "translate": tuple(np.asarray(space["translate"], float) + linear @ (scale * first)),
+    }
+
+
+def _shear(shear: Any) -> Array:
+    """Return a shear as a matrix; napari gives the upper triangle as a vector."""
+    given: Array = np.asarray(shear, float)
+    if given.ndim == 2:
+        return given
+    matrix: Array = np.eye(3)
+    matrix[np.triu_indices(3, 1)] = given
+    return matrix

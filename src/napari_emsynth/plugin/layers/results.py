@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
@@ -25,8 +25,10 @@ from napari_emsynth.plugin.layers.convert import (
     unique_name,
 )
 from napari_emsynth.plugin.layers.history import AddedLayers, ReplacedData, Step, put_data
-from napari_emsynth.plugin.restore.request import Outcome
 from napari_emsynth.spec import Result
+
+if TYPE_CHECKING:
+    from napari_emsynth.plugin.restore.request import Outcome
 
 # Between two layers the window answers and paints: adding one takes napari 0.2 s at 1024 x 1024 (measured).
 BREATH_MS = 30
@@ -47,7 +49,7 @@ class Shown:
         step: in the history.
     """
 
-    outcome: Outcome
+    outcome: Any
     layer_id: Any
     source_id: Any
     source_name: str
@@ -56,7 +58,8 @@ class Shown:
     @property
     def result(self) -> Result:
         """The result itself."""
-        return self.outcome.result
+        result: Result = self.outcome.result
+        return result
 
 
 def show_in_place(layer: Any, outcome: Outcome) -> Shown:

@@ -8,6 +8,7 @@ it too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -79,9 +80,9 @@ class View3D:
             self._show(made)
 
         key = "3-D view"
-        return self._session.queue.submit(
-            QueuedJob("Show in 3-D", work, on_done=done, on_failed=notify.warn, key=key)
-        )
+        job = QueuedJob("Show in 3-D", work, on_done=done, on_failed=notify.warn, key=key)
+        self._session.queue.submit(job)
+        return job
 
     def hide(self) -> None:
         """Put everything back."""
@@ -103,7 +104,7 @@ class View3D:
         for layer in viewer.layers:
             if layer.visible and (is_image(layer) or not isinstance(full_data_of(layer), np.ndarray)):
                 layer.visible = False
-                self._put_back.append(lambda layer=layer: setattr(layer, "visible", True))
+                self._put_back.append(partial(setattr, layer, "visible", True))
         active = viewer.layers.selection.active
         self._remember_camera(viewer)
         insert_above(viewer, made, {layer.unique_id for layer in viewer.layers})

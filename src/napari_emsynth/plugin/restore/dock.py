@@ -14,11 +14,11 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_emsynth.plugin.commands import copy
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.restore.marks import change, without
 from napari_emsynth.plugin.restore.marks_table import MarksTable
 from napari_emsynth.plugin.restore.request import Settings
+from napari_emsynth.plugin.restore.session import RestoreTask
 from napari_emsynth.plugin.widgets.buttons import button, rows
 from napari_emsynth.plugin.widgets.layer_dock import LayerDock
 from napari_emsynth.plugin.widgets.look import LookChoice
@@ -38,9 +38,10 @@ class RestoreSections(LayerDock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, "repair")
         session = self.session
-        session.dock = weakref.ref(self)
+        self.task = RestoreTask.of(session)
+        self.task.dock = weakref.ref(self)
         self.table = MarksTable()
-        self.form = SettingsForm(session.settings)
+        self.form = SettingsForm(self.task.settings)
         self.auto_box = QCheckBox("Auto preview")
         self.auto_box.setToolTip("Show what the repair would put at the section on screen")
         self.board = QCheckBox("Checkerboard")
@@ -49,8 +50,7 @@ class RestoreSections(LayerDock):
         self._lay_out()
         self._connect()
         self._layer_changed()
-        if session.engine is not None:
-            self.form.set_engine(session.engine)
+        self.form.set_engine(session.engine)
         session.load_engine()
 
     # -- reading -----------------------------------------------------------------------------------
@@ -71,35 +71,35 @@ class RestoreSections(LayerDock):
         """Mark the section on screen."""
         section = self.section()
         if section is not None:
-            self.session.mark(self.layer(), section, treatment)
+            self.task.mark(self.layer(), section, treatment)
 
     def remove_chosen(self) -> None:
         """Take the selected marks away, all of them when none is selected."""
-        marks = self.session.marks_of(self.layer())
+        marks = self.task.marks_of(self.layer())
         rows = self.table.chosen_rows() or range(len(marks))
         if marks:
-            self.session.set_marks(self.layer(), without(marks, rows), "Remove marks")
+            self.task.set_marks(self.layer(), without(marks, rows), "Remove marks")
 
     def detect(self) -> None:
         """Mark what looks damaged."""
-        self.session.detect(self.layer(), self.channel_index())
+        self.task.detect(self.layer(), self.channel_index())
 
     def run(self) -> None:
         """Repair what is marked."""
         self.notices.show_lines([], "")
-        self.session.run_marked(self.layer(), self.channel_index())
+        self.task.run_marked(self.layer(), self.channel_index())
 
     def preview_now(self) -> None:
         """Preview the section on screen, when the preview is on."""
         layer = self.layer()
         if self.auto_box.isChecked() and layer is not None and not self.session.is_closed:
             section = layer_tools.current_section(self.session.viewer, layer)
-            if section != self.session.preview.section or self.session.preview.layer_id is None:
-                self.session.preview_at(layer, section, self.channel_index())
+            if section != self.task.preview.section or self.task.preview.layer_id is None:
+                self.task.preview_at(layer, section, self.channel_index())
 
     def copy_code(self) -> str | None:
         """Put the repair as code on the clipboard."""
-        return copy(self.session, self.layer(), self.channel_index())
+        return self.task.copy(self.layer(), self.channel_index())
 
     def newest(self) -> Any | None:
         """Return the layer of the newest result there is, of any task."""
@@ -113,17 +113,17 @@ class RestoreSections(LayerDock):
         self._ask_preview()
 
     def _refresh_marks(self) -> None:
-        self.table.set_marks(self.session.marks_of(self.layer()))
+        self.table.set_marks(self.task.marks_of(self.layer()))
         self._ask_preview(anew=True)
 
     def _settings_changed(self) -> None:
-        self.session.set_settings(self.form.value())
+        self.task.set_settings(self.form.value())
         self._ask_preview(anew=True)
 
     def _ask_preview(self, event: Any = None, *, anew: bool = False) -> None:  # noqa: ARG002 - napari's event
         if self.auto_box.isChecked():
             if anew:
-                self.session.preview.section = None
+                self.task.preview.section = None
             self._preview_timer.start()
 
     def _auto_toggled(self, on: bool) -> None:
@@ -131,7 +131,7 @@ class RestoreSections(LayerDock):
             self._ask_preview(anew=True)
         else:
             self._preview_timer.stop()
-            self.session.end_preview()
+            self.task.end_preview()
 
     def _refresh_board(self, event: Any = None) -> None:  # noqa: ARG002 - napari's event
         self.board.setChecked(self.session.checkerboard.is_on(self.session.viewer))
@@ -156,13 +156,13 @@ class RestoreSections(LayerDock):
     def mark_from(self, mask: Any, *, whole: bool) -> None:
         """Mark what is drawn in a labels or shapes layer."""
         if self.layer() is not None:
-            self.session.mark_from(self.layer(), mask, whole=whole)
+            self.task.mark_from(self.layer(), mask, whole=whole)
 
     def leave(self) -> None:
         """Let go of the viewer."""
-        self.session.dock = lambda: None
+        self.task.dock = lambda: None
         self._preview_timer.stop()
-        self.session.end_preview()
+        self.task.end_preview()
         self.session.show_checkerboard(False)
         self.session.viewer.layers.events.removed.disconnect(self._refresh_board)
         self.session.viewer.dims.events.current_step.disconnect(self._ask_preview)
@@ -208,21 +208,21 @@ class RestoreSections(LayerDock):
         self.board.clicked.connect(lambda on: session.show_checkerboard(on))
         session.results_changed.connect(self._refresh_board)
         session.viewer.layers.events.removed.connect(self._refresh_board)
-        self.notices.instead_asked.connect(session.use_instead)
-        session.marks_changed.connect(self._refresh_marks)
+        self.notices.instead_asked.connect(self.task.use_instead)
+        self.task.marks_changed.connect(self._refresh_marks)
         session.engine_loaded.connect(lambda: self.form.set_engine(session.engine))
-        session.settings_changed.connect(self._settings_from_session)
+        self.task.settings_changed.connect(self._settings_from_session)
         session.noticed.connect(self.notices.show_lines)
-        session.layer_chosen.connect(self.layer_box.choose)
+        self.task.layer_chosen.connect(self.layer_box.choose)
         session.viewer.dims.events.current_step.connect(self._ask_preview)
 
     def _settings_from_session(self) -> None:
-        if self.form.value() != self.session.settings:
-            self.form.set_value(self.session.settings)
+        if self.form.value() != self.task.settings:
+            self.form.set_value(self.task.settings)
 
     def _treatment_chosen(self, row: int, treatment: str) -> None:
-        marks = change(self.session.marks_of(self.layer()), row, treatment)  # type: ignore[arg-type]
-        self.session.set_marks(self.layer(), marks, "Change a mark")
+        marks = change(self.task.marks_of(self.layer()), row, treatment)  # type: ignore[arg-type]
+        self.task.set_marks(self.layer(), marks, "Change a mark")
 
 
 SELFCHECK = Switch("selfcheck", "Self-check on intact neighbours")
@@ -245,7 +245,8 @@ class SettingsForm(MethodForm):
 
     def value(self) -> Settings:
         """Return what the form says."""
-        return replace(super().value(), look=self.look.value())
+        said: Settings = super().value()
+        return replace(said, look=self.look.value())
 
     def set_value(self, settings: Settings) -> None:
         """Show other settings; nothing is emitted."""

@@ -5,33 +5,26 @@ Law: every change of the marks can be undone; bad input ends in one line to the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.queue import JobQueue, QueuedJob
+from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers import convert as layer_tools
+from napari_emsynth.plugin.layers import masks
 from napari_emsynth.plugin.layers.convert import volume_of
-from napari_emsynth.plugin.layers.history import ChangedMarks, History
-from napari_emsynth.plugin.restore import masks
-from napari_emsynth.plugin.restore.marks import Mark, Marks, add, check_section
+from napari_emsynth.plugin.layers.history import ChangedMarks
+from napari_emsynth.plugin.restore.marks import Mark, Marks, add, check_section, scored
+from napari_emsynth.plugin.viewer.session import Session
 
 
 class Marking:
-    """The part of a session that knows which sections are marked.
+    """The part of :class:`~napari_emsynth.plugin.restore.session.RestoreTask` that knows which sections are marked."""
 
-    The session has the rest: ``viewer``, ``queue``, ``history``, its signals, ``attempt`` and ``refuse``.
-    """
-
-    viewer: Any
-    queue: JobQueue
-    history: History
+    session: Session
     marks_changed: Any
-    results_changed: Any
     layer_chosen: Any
-    attempt: Callable[..., Any]
-    refuse: Callable[[str], None]
     _marks: dict[Any, Marks]
 
     def marks_of(self, layer: Any) -> Marks:
@@ -43,15 +36,19 @@ class Marking:
         self._marks[layer_id] = marks
         self.marks_changed.emit()
 
+    def score_marks(self, layer_id: Any, entries: Mapping[tuple[int, bool], dict[str, Any]]) -> None:
+        """Say beside a layer's marks what a result's record says of them (by :attr:`Mark.key`)."""
+        self.put_marks(layer_id, scored(self._marks.get(layer_id, ()), entries))
+
     def set_marks(self, layer: Any, marks: Marks, title: str) -> None:
         """Set a layer's marks; can be undone."""
         before = self.marks_of(layer)
         if marks == before:
             return
         put = partial(self.put_marks, layer.unique_id)
-        self.history.add(ChangedMarks(title, put, before, marks))
+        self.session.history.add(ChangedMarks(title, put, before, marks))
         put(marks)
-        self.results_changed.emit()
+        self.session.results_changed.emit()
 
     def mark(self, layer: Any, section: int, treatment: str = "replace", origin: str = "by hand") -> None:
         """Mark one section; bad input is refused."""
@@ -63,7 +60,7 @@ class Marking:
             self.set_marks(layer, add(self.marks_of(layer), [new]), f"Mark section {section}")
             self.layer_chosen.emit(layer.unique_id)
 
-        self.attempt(act)
+        self.session.attempt(act)
 
     def unmark(self, layer: Any, section: int) -> None:
         """Take every mark off one section."""
@@ -72,7 +69,7 @@ class Marking:
 
     def detect(self, layer: Any, channel: int | None = None) -> QueuedJob | None:
         """Look for damaged sections and mark them."""
-        volume = self.attempt(volume_of, layer, channel)
+        volume = self.session.attempt(volume_of, layer, channel)
         if volume is None:
             return None
 
@@ -88,8 +85,8 @@ class Marking:
                 f"{len(new)} suspected section(s) in {volume.name!r}" if new else "no damaged section found"
             )
 
-        return self.queue.submit(
-            QueuedJob("Detect damaged sections", work, on_done=done, on_failed=self.refuse)
+        return self.session.queue.submit(
+            QueuedJob("Detect damaged sections", work, on_done=done, on_failed=self.session.refuse)
         )
 
     def mark_from(self, layer: Any, mask: Any, *, whole: bool) -> QueuedJob | None:
@@ -101,7 +98,7 @@ class Marking:
             if layer_tools.type_of(mask) == "labels":
                 data = layer_tools.full_data(mask)
                 return lambda job: masks.painted(data, job.cancel.check)
-            drawn = masks.outlines(mask, layer, layer_tools.current_section(self.viewer, layer))
+            drawn = masks.outlines(mask, layer, layer_tools.current_section(self.session.viewer, layer))
             shape = tuple(layer_tools.full_data(layer).shape[-3:])
             return lambda job: masks.draw(drawn, shape)  # noqa: ARG005 - the queue's signature
 
@@ -113,10 +110,12 @@ class Marking:
                 for z, region in found.items()
             ]  # fmt: skip
             if not new:
-                self.refuse(f"nothing is drawn in layer {mask.name!r} inside the stack")
+                self.session.refuse(f"nothing is drawn in layer {mask.name!r} inside the stack")
             self.set_marks(layer, add(self.marks_of(layer), new), f"Mark from {mask.name}")
 
-        work = self.attempt(prepare)
+        work = self.session.attempt(prepare)
         if work is None:
             return None
-        return self.queue.submit(QueuedJob("Read the mask", work, on_done=done, on_failed=self.refuse))
+        return self.session.queue.submit(
+            QueuedJob("Read the mask", work, on_done=done, on_failed=self.session.refuse)
+        )

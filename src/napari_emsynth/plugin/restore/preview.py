@@ -7,16 +7,23 @@ from typing import Any
 
 from napari.layers import Image
 
-from napari_emsynth.plugin.layers.convert import Placement, find_layer, section_translate, unique_name
+from napari_emsynth.plugin.layers.convert import (
+    COMPANION_KEY,
+    Placement,
+    find_layer,
+    section_translate,
+    unique_name,
+)
 from napari_emsynth.plugin.layers.results import insert_above
 from napari_emsynth.volume import Array
 
-PREVIEW_KEY = "emsynth_preview"
+# Of a layer that only tells something of another.
+PREVIEW = "preview"
 
 
 def is_preview(layer: Any) -> bool:
     """True for the transient layer, which is nobody's source."""
-    return PREVIEW_KEY in layer.metadata
+    return bool(layer.metadata.get(COMPANION_KEY) == PREVIEW)
 
 
 class Preview:
@@ -42,7 +49,7 @@ class Preview:
         layer = Image(
             pixels[None],
             name=unique_name(viewer, f"{source.name} preview (z={section})"),
-            metadata={PREVIEW_KEY: section},
+            metadata={COMPANION_KEY: PREVIEW},
             **space,
             **placement.look,
         )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.plugin.layers.lazy import lazy
 from napari_emsynth.plugin.restore.marks import Mark, Marks
 from napari_emsynth.plugin.widgets.method_settings import MethodSettings
 from napari_emsynth.spec import Result, Runtime
@@ -175,20 +176,6 @@ def _interpolate(
         selfcheck=settings.selfcheck,
         look=settings.look,
     )
-
-
-def lazy(volume: Volume) -> Volume:
-    """Return the volume on a dask array, one section a chunk."""
-    import dask.array as da
-
-    if hasattr(volume.data, "dask"):
-        return volume
-    from napari_emsynth.trust.remembered import shows
-
-    data = da.from_array(volume.data, chunks=(1, *volume.shape[1:]), name=False)
-    if isinstance(volume.data, np.ndarray):
-        shows(data, volume)
-    return replace(volume, data=data)
 
 
 def shifted(section: int, inserts: tuple[int, ...]) -> int:

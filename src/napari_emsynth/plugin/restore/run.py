@@ -12,66 +12,47 @@ from typing import Any
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.jobs.engine import Engine, ready
-from napari_emsynth.plugin.jobs.queue import JobQueue, QueuedJob, nothing
+from napari_emsynth.plugin.jobs.queue import QueuedJob, nothing
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.layers.convert import Placement, find_layer, volume_of
-from napari_emsynth.plugin.layers.history import History
 from napari_emsynth.plugin.layers.results import (
-    Shown,
     build_layers,
     family,
     show_as_layer,
     show_in_place,
 )
-from napari_emsynth.plugin.restore.marks import Marks, check_section, run_around, scored
+from napari_emsynth.plugin.restore.marks import Marks, check_section, run_around
 from napari_emsynth.plugin.restore.preview import Preview, is_preview
 from napari_emsynth.plugin.restore.request import (
     Outcome,
+    Place,
     Request,
     Settings,
     preview_section,
     restore,
 )
+from napari_emsynth.plugin.viewer.session import LONGEST, Session, ready
 from napari_emsynth.volume import Volume
 
 # Method whose answer is there at once.
 QUICK = "fitted"
-# Results remembered for export, comparison and "previous": each keeps its arrays.
-LONGEST = 20
 
 
 class Repairing:
-    """The part of a session that repairs sections and shows what it made.
+    """The part of :class:`~napari_emsynth.plugin.restore.session.RestoreTask` that repairs and shows what it made."""
 
-    The session has the rest: ``viewer``, ``queue``, ``history``, its signals, ``attempt`` and ``refuse``.
-    """
-
-    viewer: Any
-    queue: JobQueue
-    history: History
+    session: Session
     settings: Settings
-    engine: Engine | None
     preview: Preview
-    is_closed: bool
-    is_showing: bool
-    shown: list[Shown]
     last_request: tuple[Any, Request, int | None] | None
-    marks_changed: Any
-    results_changed: Any
-    noticed: Any
-    attempt: Callable[..., Any]
-    refuse: Callable[[str], None]
     marks_of: Callable[[Any], Marks]
-    undo: Callable[[], str | None]
-    end_comparing: Callable[[], None]
-    _marks: dict[Any, Marks]
+    score_marks: Callable[[Any, dict[tuple[int, bool], dict[str, Any]]], None]
 
     def run_marked(self, layer: Any, channel: int | None = None) -> QueuedJob | None:
         """Repair everything that is marked in a layer."""
         return self.run(layer, Request.of(self.marks_of(layer), self.settings), channel)
 
-    def interpolate_at(self, layer: Any, section: int, *, place: str = "") -> QueuedJob | None:
+    def interpolate_at(self, layer: Any, section: int, *, place: Place | None = None) -> QueuedJob | None:
         """Repair one section, together with the marked ones that adjoin it."""
         settings = replace(self.settings, place=place) if place else self.settings
         sections = run_around(self.marks_of(layer), section)
@@ -114,29 +95,29 @@ class Repairing:
                 in_place = request.settings.place == "in place"
                 return outcome, [] if in_place else build_layers(outcome, source[2])
 
-            job = QueuedJob(request.title(), work, on_failed=self.refuse)
+            job = QueuedJob(request.title(), work, on_failed=self.session.refuse)
             job.on_done = partial(self._show, layer, source, job, jump)
             self.last_request = (layer, request, channel)
             return job
 
-        job = self.attempt(prepare)
+        job = self.session.attempt(prepare)
         if job is None:
             return None
         # The one sign of life of a job too short for a bar.
-        self.viewer.status = f"{job.title}..."
+        self.session.viewer.status = f"{job.title}..."
         if ahead is not None:
             self._show_ahead(layer, ahead, request.settings, job)
-        return self.queue.submit(job)
+        return self.session.queue.submit(job)
 
     def _show_ahead(self, layer: Any, section: int, settings: Settings, job: QueuedJob) -> None:
         """Queue previews before a repair: of the quick method, then of the one asked for, not checked yet."""
-        spec = None if self.engine is None else self.engine.spec(settings.method)
+        spec = None if self.session.engine is None else self.session.engine.spec(settings.method)
         if layer.ndim != 3 or layer.multiscale or (spec is not None and not spec.weights):
             return  # nothing to be shown in pieces, or nothing to wait for
         volume, quick = volume_of(layer, None), replace(settings, method=QUICK, weights="", params={})
 
         def end(then: Callable[..., None], *told: Any) -> None:
-            self.preview.hide(self.viewer)
+            self.preview.hide(self.session.viewer)
             then(*told)
 
         # A repair that ends without a result leaves nothing of it behind.
@@ -145,13 +126,7 @@ class Repairing:
             look = self._preview_job(layer, volume, section, known)
             # What is wrong, the repair itself will say; who cancels it cancels all.
             look.cancel, look.on_failed = job.cancel, nothing
-            self.queue.submit(look)
-
-    def shown_by(self, layer: Any) -> Shown | None:
-        """Return the result a layer shows, None when it shows none of ours."""
-        data = layer_tools.full_data(layer)
-        found = [s for s in self.shown if s.layer_id == layer.unique_id and s.result.volume.data is data]
-        return found[-1] if found else None
+            self.session.queue.submit(look)
 
     def _show(
         self,
@@ -163,35 +138,34 @@ class Repairing:
     ) -> None:
         """Bring a finished repair to the screen."""
         outcome, layers = made
-        viewer = self.viewer
-        self.end_comparing()
+        viewer = self.session.viewer
+        self.session.end_comparing()
         self.preview.hide(viewer)
         if outcome.request.settings.place == "in place":
             shown = show_in_place(layer, outcome)
         else:
-            below = family(source[0], self.shown)
-            self.is_showing = True
+            below = family(source[0], self.session.shown)
+            self.session.is_showing = True
             shown = show_as_layer(viewer, source[:2], outcome, layers, below, self._all_shown)
-        self.history.add(shown.step)
-        self.shown = [*self.shown, shown][-LONGEST:]
-        self._marks[source[0]] = scored(self._marks.get(source[0], ()), outcome.entries)
+        self.session.history.add(shown.step)
+        self.session.shown = [*self.session.shown, shown][-LONGEST:]
+        self.score_marks(source[0], outcome.entries)
         target = find_layer(viewer, shown.layer_id)
         if jump and target is not None:
             layer_tools.show_section(viewer, target, outcome.shown())
-        self.marks_changed.emit()
-        self.results_changed.emit()
+        self.session.results_changed.emit()
         self._tell([*outcome.notices, *job.notes], outcome)
 
     def _all_shown(self) -> None:
         """The last companion of a result is on the screen."""
-        self.is_showing = False
-        self.results_changed.emit()
+        self.session.is_showing = False
+        self.session.results_changed.emit()
 
     def _tell(self, lines: list[str], outcome: Outcome) -> None:
         """Show the notices; where another method did better, offer it."""
         checks = [e.get("selfcheck") or {} for e in outcome.entries.values()]
         instead = next((c["instead"] for c in checks if c.get("instead")), "")
-        self.noticed.emit(lines, instead)
+        self.session.noticed.emit(lines, instead)
         for line in lines:
             offered = instead and f"--method {instead} " in line
             notify.warn(
@@ -203,8 +177,12 @@ class Repairing:
         if self.last_request is None:
             return None
         layer, request, channel = self.last_request
-        if self.shown and self.history.done and self.history.done[-1] is self.shown[-1].step:
-            self.undo()
+        if (
+            self.session.shown
+            and self.session.history.done
+            and self.session.history.done[-1] is self.session.shown[-1].step
+        ):
+            self.session.undo()
         settings = replace(request.settings, method=method, weights="", params={})
         return self.run(layer, replace(request, settings=settings), channel)
 
@@ -212,13 +190,13 @@ class Repairing:
         """Show what a repair would put at a section; a newer preview takes the place of an older one."""
         if layer is not None and is_preview(layer):
             return None
-        volume = self.attempt(volume_of, layer, channel)
-        if volume is None or self.attempt(check_section, section, volume.shape[0]) is None:
+        volume = self.session.attempt(volume_of, layer, channel)
+        if volume is None or self.session.attempt(check_section, section, volume.shape[0]) is None:
             return None
         if layer.ndim != 3:
-            self.refuse("the preview needs a 3-D layer; a repair works on 4-D ones too")
+            self.session.refuse("the preview needs a 3-D layer; a repair works on 4-D ones too")
             return None
-        return self.queue.submit(self._preview_job(layer, volume, section, self.settings, "preview"))
+        return self.session.queue.submit(self._preview_job(layer, volume, section, self.settings, "preview"))
 
     def _preview_job(
         self, layer: Any, volume: Volume, section: int, settings: Settings, key: str = ""
@@ -233,17 +211,19 @@ class Repairing:
             )
 
         def done(pixels: Any) -> None:
-            if find_layer(self.viewer, layer.unique_id) is not None:
-                self.preview.show(self.viewer, layer, section, pixels, family(layer.unique_id, self.shown))
-                self.results_changed.emit()
+            if find_layer(self.session.viewer, layer.unique_id) is not None:
+                self.preview.show(
+                    self.session.viewer, layer, section, pixels, family(layer.unique_id, self.session.shown)
+                )
+                self.session.results_changed.emit()
 
         title = f"Preview section {section}"
-        return QueuedJob(title, work, on_done=done, on_failed=self.refuse, quiet=True, key=key)
+        return QueuedJob(title, work, on_done=done, on_failed=self.session.refuse, quiet=True, key=key)
 
     def end_preview(self) -> None:
         """Take the preview away."""
-        for job in self.queue.jobs:
+        for job in self.session.queue.jobs:
             if job.key == "preview":
                 job.cancel.cancel()
-        if not self.is_closed:
-            self.preview.hide(self.viewer)
+        if not self.session.is_closed:
+            self.preview.hide(self.session.viewer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_emsynth.plugin.restore.canvas_menu import install
 from napari_emsynth.plugin.superres.fidelity_panel import FidelityPanel
 from napari_emsynth.plugin.superres.form import SuperresForm
 from napari_emsynth.plugin.superres.session import SuperresTask
@@ -28,6 +29,7 @@ class SuperResolve(DamageDock):
     form: SuperresForm
 
     def __init__(self, napari_viewer: Any) -> None:
+        install(napari_viewer)
         super().__init__(napari_viewer, SuperresSettings(), SuperresForm, scores)
 
     def large_planes(self) -> tuple[str, ...]:

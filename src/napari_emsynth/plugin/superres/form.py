@@ -28,6 +28,8 @@ class SuperresForm(DamageForm):
     )
     ticked_tip = "Ticked sections are not looked at when their neighbours are drawn"
 
+    _voxel_nm: Triple | None = None
+
     def set_voxel_nm(self, voxel_nm: Triple | None) -> None:
         """Say what a factor means for voxels of this size."""
         self._voxel_nm = voxel_nm
@@ -48,7 +50,6 @@ class SuperresForm(DamageForm):
         self._show_voxel()
 
     def _own_rows(self) -> Rows:
-        self._voxel_nm: Triple | None = None
         self.factor, self.voxel_line = combo(), remark()
         for factor in FACTORS:
             self.factor.addItem(f"x{factor}", factor)

@@ -6,15 +6,20 @@ them around the section on screen only: it has to be quick.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from napari_emsynth.plugin.layers.field_of_view import Window
 from napari_emsynth.plugin.superres.settings import SuperresSettings
+from napari_emsynth.plugin.volume_task.preview import engine_request
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
 
-def superres_drawer(volume: Volume, settings: SuperresSettings, window: Window, runtime: Runtime) -> Any:
+def superres_drawer(
+    volume: Volume, settings: SuperresSettings, window: Window, runtime: Runtime, _more: Mapping[str, Any]
+) -> Any:
     """Return what draws any box of the result.
 
     Raises:
@@ -22,7 +27,6 @@ def superres_drawer(volume: Volume, settings: SuperresSettings, window: Window, 
         Cancelled: the runtime's token was cancelled.
     """
     from napari_emsynth.methods import default, get
-    from napari_emsynth.methods.request import Request
     from napari_emsynth.methods.superres.job import Job
     from napari_emsynth.methods.superres.limits import check_factor, check_shape, weights_for
     from napari_emsynth.methods.superres.task import check_built
@@ -30,14 +34,8 @@ def superres_drawer(volume: Volume, settings: SuperresSettings, window: Window, 
     spec = get("superres", settings.method or default("superres"))
     factor = check_factor(spec, settings.factor)
     check_shape(volume.shape)
-    request = Request.of(
-        "superres",
-        volume,
-        spec.id,
-        weights=weights_for(spec, settings.weights or None, factor),
-        params=dict(settings.params),
-        runtime=runtime,
-    )
+    fitted = replace(settings, weights=weights_for(spec, settings.weights or None, factor) or "")
+    request = engine_request(volume, fitted, spec.id, runtime)
     check_built(request, factor)
     looks_around = request.built().context > 0
     return Job.of(request, factor, misleading_near(volume, settings, window, runtime) if looks_around else ())

@@ -12,7 +12,6 @@ import numpy as np
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
 
-from napari_emsynth.plugin.align.displacement_view import on_nodes
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import (
@@ -22,7 +21,7 @@ from napari_emsynth.plugin.layers.convert import (
     find_layer,
     section_translate,
 )
-from napari_emsynth.plugin.layers.overlay import Views
+from napari_emsynth.plugin.layers.overlay import Views, on_nodes
 from napari_emsynth.plugin.viewer.session import ready
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
@@ -55,7 +54,7 @@ class FidelityViews(Views):
                 else f"{shown.result.provenance['method']} has no learned prior"
             )
             return None
-        home = find_layer(self._session.viewer, shown.layer_id)
+        home: Any = find_layer(self._session.viewer, shown.layer_id)
         section = current_section(self._session.viewer, home) if part.is_lazy else None
         space = Placement.of(home).space
         if section is not None:
@@ -89,11 +88,9 @@ def fidelity_layer(name: str, data: Array, shape: tuple[int, ...], space: dict[s
         shape: [z, y, x] of the sections of the result that it covers.
         space: keyword arguments that put a layer of that shape on the result.
     """
-    if name == PRIOR:
-        colours, limits, opacity = MAGENTA, (0.0, 1.0), PRIOR_OPACITY
-    else:
-        reach = max(float(np.percentile(np.abs(data), PERCENTILE)), 1e-6)
-        colours, limits, opacity = OFF, (-reach, reach), OFF_OPACITY
+    reach = max(float(np.percentile(np.abs(data), PERCENTILE)), 1e-6)
+    colours: Any = MAGENTA if name == PRIOR else OFF
+    limits, opacity = ((0.0, 1.0), PRIOR_OPACITY) if name == PRIOR else ((-reach, reach), OFF_OPACITY)
     z, y, x = shape
     return Image(
         data,

@@ -12,7 +12,9 @@ from qtpy.QtWidgets import QApplication, QFrame, QLabel, QProgressBar, QVBoxLayo
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.copy_as_code import source_path
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.layers.convert import volume_of
+from napari_emsynth.plugin.layers.convert import image_layers, volume_of
+from napari_emsynth.plugin.restore.canvas_menu import install
+from napari_emsynth.plugin.restore.session import RestoreTask
 from napari_emsynth.plugin.train.code import as_code
 from napari_emsynth.plugin.train.curves import TrainingCurves
 from napari_emsynth.plugin.train.form import TrainForm
@@ -22,7 +24,6 @@ from napari_emsynth.plugin.train.region_box import RegionForm
 from napari_emsynth.plugin.train.session import TrainSession, volume_for
 from napari_emsynth.plugin.widgets.buttons import button, combo, rows
 from napari_emsynth.plugin.widgets.dock import Dock
-from napari_emsynth.plugin.widgets.layer_box import sources
 from napari_emsynth.sections import spans
 from napari_emsynth.training.job import TrainingJob, Unfinished
 from napari_emsynth.volume import Volume
@@ -42,6 +43,7 @@ class TrainModels(Dock):
     owner = "train"
 
     def __init__(self, napari_viewer: Any) -> None:
+        install(napari_viewer)
         super().__init__(napari_viewer)
         self.training = TrainSession.of(self.session)
         self.region, self.form = RegionForm(self.session), TrainForm()
@@ -56,8 +58,7 @@ class TrainModels(Dock):
         self._lay_out()
         self._connect()
         self._layer_changed()
-        if self.session.engine is not None:
-            self.form.set_engine(self.session.engine)
+        self.form.set_engine(self.session.engine)
         self.session.load_engine()
         self.refresh()
 
@@ -105,7 +106,7 @@ class TrainModels(Dock):
         """Go on with an unfinished run, on the layer or file it learnt from."""
 
         def find() -> Volume:
-            layers = [(x.name, source_path(x), x) for x in sources(self.session.viewer)]
+            layers = [(x.name, source_path(x), x) for x in image_layers(self.session.viewer)]
             found = volume_for(left.job, layers, self.region.layer(), self._read(left.job))
             return found if isinstance(found, Volume) else volume_of(found, self.region.channel_index())
 
@@ -168,7 +169,9 @@ class TrainModels(Dock):
     def _warn_of_damage(self, job: TrainingJob) -> None:
         """Say that damage is learnt from as if it were tissue."""
         low, high = (0, shape_of(self.region.layer())[0]) if job.roi is None else job.roi[0]
-        marked = [m for m in self.session.marks_of(self.region.layer()) if m.treatment != "insert"]
+        marked = [
+            m for m in RestoreTask.of(self.session).marks_of(self.region.layer()) if m.treatment != "insert"
+        ]
         inside = sorted({m.section for m in marked if low <= m.section < high})
         if inside:
             notify.warn(
@@ -249,4 +252,4 @@ class UnfinishedBox(QFrame):
 
     def chosen(self) -> Unfinished:
         """Return the chosen run."""
-        return self._runs[self.runs.currentIndex()]
+        return self._runs[int(self.runs.currentIndex())]

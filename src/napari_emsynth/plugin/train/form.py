@@ -116,8 +116,10 @@ class TrainForm(QWidget):
         self.seed.setValue(settings.seed)
         self.name.setText("" if settings.name == self.name.placeholderText() else settings.name)
 
-    def set_engine(self, engine: Engine) -> None:
-        """Offer what can be trained, and where."""
+    def set_engine(self, engine: Engine | None) -> None:
+        """Offer what can be trained, and where; nothing changes while there is no engine."""
+        if engine is None:
+            return
         settings = self.value()
         self._engine = engine
         self.method.clear()

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.plugin.layers import masks
 from napari_emsynth.plugin.layers.convert import current_section, full_data
-from napari_emsynth.plugin.restore import masks
 from napari_emsynth.training.job import Ranges
 from napari_emsynth.volume import Array
 

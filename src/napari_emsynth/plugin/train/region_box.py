@@ -31,7 +31,7 @@ class RegionForm(LayerRows):
         )
         self._lay_out()
         events = session.viewer.layers.events
-        self._events = (events.inserted, events.removed, events.renamed)
+        self._events: tuple[Any, ...] = (events.inserted, events.removed, events.renamed)
         for event in self._events:
             event.connect(self._list_regions)
         self._list_regions()

@@ -63,13 +63,14 @@ class TrainSession(QObject):
             left: what the job goes on with.
         """
 
-        def act() -> None:
+        def free() -> bool:
             if self.is_running:
                 raise InputError("a training is running; stop it, or wait until it has ended")
             if not job.resume:
                 check_free(job)
+            return True
 
-        if self.session.attempt(lambda: act() or True) is None:
+        if not self.session.attempt(free):
             return None
         run = TrainingRun(job, volume, () if left is None else left.history)
         work = QueuedJob(f"Train {job.path.stem}", run.work, owner="train")

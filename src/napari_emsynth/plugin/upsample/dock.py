@@ -7,6 +7,7 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QInputDialog, QWidget
 
 from napari_emsynth.plugin.layers.voxel_size import guessed_nm, parse_voxel_nm, state_voxel_nm
+from napari_emsynth.plugin.restore.canvas_menu import install
 from napari_emsynth.plugin.upsample.form import UpsampleForm
 from napari_emsynth.plugin.upsample.labels_panel import LabelsPanel
 from napari_emsynth.plugin.upsample.session import UpsampleTask
@@ -31,6 +32,7 @@ class UpsampleZ(DamageDock):
     form: UpsampleForm
 
     def __init__(self, napari_viewer: Any) -> None:
+        install(napari_viewer)
         super().__init__(napari_viewer, UpsampleSettings(), UpsampleForm, scores)
 
     def run(self) -> None:
@@ -113,7 +115,7 @@ class UpsampleZ(DamageDock):
     def _lay_out(self) -> None:
         super()._lay_out()
         self.labels = LabelsPanel(self.task)
-        self.panels.addWidget(Collapsible("Labels that go along", self.labels))
+        self.panels.addWidget(Collapsible("Labels that follow", self.labels))
 
     def _connect(self) -> None:
         super()._connect()

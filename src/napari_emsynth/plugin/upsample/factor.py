@@ -29,7 +29,7 @@ class FactorBox(QDoubleSpinBox):
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
         """Write a whole factor as one."""
-        return self.locale().toString(float(value), "g", 4)
+        return str(self.locale().toString(float(value), "g", 4))
 
     def stepBy(self, steps: int) -> None:  # noqa: N802 - Qt's name
         """Step, within the limits."""

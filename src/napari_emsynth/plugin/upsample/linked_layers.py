@@ -1,7 +1,6 @@
-"""Labels that go along with an upsampled volume: into new layers, or into files.
+"""Labels that follow an upsampled volume: into new layers, or into files.
 
-Laws: ids stay, none is made up; a layer that does not have the voxels of what was upsampled is refused by name, before
-any work; one step of history takes all of them back.
+Laws: ids stay, none is made up; a layer must have the voxels of what was upsampled.
 """
 
 from __future__ import annotations
@@ -14,11 +13,9 @@ from napari.layers import Layer
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.copy_as_code import slug
-from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import (
     PROVENANCE_KEY,
-    find_layer,
     full_data,
     origin_nm_of,
     told,
@@ -26,13 +23,15 @@ from napari_emsynth.plugin.layers.convert import (
     unwrap,
     voxel_nm_of,
 )
-from napari_emsynth.plugin.layers.results import Shown, add_each
+from napari_emsynth.plugin.layers.lazy import lazy
+from napari_emsynth.plugin.layers.results import Shown
 from napari_emsynth.plugin.upsample.session import UpsampleTask
 from napari_emsynth.plugin.viewer.session import ready
 from napari_emsynth.plugin.volume_task.layers import moved_space
+from napari_emsynth.plugin.volume_task.linked_layers import Work, add_linked, ticked_layers, write_linked
 from napari_emsynth.volume import Volume
 
-NO_RESULT = "nothing upsampled is in the viewer; run first, then labels can go along"
+NO_RESULT = "nothing upsampled is in the viewer; run first, then labels can follow"
 
 
 def labels_layers(viewer: Any) -> list[Any]:
@@ -46,9 +45,8 @@ def labels_layers(viewer: Any) -> list[Any]:
 
 def upsample_linked(task: UpsampleTask, layer_ids: Sequence[Any]) -> QueuedJob | None:
     """Upsample labels as the newest result was, into new layers."""
-    session = task.session
 
-    def prepare() -> QueuedJob:
+    def prepare() -> tuple[Work, list[Any]]:
         shown, layers = _chosen(task, layer_ids)
         volumes = [labels_volume(layer, shown) for layer in layers]
         settings, result = shown.outcome.settings, shown.result
@@ -69,18 +67,9 @@ def upsample_linked(task: UpsampleTask, layer_ids: Sequence[Any]) -> QueuedJob |
                 made.append(Layer.create(moved.data, {**look, "metadata": metadata}, "labels"))
             return made
 
-        def show(made: list[Any]) -> None:
-            session.end_comparing()
-            session.is_showing = True
-            pairs = list(zip(made, [layer.unique_id for layer in layers], strict=True))
-            step = add_each(session.viewer, f"Upsample {len(made)} labels layer(s)", pairs, task.all_shown)
-            session.history.add(step)
-            session.results_changed.emit()
+        return work, [layer.unique_id for layer in layers]
 
-        return QueuedJob("Upsample labels", work, on_done=show, on_failed=task.refuse, owner=task.name)
-
-    job = task.attempt(prepare)
-    return None if job is None else session.queue.submit(job)
+    return add_linked(task, "Upsample labels", "Upsample {} labels layer(s)", prepare)
 
 
 def export_linked(
@@ -88,9 +77,8 @@ def export_linked(
 ) -> QueuedJob | None:
     """Write labels, upsampled as the newest result was, each with its record, into one folder."""
 
-    def prepare() -> QueuedJob:
+    def prepare() -> Work:
         from napari_emsynth.io import check_output, write
-        from napari_emsynth.plugin.restore.request import lazy
 
         shown, layers = _chosen(task, layer_ids)
         paths = [
@@ -102,29 +90,23 @@ def export_linked(
             check_output(path, None, overwrite)
         volumes, result = [labels_volume(layer, shown) for layer in layers], shown.result
 
-        def work(job: QueuedJob) -> None:
+        def work(job: QueuedJob) -> list[Path]:
             ready(job)
             for volume, path in zip(volumes, paths, strict=True):
                 carried = result.along.carried(lazy(volume), result.provenance)
                 write(carried, path, overwrite=overwrite, progress=job.report, cancel=job.cancel)
+            return paths
 
-        def done(_nothing: None) -> None:
-            notify.info(f"{len(paths)} upsampled labels layer(s) are written to {folder}")
+        return work
 
-        return QueuedJob("Export labels", work, on_done=done, on_failed=task.refuse, owner=task.name)
-
-    job = task.attempt(prepare)
-    return None if job is None else task.session.queue.submit(job)
+    return write_linked(task, "Export labels", "{} upsampled labels layer(s)", folder, prepare)
 
 
 def _chosen(task: UpsampleTask, layer_ids: Sequence[Any]) -> tuple[Shown, list[Any]]:
     shown = task.newest_shown()
     if shown is None:
         raise InputError(NO_RESULT)
-    layers = [found for i in layer_ids if (found := find_layer(task.session.viewer, i)) is not None]
-    if not layers:
-        raise InputError("no labels layer is ticked; tick at least 1 to go along")
-    return shown, layers
+    return shown, ticked_layers(task, layer_ids, "no labels layer is ticked; tick at least 1 to upsample")
 
 
 def labels_volume(layer: Any, shown: Shown) -> Volume:
@@ -137,7 +119,7 @@ def labels_volume(layer: Any, shown: Shown) -> Volume:
     shape = tuple(full_data(layer).shape)
     if shape != wanted:
         raise InputError(
-            f"labels {layer.name!r} have {shape} voxels; to go along they need the {wanted} voxels of what was "
+            f"labels {layer.name!r} have {shape} voxels; to follow it they need the {wanted} voxels of what was "
             "upsampled"
         )
     return Volume.of(

@@ -1,7 +1,7 @@
 """What the plugin knows of upsampling in one viewer: beside a task's, what was said and found of each layer.
 
-Laws: what a section is, and which sections are damaged, is a matter of the layer, and is remembered with it; labels go
-along with a result that is in the viewer.
+Laws: what a section is, and which sections are damaged, is a matter of the layer, and is remembered with it; labels
+follow a result that is in the viewer.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 from napari_emsynth.plugin.layers.convert import find_layer
 from napari_emsynth.plugin.layers.view_3d import View3D
-from napari_emsynth.plugin.upsample.code import labels_code
+from napari_emsynth.plugin.upsample.preview import upsampled_drawer
 from napari_emsynth.plugin.upsample.settings import UpsampleSettings, check_range, isotropic_factor
-from napari_emsynth.plugin.volume_task.code import More
+from napari_emsynth.plugin.volume_task.code import More, linked_code
 from napari_emsynth.plugin.volume_task.damage import DamageTask
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.volume import Volume
@@ -22,6 +22,7 @@ from napari_emsynth.volume import Volume
 class UpsampleTask(DamageTask):
     """Upsampling in one viewer."""
 
+    drawer = staticmethod(upsampled_drawer)
     # These show nothing of their own place, beyond any doubt.
     counted = ("blank", "duplicate")
     settings: UpsampleSettings
@@ -29,7 +30,7 @@ class UpsampleTask(DamageTask):
     def __init__(self, session: Any, start: UpsampleSettings) -> None:
         super().__init__(session, start)
         self.view_3d = View3D(session)
-        # Unique ids of the labels layers that the user ticked to go along.
+        # Unique ids of the labels layers that the user ticked to follow.
         self.ticked: list[Any] = []
         self._answers: dict[Any, str] = {}
 
@@ -66,7 +67,7 @@ class UpsampleTask(DamageTask):
     # -- other layers ------------------------------------------------------------------------------
 
     def code_parts(self, layer: Any, channel: int | None) -> tuple[Volume, str | None, More]:
-        """Return what the code is about, with the labels that go along."""
+        """Return what the code is about, with the labels that follow."""
         volume, path, _ = super().code_parts(layer, channel)
-        along = [found for i in self.ticked if (found := find_layer(self.session.viewer, i)) is not None]
-        return volume, path, labels_code(along)
+        linked = [found for i in self.ticked if (found := find_layer(self.session.viewer, i)) is not None]
+        return volume, path, linked_code(linked, "upsampled")

@@ -1,8 +1,9 @@
-"""Everything the plugin knows of one viewer: marks, settings, jobs, results, history.
+"""What all docks share of one viewer: jobs, results, history, comparison, export.
 
-The dock, the canvas menu and the menu commands all act through a session, so that they do the same and a
-closed dock loses nothing. Laws: the session never keeps its viewer alive; bad input ends in one line to the
-user, never in an exception; after :meth:`Session.close` no thread lives and no callback runs.
+Docks, the canvas menu and the menu commands all act through a session, so that they do the same and a
+closed dock loses nothing; each task brings what it knows as a child of it. Laws: the session never keeps its viewer
+alive; bad input ends in one line to the user, never in an exception; after :meth:`Session.close` no thread lives and no
+callback runs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
@@ -28,38 +29,30 @@ from napari_emsynth.plugin.layers.convert import volume_of
 from napari_emsynth.plugin.layers.history import History
 from napari_emsynth.plugin.layers.neighbours import Neighbours
 from napari_emsynth.plugin.layers.results import Comparison, Shown
-from napari_emsynth.plugin.restore.marking import Marking
-from napari_emsynth.plugin.restore.marks import Marks
-from napari_emsynth.plugin.restore.preferences import preferences
-from napari_emsynth.plugin.restore.preview import Preview
-from napari_emsynth.plugin.restore.request import Request, Settings
-from napari_emsynth.plugin.restore.run import LONGEST, Repairing
+from napari_emsynth.plugin.viewer.preferences import preferences
 from napari_emsynth.spec import Result
 
+# Results remembered for export, comparison and what is made of them: each keeps its arrays.
+LONGEST = 20
+T = TypeVar("T")
 __all__ = ["LONGEST", "Session", "ready"]
 
 _SESSIONS: weakref.WeakKeyDictionary[Any, Session] = weakref.WeakKeyDictionary()
 
 
-class Session(Marking, Repairing, QObject):
+class Session(QObject):
     """The plugin's state in one viewer.
 
     Signals:
-        marks_changed: the list of marked sections of some layer.
         results_changed: results or history.
-        settings_changed: the settings, by someone else than the form.
         engine_loaded: methods and devices are known.
         noticed: lines the user must be told of the last result (may be empty), and the method that did better, or "".
-        layer_chosen: a layer was worked on from the canvas.
         closing: the window is gone; whoever works beside the session's queue ends now.
     """
 
-    marks_changed = Signal()
     results_changed = Signal()
-    settings_changed = Signal()
     engine_loaded = Signal()
     noticed = Signal(list, str)
-    layer_chosen = Signal(object)
     closing = Signal()
 
     @classmethod
@@ -76,25 +69,22 @@ class Session(Marking, Repairing, QObject):
         self._viewer = weakref.ref(raw)
         # A proxy is made anew when it is needed: ours would otherwise be the only thing that keeps it.
         self._wrap: Callable[[Any], Any] = (lambda v: v) if raw is viewer else type(viewer)
-        start = preferences()
-        self.settings: Settings = start.settings
-        self.blink_key = start.blink_key
+        self.preferences = preferences()
+        self.blink_key = self.preferences.blink_key
         self.engine: Engine | None = None
         self.queue = JobQueue(self)
         self.history = History()
-        self.preview = Preview()
         self.comparison = Comparison()
         self.checkerboard = Checkerboard()
         self.neighbours = Neighbours()
-        self.menu: Any = None
+        # Each gives the unique id of a layer that lies over originals and is no result, or None.
+        self.covers: list[Callable[[], Any]] = [
+            lambda: self.checkerboard.layer_id, lambda: self.neighbours.layer_id,
+        ]  # fmt: skip
         # True while mask and uncertainty of a result still come.
         self.is_showing = False
-        # The open Restore sections dock; weak, it belongs to the window.
-        self.dock: Callable[[], QWidget | None] = lambda: None
         self.shown: list[Shown] = []
-        self.last_request: tuple[Any, Request, int | None] | None = None
         self._activity = ActivityMirror(self.queue)
-        self._marks: dict[Any, Marks] = {}
         self._closed = False
         # Weak: the window leads to the viewer.
         self._window: Callable[[], QWidget | None] = lambda: None
@@ -150,19 +140,12 @@ class Session(Marking, Repairing, QObject):
         self.queue.close()
         self._activity.close()
         self.shown.clear()
-        self.menu = None
         self.history = History()
         raw = self._viewer()
         if raw is not None:
             _SESSIONS.pop(raw, None)
 
-    # -- settings and engine -----------------------------------------------------------------------
-
-    def set_settings(self, settings: Settings) -> None:
-        """Take new settings and tell who shows them."""
-        if settings != self.settings:
-            self.settings = settings
-            self.settings_changed.emit()
+    # -- engine ------------------------------------------------------------------------------------
 
     def load_engine(self) -> None:
         """Load torch and the methods in the background, once."""
@@ -184,10 +167,10 @@ class Session(Marking, Repairing, QObject):
         notify.warn(line)
         self.noticed.emit([line], "")
 
-    def attempt(self, act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def attempt(self, act: Callable[..., T], *args: Any) -> T | None:
         """Do something that bad input may stop; return None when it did, after telling the user."""
         try:
-            return act(*args, **kwargs)
+            return act(*args)
         except InputError as reason:
             self.refuse(str(reason))
             return None
@@ -198,13 +181,9 @@ class Session(Marking, Repairing, QObject):
         """Show the original (or the result again); return whether the original is shown."""
         if not on:
             self.comparison.stop()
-        elif not self.comparison.start(self.viewer, self.shown, self._covers()):
+        elif not self.comparison.start(self.viewer, self.shown, [cover() for cover in self.covers]):
             notify.info("nothing to compare yet: no result is shown")
         return self.comparison.is_on
-
-    def _covers(self) -> list[Any]:
-        """Return the layers that lie over originals and are not results."""
-        return [self.preview.layer_id, self.checkerboard.layer_id, self.neighbours.layer_id]
 
     def show_checkerboard(self, on: bool) -> bool:
         """Show original and result in alternating squares (or the result again); return whether they are shown."""
@@ -225,6 +204,12 @@ class Session(Marking, Repairing, QObject):
         self.results_changed.emit()
         return title
 
+    def undo_newest(self) -> None:
+        """Take the newest result back, where it is the last step: another is to take its place."""
+        done = self.history.done
+        if self.shown and done and done[-1] is self.shown[-1].step:
+            self.undo()
+
     def redo(self) -> str | None:
         """Do the last undone step again."""
         self.end_comparing()
@@ -237,6 +222,12 @@ class Session(Marking, Repairing, QObject):
         self.comparison.stop()
         self.checkerboard.hide(self.viewer)
         self.neighbours.hide(self.viewer)
+
+    def shown_by(self, layer: Any) -> Shown | None:
+        """Return the result a layer shows, None when it shows none of ours."""
+        data = layer_tools.full_data(layer)
+        found = [s for s in self.shown if s.layer_id == layer.unique_id and s.result.volume.data is data]
+        return found[-1] if found else None
 
     # -- export ------------------------------------------------------------------------------------
 
@@ -269,12 +260,13 @@ class Session(Marking, Repairing, QObject):
         if shown is None:
             return volume
         result: Result = shown.result
-        grid = volume.grid
-        parts = {
-            name: None if part is None else replace(part, grid=grid)
-            for name, part in (("synthetic", result.synthetic), ("uncertainty", result.uncertainty))
-        }
-        return replace(result, volume=volume, **parts)
+        width = result.uncertainty
+        return replace(
+            result,
+            volume=volume,
+            synthetic=replace(result.synthetic, grid=volume.grid),
+            uncertainty=None if width is None else replace(width, grid=volume.grid),
+        )
 
 
 def window_of(viewer: Any) -> QWidget | None:

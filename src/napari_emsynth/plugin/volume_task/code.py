@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from napari_emsynth.plugin.copy_as_code import flags, keywords, read_code, slug
+from napari_emsynth.plugin.copy_as_code import flags, keywords, read_code, slug, source_path
+from napari_emsynth.plugin.layers.convert import type_of
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.volume import Volume
 
@@ -71,3 +74,22 @@ def volume_command(settings: VolumeSettings, volume: Volume, source: str, more: 
 def out_name(settings: VolumeSettings) -> str:
     """Return the name of the file that both write."""
     return f"{slug(settings.done)}.ome.tif"
+
+
+def linked_code(layers: Iterable[Any], done: str) -> More:
+    """Return the code of layers that follow a result; those that are in no file are to be exported first.
+
+    Args:
+        layers: images, which are interpolated by cubics, or labels, which keep their ids.
+        done: what becomes of them, for the names of files.
+    """
+    notes, lines, words = [], [], []
+    for layer in layers:
+        source, out = source_path(layer) or f"{slug(layer.name)}.tif", f"{slug(layer.name)}_{done}.ome.tif"
+        if source_path(layer) is None:
+            notes.append(f"# export layer {layer.name!r} to {source} first")
+        is_labels = type_of(layer) == "labels"
+        how = "" if is_labels else ', "cubic"'
+        lines.append(f"es.write(result.apply(es.read({source!r}){how}), {out!r})")
+        words += ["--apply-to" if is_labels else "--apply-to-image", f"{source}={out}"]
+    return More(notes=tuple(notes), lines=tuple(lines), words=tuple(words))

@@ -36,10 +36,9 @@ def where(parent: QWidget, settings: VolumeSettings, forecast: Forecast | None, 
         forecast: of the result; None where it is unknown, which a run will say more of.
         name: of the layer.
     """
-    keep = settings.keep
+    keep: str = settings.keep
     if keep == "auto":
-        large = forecast is not None and forecast.is_large
-        keep = ask_large(parent, forecast) if large else "memory"
+        keep = ask_large(parent, forecast) if forecast is not None and forecast.is_large else "memory"
     if keep == "memory":
         return MEMORY
     path = ask_file(parent, f"{slug(name)}_{slug(settings.done)}{ENDING}") if keep == "file" else None

@@ -1,31 +1,20 @@
 """Planes of a task's result, as a preview; free of Qt and napari, for a worker thread.
 
-Law: what a preview shows is what a run gives there, but for displacements, see
-:mod:`napari_emsynth.plugin.align.preview`, and for upsampling by a network that the self-check of the run finds worth
-following part of the way only: a preview follows it all the way.
+Law: what a preview shows is what a run gives there, as far as the task's drawer says so.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from napari_emsynth.grid import Shape
-from napari_emsynth.plugin.align.preview import aligned_drawer
-from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.jobs.queue import nothing
 from napari_emsynth.plugin.layers.checkerboard import HOWS, How, overlaid
 from napari_emsynth.plugin.layers.field_of_view import Window
-from napari_emsynth.plugin.restore.request import lazy
-from napari_emsynth.plugin.superres.preview import superres_drawer
-from napari_emsynth.plugin.superres.settings import SuperresSettings
-from napari_emsynth.plugin.upsample.settings import UpsampleSettings
 from napari_emsynth.plugin.volume_task.forecast import Speed
-from napari_emsynth.plugin.volume_task.run import NOTHING_MORE
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
@@ -34,8 +23,6 @@ Box = tuple[slice, slice, slice]
 Drawer = Callable[[Box, Runtime], Array]
 # Progress is told in this many parts a plane.
 PARTS = 100
-# Sections on both sides of a window in which damage is looked for, and needed to tell it.
-AROUND = 8
 # The axes that run down and across in each plane.
 AXES = {"xy": (1, 2), "xz": (0, 2), "yz": (0, 1)}
 
@@ -73,10 +60,10 @@ def preview(
     settings: VolumeSettings,
     window: Window,
     voxel: tuple[float, float, float],
+    draw: Drawer,
     runtime: Runtime,
     *,
     limits: tuple[float, float] | None = None,
-    more: Mapping[str, Any] = NOTHING_MORE,
     told: Callable[[Speed], None] = nothing,
 ) -> list[Plane]:
     """Return an xy section and, where the task is seen there, the two reslices through the middle of a window.
@@ -88,16 +75,15 @@ def preview(
         settings: what and how.
         window: sections, rows and columns.
         voxel: size along z, y, x in any one unit.
+        draw: draws any box of the task's result, inside the window at least.
         runtime: device, progress, cancel.
         limits: of contrast; with them, overlays of the section and the one after it are returned too.
-        more: keyword arguments of the task's function that come from other layers.
         told: how fast the task draws, where that can be told of a run too.
 
     Raises:
         InputError: bad input.
         Cancelled: the runtime's token was cancelled.
     """
-    draw = drawer(volume, settings, window, runtime, more)
     cuts = cuts_of(settings, window, volume.shape)
     planes, draws = [], []
     for done, (name, (before, after)) in enumerate(cuts.items()):
@@ -153,8 +139,8 @@ def halo_of(draw: Any) -> tuple[float, float, float] | None:
 def halfway(settings: VolumeSettings, section: int, shape: Shape) -> int:
     """Return the section of the result halfway to the next of the layer: there a method has most to make up."""
     if section == shape[0] - 1:
-        return settings.sections(slice(section, section + 1)).start
-    first = settings.sections(slice(section, section + 2)).start
+        return int(settings.sections(slice(section, section + 1)).start)
+    first = int(settings.sections(slice(section, section + 2)).start)
     return min(first + int(settings.section_scale / 2), settings.shape(shape)[0] - 1)
 
 
@@ -187,73 +173,28 @@ def _part(runtime: Runtime, done: int, total: int) -> Runtime:
     return replace(runtime, progress=progress)
 
 
-def drawer(
-    volume: Volume, settings: VolumeSettings, window: Window, runtime: Runtime, more: Mapping[str, Any]
-) -> Drawer:
-    """Return what draws any box of the task's result, inside a window at least.
+def engine_request(volume: Volume, settings: VolumeSettings, method: str, runtime: Runtime) -> Any:
+    """Return the engine's request for a task's result.
+
+    Args:
+        volume: the layer's.
+        settings: what and how.
+        method: its id.
+        runtime: device, progress, cancel.
 
     Raises:
-        InputError: a method that cannot do this, too few sections.
+        InputError: a method that cannot do this.
     """
-    from napari_emsynth.methods import default, get
     from napari_emsynth.methods.request import Request
 
-    if isinstance(settings, SuperresSettings):
-        return superres_drawer(volume, settings, window, runtime)
-
-    def request(method: str) -> Request:
-        return Request.of(
-            settings.task,
-            volume,
-            method,
-            weights=settings.weights or None,
-            params=dict(settings.params),
-            runtime=runtime,
-        )
-
-    if isinstance(settings, UpsampleSettings):
-        from napari_emsynth.methods.upsample.job import Job as UpsampleJob
-        from napari_emsynth.methods.upsample.lattice import Lattice, check_factor, check_sections
-        from napari_emsynth.methods.upsample.look import looked
-        from napari_emsynth.methods.upsample.task import default_method
-        from napari_emsynth.trust.look import checked_look
-
-        volume = repaired(volume, settings, window, runtime)
-        method = settings.method or default_method(settings.factor, settings.sampling)
-        factor, sampling = check_factor(get("upsample", method), settings.factor, settings.sampling)
-        check_sections(volume.shape[0])
-        job = UpsampleJob.of(request(method), Lattice(volume.shape[0], factor, sampling))
-        return looked(job, checked_look(settings.look))
-    from napari_emsynth.methods.align.job import Job as AlignJob
-    from napari_emsynth.methods.align.task import check_sections as check_stack
-
-    asked = request(settings.method or default("align"))
-    check_stack(asked)
-    if isinstance(settings, AlignSettings) and asked.spec.answers == "displacement":
-        return aligned_drawer(volume, settings, window, runtime, more)
-    return AlignJob.of(asked)
-
-
-def repaired(volume: Volume, settings: UpsampleSettings, window: Window, runtime: Runtime) -> Volume:
-    """Return a volume whose damaged sections are repaired as they are read.
-
-    Where they are to be detected, this looks around the window only: a preview has to be quick.
-
-    Raises:
-        InputError: no such section, too few that are intact.
-        Cancelled: the runtime's token was cancelled.
-    """
-    from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended
-
-    asked = settings.options(volume.shape[0]).get("damaged")
-    if asked is not None:
-        return mended(volume, find_damage(volume, asked, runtime), runtime)
-    first = max(0, window.sections.start - AROUND)
-    data = volume.data if isinstance(volume.data, np.ndarray) else lazy(volume).data
-    near = data[first : window.sections.stop + AROUND]
-    found = find_damage(Volume.of(near), None, runtime) if near.shape[0] > AROUND else Damage({})
-    why = {first + z: why for z, why in found.why.items()}
-    return mended(volume, Damage(why, found.found.shifted(first)), runtime)
+    return Request.of(
+        settings.task,
+        volume,
+        method,
+        weights=settings.weights or None,
+        params=dict(settings.params),
+        runtime=runtime,
+    )
 
 
 def _picture(

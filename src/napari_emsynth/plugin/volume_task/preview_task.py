@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from qtpy.QtCore import QObject, Signal
 
@@ -20,13 +20,16 @@ from napari_emsynth.plugin.layers.convert import Placement, volume_of
 from napari_emsynth.plugin.layers.field_of_view import Window, window_in_view
 from napari_emsynth.plugin.viewer.session import Session, ready
 from napari_emsynth.plugin.volume_task.forecast import Forecast, Speed, speed_key
-from napari_emsynth.plugin.volume_task.preview import Plane, preview
+from napari_emsynth.plugin.volume_task.preview import Drawer, Plane, preview
 from napari_emsynth.plugin.volume_task.run import free_memory, voxel_bytes
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
+from napari_emsynth.spec import Task
 from napari_emsynth.volume import Volume
 
 if TYPE_CHECKING:
     from napari_emsynth.trust.detect import Suspect
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,13 @@ class PreviewTask(QObject):
         settings_changed: by someone else than the form.
         previewed: a preview is ready.
         noticed: lines the user must be told (may be empty), and the method that did better, or "".
+
+    Attributes:
+        drawer: given a volume, settings, a window, a runtime, and what other layers bring, returns what draws any box
+            of the task's result inside the window; for a worker thread.
     """
 
+    drawer: ClassVar[Callable[..., Drawer]]
     settings_changed = Signal()
     previewed = Signal(object)
     noticed = Signal(list, str)
@@ -72,16 +80,8 @@ class PreviewTask(QObject):
     def __init__(self, session: Session, start: VolumeSettings) -> None:
         super().__init__(session)
         self.setObjectName(start.task)
-        chosen = session.settings
         # The user's preferences hold for every task, but for the method.
-        self.settings = replace(
-            start,
-            device=chosen.device,
-            selfcheck=chosen.selfcheck,
-            lazy=chosen.lazy,
-            with_mask=chosen.with_mask,
-            with_uncertainty=chosen.with_uncertainty,
-        )
+        self.settings = replace(start, **session.preferences.common())
         # The preview follows the view.
         self.auto_preview = False
         # What stands in the dock is a refusal.
@@ -94,10 +94,11 @@ class PreviewTask(QObject):
     @property
     def session(self) -> Session:
         """The viewer's session; not kept, it owns us."""
-        return self.parent()
+        session: Session = self.parent()
+        return session
 
     @property
-    def name(self) -> str:
+    def name(self) -> Task:
         """The task's name, which marks its jobs."""
         return self.settings.task
 
@@ -115,13 +116,18 @@ class PreviewTask(QObject):
         self._is_refused = True
         self.noticed.emit([line], "")
 
-    def attempt(self, act: Callable[..., Any], *args: Any) -> Any:
+    def attempt(self, act: Callable[..., T], *args: Any) -> T | None:
         """Do something that bad input may stop; return None when it did, after telling the user."""
         try:
             return act(*args)
         except InputError as reason:
             self.refuse(str(reason))
             return None
+
+    def submit(self, prepare: Callable[[], QueuedJob]) -> QueuedJob | None:
+        """Queue what is prepared; None when bad input stops it, after telling the user."""
+        job = self.attempt(prepare)
+        return None if job is None else self.session.queue.submit(job)
 
     def volume(self, layer: Any, channel: int | None) -> Volume:
         """Return a layer's voxels.
@@ -213,10 +219,10 @@ class PreviewTask(QObject):
 
                 runtime = job.runtime(**settings.runtime_options())
                 with working(window.pixels):
+                    draw = self.drawer(volume, settings, window, runtime, more)
                     planes = preview(
-                        volume, settings, window, (z, y, x), runtime, limits=limits, more=more,
-                        told=speeds.append,
-                    )  # fmt: skip
+                        volume, settings, window, (z, y, x), draw, runtime, limits=limits, told=speeds.append
+                    )
                 return Previewed(planes, window, settings, look, layer.unique_id, (z, y, x))
 
             def done(made: Previewed) -> None:

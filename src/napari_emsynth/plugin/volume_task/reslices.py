@@ -290,7 +290,7 @@ class ResliceWindow(QDialog):
 
 def far(step: QPointF) -> bool:
     """True when the pointer was moved on purpose."""
-    return step.manhattanLength() >= CLICK_PX
+    return bool(step.manhattanLength() >= CLICK_PX)
 
 
 def coloured(pixels: Array, look: dict[str, Any]) -> QImage:

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from napari_emsynth.methods.in_memory import in_memory
-from napari_emsynth.plugin.restore.request import lazy
+from napari_emsynth.plugin.layers.lazy import lazy
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.plugin.volume_task.target import Target
 from napari_emsynth.spec import MethodSpec, Result, Runtime
@@ -88,6 +87,8 @@ def run(
     if target is not None:
         result = target.fill(result, runtime)
     elif result.volume.is_lazy and not settings.lazy:
+        from napari_emsynth.methods.in_memory import in_memory
+
         result = in_memory(result, runtime)
     path = None if target is None else target.path
     return VolumeOutcome(settings=settings, result=result, source=drawn_from(result, volume), path=path)

@@ -132,9 +132,7 @@ class VolumeTask(PreviewTask):
         if find_layer(session.viewer, layer.unique_id) is None:
             self.refuse(f"the layer is gone: nothing to {self.settings.verb.lower()} again")
             return None
-        shown = session.shown
-        if shown and session.history.done and session.history.done[-1] is shown[-1].step:
-            session.undo()
+        session.undo_newest()
         other = replace(settings, method=method, weights="", params={})
         return self.run(layer, channel, other, None if target is None else target.beside(method))
 

@@ -52,7 +52,8 @@ class Target:
             cancel=runtime.cancel,
         )  # fmt: skip
         there = io.read(self.path)
-        parts = {"volume": replace(result.volume, data=there.data)}
+        assert there.known is not None, "a result is written with its record"
+        parts: dict[str, Any] = {"volume": replace(result.volume, data=there.data)}
         for name, marks in there.known.marks.items():
             parts[name] = replace(getattr(result, name), data=marks)
         return with_known(replace(result, **parts))

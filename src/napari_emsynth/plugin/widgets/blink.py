@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari_emsynth.plugin.jobs import notify
-from napari_emsynth.plugin.restore.preferences import BLINK_KEY
+from napari_emsynth.plugin.viewer.preferences import BLINK_KEY
 from napari_emsynth.plugin.viewer.session import Session
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_emsynth.plugin.viewer.canvas_menu import install
+from napari_emsynth.plugin.viewer.session import Session
 
 WIDTH = 300
 
@@ -24,7 +24,7 @@ class Dock(QWidget):
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
-        self.session = install(viewer)
+        self.session = Session.of(viewer)
         self.body, self.foot = QVBoxLayout(), QVBoxLayout()
         inside = QWidget()
         inside.setLayout(self.body)

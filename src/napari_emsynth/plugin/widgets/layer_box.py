@@ -9,14 +9,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QSpinBox, QWidget
 
 from napari_emsynth.plugin.layers.convert import find_layer, full_data, image_layers
-from napari_emsynth.plugin.restore.preview import is_preview
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.plugin.widgets.buttons import form_of
-
-
-def sources(viewer: Any) -> list[Any]:
-    """Return the layers that can be restored or exported."""
-    return [layer for layer in image_layers(viewer) if not is_preview(layer)]
 
 
 class LayerBox(QComboBox):
@@ -34,14 +28,14 @@ class LayerBox(QComboBox):
     layer_changed = Signal()
 
     def __init__(
-        self, session: Session, choose: Callable[[Any], list[Any]] = sources, *, nothing: str = ""
+        self, session: Session, choose: Callable[[Any], list[Any]] = image_layers, *, nothing: str = ""
     ) -> None:
         super().__init__()
         self._session, self._choose, self._nothing = session, choose, nothing
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setMinimumContentsLength(8)
         events = session.viewer.layers.events
-        self._events = (events.inserted, events.removed, events.reordered, events.renamed)
+        self._events: tuple[Any, ...] = (events.inserted, events.removed, events.reordered, events.renamed)
         for event in self._events:
             event.connect(self.refresh)
         self.refresh()

@@ -32,7 +32,7 @@ class LayerChecklist(QListWidget):
         self._viewer, self._offered, self._ticked = viewer, offered, list(start)
         self.itemChanged.connect(lambda _item: self._changed())
         events = viewer.layers.events
-        self._events = (events.inserted, events.removed, events.reordered, events.renamed)
+        self._events: tuple[Any, ...] = (events.inserted, events.removed, events.reordered, events.renamed)
         for event in self._events:
             event.connect(self.refresh)
         self.refresh()

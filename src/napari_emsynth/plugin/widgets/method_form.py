@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.params import Params
+from napari_emsynth.params import Params, Value
 from napari_emsynth.plugin.jobs.engine import Engine
 from napari_emsynth.plugin.jobs.own_weights import own_weights
 from napari_emsynth.plugin.widgets.buttons import combo, form_of, spin
@@ -111,8 +111,10 @@ class MethodForm(QWidget):
         finally:
             self._busy = False
 
-    def set_engine(self, engine: Engine) -> None:
-        """Offer what the loaded engine has."""
+    def set_engine(self, engine: Engine | None) -> None:
+        """Offer what the loaded engine has; nothing changes while there is none."""
+        if engine is None:
+            return
         settings = self.value()
         self._engine = engine
         self._busy = True
@@ -131,7 +133,7 @@ class MethodForm(QWidget):
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _params_value(self) -> dict[str, object]:
+    def _params_value(self) -> dict[str, Value]:
         """Return the parameters that are not at their default; the last valid ones while the user types."""
         try:
             chosen = self.params.value()

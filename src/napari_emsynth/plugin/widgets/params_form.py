@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from magicgui.widgets import create_widget
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
-from superqt import QLargeIntSpinBox
+from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
 
-from napari_emsynth.params import ParamField, Params, Value
+from napari_emsynth.params import ParamField, Params
+from napari_emsynth.plugin.widgets.buttons import form_of
 from napari_emsynth.plugin.widgets.collapsible import Collapsible
 
 # Beyond what a parameter needs; a Qt spin box has to have limits.
@@ -51,30 +52,45 @@ class FloatBox(QDoubleSpinBox):
         return (QValidator.State.Acceptable if inside else QValidator.State.Intermediate), text, position
 
 
-def widget_of(field: ParamField) -> QWidget:
-    """Return the widget that edits one parameter."""
-    if field.choices:
-        widget: Any = QComboBox()
-        widget.addItems(field.choices)
-    elif field.kind is bool:
-        widget = QCheckBox()
-    elif field.kind is int:
-        widget = QLargeIntSpinBox()
-        widget.setRange(
-            int(-FAR if field.low is None else field.low), int(FAR if field.high is None else field.high)
-        )
-        widget.setSingleStep(int(field.step or 1))
-    elif field.kind is float:
-        widget = FloatBox(field)
+class ExactFloat:
+    """A :class:`FloatBox` as magicgui's widgets are used: value, changed, native."""
+
+    def __init__(self, field: ParamField) -> None:
+        self.native = FloatBox(field)
+        self.changed = self.native.valueChanged
+
+    @property
+    def value(self) -> float:
+        """The number shown."""
+        return float(self.native.value())
+
+    @value.setter
+    def value(self, value: float) -> None:
+        self.native.setValue(value)
+
+
+def widget_of(field: ParamField) -> Any:
+    """Return the magicgui widget that edits one parameter, at its default; one that is exact for floats."""
+    if field.kind is float:
+        # magicgui's rounds to decimals.
+        made: Any = ExactFloat(field)
     else:
-        widget = QLineEdit()
-    if field.unit and hasattr(widget, "setSuffix"):
-        widget.setToolTip(f"{field.help} [{field.unit}]")
-    else:
-        widget.setToolTip(field.help)
+        options: dict[str, Any] = {}
+        if field.choices:
+            options = {"choices": field.choices}
+        elif field.kind is int:
+            low, high = (
+                (-FAR if field.low is None else field.low),
+                (FAR if field.high is None else field.high),
+            )
+            options = {"min": int(low), "max": int(high), "step": int(field.step or 1)}
+        made = create_widget(annotation=field.kind, options=options)
+    made.value = field.default
+    is_number = field.kind in (int, float)
+    made.native.setToolTip(f"{field.help} [{field.unit}]" if field.unit and is_number else field.help)
     # Long texts must not push the dock beyond its width.
-    widget.setMinimumWidth(40)
-    return widget
+    made.native.setMinimumWidth(40)
+    return made
 
 
 def label_of(field: ParamField) -> str:
@@ -82,36 +98,6 @@ def label_of(field: ParamField) -> str:
     name = field.name.removesuffix(f"_{field.unit}") if field.unit else field.name
     unit = f" ({field.unit})" if field.unit and name != field.unit else ""
     return name.replace("_", " ") + unit
-
-
-def value_of(widget: Any) -> Value:
-    """Return a parameter widget's value."""
-    if isinstance(widget, QComboBox):
-        return widget.currentText()
-    if isinstance(widget, QCheckBox):
-        return widget.isChecked()
-    return widget.text() if isinstance(widget, QLineEdit) else widget.value()
-
-
-def put_value(widget: Any, value: Any) -> None:
-    """Set a parameter widget's value."""
-    if isinstance(widget, QComboBox):
-        widget.setCurrentText(value)
-    elif isinstance(widget, QCheckBox):
-        widget.setChecked(value)
-    elif isinstance(widget, QLineEdit):
-        widget.setText(value)
-    else:
-        widget.setValue(value)
-
-
-def signal_of(widget: Any) -> Any:
-    """Return the signal a parameter widget emits when its value changed."""
-    if isinstance(widget, QComboBox):
-        return widget.currentTextChanged
-    if isinstance(widget, QCheckBox):
-        return widget.toggled
-    return widget.textChanged if isinstance(widget, QLineEdit) else widget.valueChanged
 
 
 class ParamsForm(QWidget):
@@ -126,7 +112,7 @@ class ParamsForm(QWidget):
     def __init__(self, params: type[Params] = Params) -> None:
         super().__init__()
         self._params = params
-        self._widgets: dict[str, QWidget] = {}
+        self.widgets: dict[str, Any] = {}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         plain = [f for f in params.fields() if not f.advanced]
@@ -142,21 +128,19 @@ class ParamsForm(QWidget):
         Raises:
             InputError: two values that do not go together.
         """
-        return self._params(**{name: value_of(widget) for name, widget in self._widgets.items()})
+        return self._params(**{name: widget.value for name, widget in self.widgets.items()})
 
     def set_value(self, params: Params) -> None:
         """Show other values."""
-        for name, widget in self._widgets.items():
-            put_value(widget, getattr(params, name))
+        for name, widget in self.widgets.items():
+            widget.value = getattr(params, name)
 
     def _rows(self, fields: list[ParamField]) -> QWidget:
         box = QWidget()
-        form = QFormLayout(box)
-        form.setContentsMargins(0, 0, 0, 0)
+        form = form_of(box)
         for field in fields:
             widget = widget_of(field)
-            put_value(widget, field.default)
-            signal_of(widget).connect(lambda *_: self.value_changed.emit())
-            self._widgets[field.name] = widget
-            form.addRow(label_of(field), widget)
+            widget.changed.connect(lambda _value: self.value_changed.emit())
+            self.widgets[field.name] = widget
+            form.addRow(label_of(field), widget.native)
         return box

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth import io
-from napari_emsynth.plugin.copy_as_code import as_code, command_line
+from napari_emsynth.plugin.restore.code import as_code, command_line
 from napari_emsynth.plugin.restore.request import Request, Settings, restore
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume

@@ -69,7 +69,8 @@ def ellipse(corners: Array) -> Array:
     centre = corners.mean(axis=0)
     first, second = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
     angle = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)[:, None]
-    return centre + np.cos(angle) * first + np.sin(angle) * second
+    found: Array = centre + np.cos(angle) * first + np.sin(angle) * second
+    return found
 
 
 def draw(drawn: list[Outline], shape: tuple[int, int, int]) -> dict[int, Array]:

@@ -15,8 +15,9 @@ from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QDockWidget, QMenu, QWidget
 
 from napari_emsynth.plugin.layers.convert import is_companion, is_image, section_at
-from napari_emsynth.plugin.restore.preview import is_preview
-from napari_emsynth.plugin.viewer.layer_menu import install_layer_menu
+from napari_emsynth.plugin.restore.dock import RestoreSections
+from napari_emsynth.plugin.restore.layer_menu import install_layer_menu
+from napari_emsynth.plugin.restore.session import RestoreTask
 from napari_emsynth.plugin.viewer.session import Session
 
 RIGHT = 2
@@ -26,20 +27,20 @@ RESTORE = "Restore sections"
 DOCK_NAME = f"{RESTORE} (EMSynth)"
 
 
-def install(viewer: Any) -> Session:
-    """Put the menu on a viewer's canvas; a second call does nothing. Return the viewer's session."""
-    session = Session.of(viewer)
+def install(viewer: Any) -> RestoreTask:
+    """Put the menu on a viewer's canvas; a second call does nothing. Return what it acts through."""
+    task = RestoreTask.of(Session.of(viewer))
     if not any(getattr(callback, "emsynth_menu", False) for callback in viewer.mouse_drag_callbacks):
-        viewer.mouse_drag_callbacks.append(_callback(session))
+        viewer.mouse_drag_callbacks.append(_callback(task))
         install_layer_menu()
-    return session
+    return task
 
 
-def _callback(session: Session) -> Any:
+def _callback(task: RestoreTask) -> Any:
     """Return the drag callback: a generator that napari resumes while the button is down."""
 
     def right_click(viewer: Any, event: Any) -> Iterator[None]:
-        if session.is_closed or not is_ours(viewer, event):
+        if task.session.is_closed or not is_ours(viewer, event):
             return
         start, position = tuple(event.pos), tuple(event.position)
         yield
@@ -48,7 +49,7 @@ def _callback(session: Session) -> Any:
         moved = max(abs(a - b) for a, b in zip(start, event.pos, strict=True))
         if moved < CLICK_PX:
             # Not now: the canvas is still in the middle of its own event.
-            QTimer.singleShot(0, lambda: open_menu(session, position))
+            QTimer.singleShot(0, lambda: open_menu(task, position))
 
     right_click.emsynth_menu = True  # type: ignore[attr-defined]
     return right_click
@@ -65,45 +66,44 @@ def is_ours(viewer: Any, event: Any) -> bool:
         and is_image(layer)
         and not layer.rgb
         and layer.ndim == 3
-        and not is_preview(layer)
         and not is_companion(layer)
         and str(layer.mode) == "pan_zoom"
     )
 
 
-def open_menu(session: Session, position: tuple[float, ...]) -> QMenu | None:
+def open_menu(task: RestoreTask, position: tuple[float, ...]) -> QMenu | None:
     """Pop the menu up at the cursor, for a position of the world; None when that is outside the layer."""
+    session = task.session
     layer = session.viewer.layers.selection.active
     section = None if layer is None else section_at(layer, position)
     if section is None:
         return None
-    menu = build_menu(session, layer, section, session.window)
+    menu = build_menu(task, layer, section, session.window)
     # Without a parent nothing but us would keep it; the next one takes its place.
-    session.menu = menu
+    task.menu = menu
     menu.popup(QCursor.pos())
     # While the user reads.
     session.load_engine()
     return menu
 
 
-def build_menu(session: Session, layer: Any, section: int, parent: QWidget | None = None) -> QMenu:
+def build_menu(task: RestoreTask, layer: Any, section: int, parent: QWidget | None = None) -> QMenu:
     """Return the menu for one section of a layer."""
-    menu = QMenu(parent)
-    z = section
-    marked = any(m.section == z and m.treatment == "replace" for m in session.marks_of(layer))
+    menu, session, z = QMenu(parent), task.session, section
+    marked = any(m.section == z and m.treatment == "replace" for m in task.marks_of(layer))
     entries = [
-        (f"Interpolate missing slice (z={z})", lambda: session.interpolate_at(layer, z), True),
-        ("Interpolate in place", lambda: session.interpolate_at(layer, z, place="in place"), True),
-        ("Insert a section here", lambda: session.insert_at(layer, z), True),
+        (f"Interpolate missing slice (z={z})", lambda: task.interpolate_at(layer, z), True),
+        ("Interpolate in place", lambda: task.interpolate_at(layer, z, place="in place"), True),
+        ("Insert a section here", lambda: task.insert_at(layer, z), True),
         None,
-        ("Mark as intact", lambda: session.unmark(layer, z), True) if marked
-        else ("Mark as damaged", lambda: session.mark(layer, z), True),
-        ("Preview here", lambda: session.preview_at(layer, z), True),
+        ("Mark as intact", lambda: task.unmark(layer, z), True) if marked
+        else ("Mark as damaged", lambda: task.mark(layer, z), True),
+        ("Preview here", lambda: task.preview_at(layer, z), True),
         ("Back to the result", lambda: session.compare(False), True) if session.comparison.is_on
         else ("Compare with original", lambda: session.compare(True), bool(session.shown)),
         None,
         (undo_title(session), session.undo, bool(session.history.done)),
-        (f"{RESTORE}...", lambda: open_dock(session), True),
+        (f"{RESTORE}...", lambda: open_dock(task), True),
     ]  # fmt: skip
     for entry in entries:
         if entry is None:
@@ -122,15 +122,12 @@ def undo_title(session: Session) -> str:
     return f"Undo: {done[-1].title}" if done else "Undo"
 
 
-def open_dock(session: Session) -> QWidget:
+def open_dock(task: RestoreTask) -> QWidget:
     """Show the Restore sections dock; the same one as Plugins > EMSynth shows."""
-    dock = session.dock()
+    dock = task.dock()
     if dock is None:
-        # Here and not above: the dock imports this module.
-        from napari_emsynth.plugin.restore.dock import RestoreSections
-
-        dock = RestoreSections(session.viewer)
-        session.viewer.window.add_dock_widget(dock, name=DOCK_NAME, area="right")
+        dock = RestoreSections(task.session.viewer)
+        task.session.viewer.window.add_dock_widget(dock, name=DOCK_NAME, area="right")
     if isinstance(dock.parent(), QDockWidget):
         dock.parent().show()
         dock.parent().raise_()
