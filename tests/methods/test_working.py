@@ -11,7 +11,7 @@ import torch
 from napari_emsynth.methods import working as module
 from napari_emsynth.methods.align import align
 from napari_emsynth.methods.interpolate import interpolate
-from napari_emsynth.methods.interpolate.scoring import evaluate
+from napari_emsynth.methods.interpolate.scoring.evaluate import evaluate
 from napari_emsynth.methods.superres import superresolve
 from napari_emsynth.methods.upsample import upsample
 from napari_emsynth.methods.working import on_sections, section_px, torch_is_here, working

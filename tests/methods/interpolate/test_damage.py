@@ -8,7 +8,7 @@ import pytest
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.interpolate import interpolate
-from napari_emsynth.methods.interpolate.scoring import evaluate
+from napari_emsynth.methods.interpolate.scoring.evaluate import evaluate
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.samples import damaged, planted, truth
 from napari_emsynth.testing.damage import plant

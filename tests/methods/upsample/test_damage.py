@@ -7,7 +7,7 @@ import pytest
 
 from napari_emsynth.methods.blocks import statistics
 from napari_emsynth.methods.upsample import upsample
-from napari_emsynth.methods.upsample.scoring import evaluate
+from napari_emsynth.methods.upsample.scoring.evaluate import evaluate
 from napari_emsynth.methods.upsample.scoring.hidden import hide, hide_in_plane
 from napari_emsynth.testing.damage import plant
 from napari_emsynth.testing.phantoms import Phantom
