@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.blend import Accumulator
 from napari_emsynth.tiling.device import resolve, resolve_precision
-from napari_emsynth.tiling.oom_fallback import Rung, is_out_of_memory, next_rung
+from napari_emsynth.tiling.oom_fallback import Fallback, is_out_of_memory, next_fallback
 from napari_emsynth.tiling.plan import Faces, Slices, Tile, plan
 from napari_emsynth.tiling.size import choose_batch, choose_tile, per_axis
-from napari_emsynth.tiling.stage import Stage, Ticket, channels_last, stage_for
+from napari_emsynth.tiling.transfer import DeviceTransfer, Ticket, channels_last, transfer_for
 from napari_emsynth.volume import Float
 
 Fn = Callable[[Tensor], Tensor]
@@ -106,23 +106,25 @@ def run(
     wanted = choose_tile(shape, runtime, device, tile)
     tiles = layout.tiles(wanted)
     together = min(len(tiles), batch or choose_batch(tiles[0].size, device))
-    start = Rung(device, resolve_precision(runtime.precision, device), wanted, together)
+    start = Fallback(device, resolve_precision(runtime.precision, device), wanted, together)
     sink = _Sink(out, shape, out_channels)
-    rung, finished = start, 0
+    fallback, finished = start, 0
     while True:
-        job = _Job(fn, source, sink, layout, rung, runtime, finished)
+        job = _Job(fn, source, sink, layout, fallback, runtime, finished)
         try:
             job.run()
             return sink.out
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            step = next_rung(rung, start)
+            step = next_fallback(fallback, start)
             if step is None:
-                edges = " x ".join(str(n) for n in rung.tile)
-                raise MemoryError(f"out of memory on {rung.device}, even with tiles of {edges} px") from error
+                edges = " x ".join(str(n) for n in fallback.tile)
+                raise MemoryError(
+                    f"out of memory on {fallback.device}, even with tiles of {edges} px"
+                ) from error
         finished = job.blend.finished
-        rung, line = step
+        fallback, line = step
         runtime.note(line)
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -164,7 +166,7 @@ class _Sink:
 
 
 class _Job:
-    """One attempt at the volume on one rung of the ladder."""
+    """One attempt at the volume in one way."""
 
     def __init__(
         self,
@@ -172,12 +174,18 @@ class _Job:
         source: Float | Reader,
         sink: _Sink,
         layout: _Layout,
-        rung: Rung,
+        fallback: Fallback,
         runtime: Runtime,
         finished: int,
     ) -> None:
-        tiles = layout.tiles(rung.tile)
-        self._fn, self._source, self._rung, self._runtime, self._halo = fn, source, rung, runtime, layout.halo
+        tiles = layout.tiles(fallback.tile)
+        self._fn, self._source, self._way, self._runtime, self._halo = (
+            fn,
+            source,
+            fallback,
+            runtime,
+            layout.halo,
+        )
         self._total = len(tiles)
         self._todo = [t for t in tiles if t.out[0].stop > finished]
         self._done = self._total - len(self._todo)
@@ -186,19 +194,19 @@ class _Job:
             slice(min(t.keep[axis].start for t in tiles), max(t.keep[axis].stop for t in tiles))
             for axis in range(len(layout.shape))
         )
-        self._stage: Stage = stage_for(rung.device)
+        self._transfer: DeviceTransfer = transfer_for(fallback.device)
         self.blend = Accumulator(tiles, layout.overlap, sink.write, first=finished)
 
     def run(self) -> None:
         """Compute what is left; while a batch computes, the next is read and the last is written."""
         waiting: deque[tuple[list[Tile], Ticket]] = deque()
         self._runtime.progress(self._done, self._total, "tiles")
-        with _computing(self._rung, self._fn, self._runtime.seed) as fn:
-            for first in range(0, len(self._todo), self._rung.batch):
+        with _computing(self._way, self._fn, self._runtime.seed) as fn:
+            for first in range(0, len(self._todo), self._way.batch):
                 self._runtime.cancel.check()
-                tiles = self._todo[first : first + self._rung.batch]
-                waiting.append((tiles, self._stage.download(self._compute(fn, tiles))))
-                while len(waiting) > self._stage.ahead:
+                tiles = self._todo[first : first + self._way.batch]
+                waiting.append((tiles, self._transfer.download(self._compute(fn, tiles))))
+                while len(waiting) > self._transfer.ahead:
                     self._write(*waiting.popleft())
             self._runtime.cancel.check()
             while waiting:
@@ -208,10 +216,10 @@ class _Job:
     def _compute(self, fn: Fn, tiles: list[Tile]) -> Tensor:
         """Return the cores of a batch, [b, c', *core], still on the device."""
         size = tiles[0].size
-        buffer = self._stage.buffer((len(tiles), self._source.shape[0], *size))
+        buffer = self._transfer.buffer((len(tiles), self._source.shape[0], *size))
         for tile, into in zip(tiles, buffer, strict=True):
             tile.fill(_read(self._source, tile.read), into)
-        answer = fn(self._stage.upload())
+        answer = fn(self._transfer.upload())
         margins = _margins(size, tuple(answer.shape[2:]), self._halo)
         core = (slice(s.start - m, s.stop - m) for s, m in zip(self._core, margins, strict=True))
         return answer[(slice(None), slice(None), *core)]
@@ -240,9 +248,9 @@ def _margins(size: tuple[int, ...], answered: tuple[int, ...], halo: tuple[int, 
 
 
 @contextmanager
-def _computing(rung: Rung, fn: Fn, seed: int) -> Iterator[Fn]:
+def _computing(fallback: Fallback, fn: Fn, seed: int) -> Iterator[Fn]:
     """Yield the fn, moved to the device, with everything set as it should compute there."""
-    device, reduced = rung.device, rung.dtype != torch.float32
+    device, reduced = fallback.device, fallback.dtype != torch.float32
     if hasattr(fn, "to"):
         fn.to(device)
     if isinstance(fn, nn.Module):
@@ -251,7 +259,7 @@ def _computing(rung: Rung, fn: Fn, seed: int) -> Iterator[Fn]:
         torch.inference_mode(),
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-        torch.autocast(device.type, dtype=rung.dtype if reduced else None, enabled=reduced),
+        torch.autocast(device.type, dtype=fallback.dtype if reduced else None, enabled=reduced),
     ):
         torch.manual_seed(seed)
         yield fn

@@ -15,6 +15,7 @@ Conventions: everything is in normalised units of the hidden section; ``peak`` i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ from napari_emsynth.volume import Array, Float
 
 # The stated interval holds this share of the errors.
 SHARE = 0.9
+# By what the scale of a Laplace law is multiplied to hold as many.
+LAPLACE = math.log(1 / (1 - SHARE))
 # Blur of the third floor: on noisy sections it wins PSNR.
 BLUR_PX = 1.0
 # A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
