@@ -90,7 +90,7 @@ def test_the_whole_engine_runs_through_the_double_buffers(log, monkeypatch):
     # The package exports the function under the module's name.
     module = importlib.import_module("napari_emsynth.tiling.run")
     monkeypatch.setattr(module, "transfer_for", CudaTransfer)
-    got = run(lambda x: x * 2, source, halo=3, runtime=Runtime(device="cpu", tile=8), batch=3, overlap=2)
+    got = run(lambda x: x * 2, source, halo=3, runtime=Runtime(device="cpu", tile=8), batch=3)
     np.testing.assert_allclose(got, source * 2, atol=1e-5)
     assert any(what == "record" for what, _, _ in log)
 

@@ -1,8 +1,8 @@
 """How a batch of tiles gets to the device and back.
 
 One interface, two hands: :class:`DeviceTransfer` is for the CPU (and mps), where a copy is a copy;
-:class:`CudaTransfer` does the same through two pinned buffers and one side stream each way, so that copies run beside the
-computation.
+:class:`CudaTransfer` does the same through two pinned buffers and one side stream each way, so that copies run beside
+the computation.
 
 Laws: the fn never sees the source's memory, so it may compute in place; an answer is valid until the second
 upload after it.
