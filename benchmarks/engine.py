@@ -1,10 +1,8 @@
-"""The tiling engine: how much of a bare network's speed is left, and whether memory grows with the volume.
+"""The tiling engine: how much of a bare network's speed is left.
 
-Efficiency is voxels/s of the whole pipeline (read, pad, copy, compute, blend, write) over voxels/s of the bare
+Efficiency is voxels/s of the whole pipeline (read, pad, copy, compute, write) over voxels/s of the bare
 network fed with the same tiles that already lie in memory; the two take turns and the median of the rounds' ratios
-counts, so that other work on the machine disturbs both alike. Memory is the peak resident size minus the baseline
-(after a first tiny run), of one process a size, while the volume grows 8x along z through a lazy source and a
-streaming sink.
+counts, so that other work on the machine disturbs both alike.
 
     python benchmarks/engine.py [--rounds 5] [--threads N] [--device cpu] [--json FILE]
 """
@@ -13,10 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling import describe, plan, resolve, resolve_precision, run
-
-# 16 + 12 n: cut evenly into cores of 16 sections that share 4, so that every size has the same tiles.
-SECTIONS = (40, 88, 160, 320)
-EDGE = 512
 
 
 def network(axes: int, width: int) -> nn.Module:
@@ -45,15 +35,12 @@ def network(axes: int, width: int) -> nn.Module:
     return nn.Sequential(*layers, conv(width, 1, 3, padding=1)).eval().to(memory_format=layout)
 
 
-def efficiency(
-    name: str, shape: tuple[int, ...], tile: tuple[int, ...], overlap: int, args: Any
-) -> dict[str, Any]:
+def efficiency(name: str, shape: tuple[int, ...], tile: tuple[int, ...], args: Any) -> dict[str, Any]:
     """Return speeds of the pipeline and of the bare network on the same tiles."""
     axes, halo, device = len(shape), 4, resolve(args.device)
     net = network(axes, 32 if axes == 2 else 16).to(device)
     source = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
-    out = np.empty((1, *shape), dtype=np.float32)
-    tiles = plan(shape, tile, (halo,) * axes, overlap=(overlap,) * axes)
+    tiles = plan(shape, tile, (halo,) * axes)
     layout = torch.channels_last if axes == 2 else torch.channels_last_3d
     ready = torch.randn(1, 2, *tiles[0].size, device=device).contiguous(memory_format=layout)
     dtype = resolve_precision("auto", device)
@@ -65,7 +52,7 @@ def efficiency(
 
     def whole() -> None:
         runtime = Runtime(device=args.device)
-        run(net, source, out, halo=halo, runtime=runtime, tile=tile, overlap=overlap, batch=1)
+        run(net, source, halo=halo, runtime=runtime, tile=tile, batch=1)
 
     seconds = alternate([bare, whole], args.rounds, device)
     bare_s, whole_s = np.median(seconds, axis=0)
@@ -90,70 +77,6 @@ def alternate(jobs: list[Callable[[], None]], rounds: int, device: torch.device)
     return seconds[1:]
 
 
-class Sections:
-    """A lazy source [1, z, y, x]: a section is made when it is read."""
-
-    def __init__(self, sections: int) -> None:
-        self.shape = (1, sections, EDGE, EDGE)
-
-    def read(self, where: tuple[slice, ...]) -> np.ndarray:
-        z, y, x = (np.arange(w.start, w.stop, dtype=np.float32) for w in where)
-        block: np.ndarray = np.sin(z[:, None, None] + y[:, None] * x)[None]
-        return block
-
-
-class Forget:
-    """A streaming sink: counts what it is given and keeps nothing."""
-
-    def __init__(self) -> None:
-        self.far = 0
-        self.voxels = 0
-
-    def write(self, where: tuple[slice, ...], block: np.ndarray) -> None:
-        self.far = max(self.far, where[0].stop)
-        self.voxels += block.size
-
-
-def blur(x: Tensor) -> Tensor:
-    """Return a mean over 3 sections, through 8 feature maps as a network would hold; fast all the same."""
-    maps = x.repeat(1, 8, 1, 1, 1).mean(1, keepdim=True)[..., 1:-1, 1:-1]
-    return (maps[:, :, :-2] + maps[:, :, 1:-1] + maps[:, :, 2:]) / 3
-
-
-def peak_mb() -> float:
-    """Return the peak resident size of this process, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def grow(sections: int) -> float:
-    """Return the peak minus the baseline of one run, MB; called in a process of its own."""
-    runtime, options = Runtime(device="cpu"), {"halo": 1, "tile": (16, 256, 256), "overlap": (4, 0, 0)}
-    run(blur, np.zeros((1, 4, 4, 4), dtype=np.float32), runtime=runtime, halo=1)
-    before = peak_mb()
-    sink = Forget()
-    run(blur, Sections(sections), sink, runtime=runtime, **options)  # type: ignore[arg-type]
-    assert (sink.far, sink.voxels) == (sections, sections * EDGE * EDGE)
-    return peak_mb() - before
-
-
-def memory() -> list[dict[str, float]]:
-    """Return the growth of memory for each size, one process a size."""
-    # glibc keeps freed blocks unless told to give large ones back; the peak should be what was alive.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
-    rows = []
-    for sections in SECTIONS:
-        command = [sys.executable, __file__, "--grow", str(sections)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-        rows.append(
-            {
-                "sections": sections,
-                "volume_mb": sections * EDGE * EDGE * 4 / 2**20,
-                "peak_mb": float(said),
-            }
-        )
-    return rows
-
-
 def table(result: dict[str, Any]) -> str:
     """Return the result as text."""
     lines = [
@@ -166,14 +89,7 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"{row['case']:<16} {row['tiles']:>5} {bare:>13.3f} {whole:>17.3f} {row['efficiency']:>12.3f}"
         )
-    lines += ["", "sections   volume MB   peak - baseline MB"]
-    lines += [f"{r['sections']:>8} {r['volume_mb']:>11.0f} {r['peak_mb']:>20.1f}" for r in result["memory"]]
-    return "\n".join(
-        [
-            *lines,
-            f"growth while the volume grows {SECTIONS[-1] // SECTIONS[0]}x: {result['memory_growth']:.3f}",
-        ]
-    )
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -185,26 +101,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--grow", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    if args.grow:
-        print(grow(args.grow))
-        return
     cases = [
-        ("2-D", (1024, 1024), (512, 512), 0),
-        ("2-D blended", (1024, 1024), (512, 512), 32),
-        ("2-D in one", (600, 600), (600, 600), 0),
-        ("3-D", (32, 192, 192), (16, 96, 96), 0),
-        ("3-D blended", (32, 192, 192), (16, 96, 96), 8),
+        ("2-D", (1024, 1024), (512, 512)),
+        ("2-D in one", (600, 600), (600, 600)),
+        ("3-D", (32, 192, 192), (16, 96, 96)),
     ]
-    rows = memory()
     result = {
         "device": describe(args.device),
         "efficiency": [efficiency(*case, args) for case in cases],
-        "memory": rows,
-        "memory_growth": max(r["peak_mb"] for r in rows) / rows[0]["peak_mb"],
     }
     print(table(result))
     print(json.dumps(result))

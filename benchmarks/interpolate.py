@@ -1,7 +1,7 @@
 """Every figure of interpolation on one machine in one run: quality beside the floors, calibration, speed, engine.
 
 Quality is leave-one-out (hidden sections spread over each volume, the same for all methods); speed is one
-1024 x 1024 section, the methods taking turns; engine efficiency and memory come from ``engine.py``, the import time
+1024 x 1024 section, the methods taking turns; engine efficiency comes from ``engine.py``, the import time
 from ``import_time.py``.
 
     python benchmarks/interpolate.py --data FOLDER [--limit 12] [--threads 2] [--json FILE] [--quality-only]

@@ -10,7 +10,7 @@ import torch
 
 from napari_emsynth.methods import working as module
 from napari_emsynth.methods.align.task import align
-from napari_emsynth.methods.interpolate.scoring import evaluate
+from napari_emsynth.methods.interpolate.scoring.evaluate import evaluate
 from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.methods.superres.task import superresolve
 from napari_emsynth.methods.upsample.task import upsample

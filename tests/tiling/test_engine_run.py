@@ -34,46 +34,20 @@ def whole(fn, source, halo):
     return answer[(slice(None), *crop)]
 
 
-class Lazy:
-    """A reader that can only be read block by block."""
-
-    def __init__(self, array):
-        self._array = array
-        self.shape = array.shape
-        self.largest = 0
-
-    def read(self, where):
-        block = self._array[(slice(None), *where)]
-        self.largest = max(self.largest, block.size)
-        return block
-
-
-class Store:
-    """A writer."""
-
-    def __init__(self, *shape):
-        self.values = np.full(shape, np.nan, dtype=np.float32)
-
-    def write(self, where, block):
-        self.values[(slice(None), *where)] = block
-
-
 @pytest.mark.parametrize("valid", [True, False], ids=["valid", "same"])
-@pytest.mark.parametrize("overlap", [0, 3])
 @pytest.mark.parametrize("tile", [1, 7, 16, 64])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (3, 5), (33, 50)])
-def test_tiled_equals_whole_2d(shape, tile, overlap, valid):
+def test_tiled_equals_whole_2d(shape, tile, valid):
     fn, source = net(2, valid=valid), image(2, *shape)
-    got = run(fn, source, halo=2, runtime=Runtime(device="cpu", tile=tile), overlap=overlap, out_channels=3)
+    got = run(fn, source, halo=2, runtime=Runtime(device="cpu", tile=tile), out_channels=3)
     np.testing.assert_allclose(got, whole(fn, source, 2), atol=1e-5)
 
 
 @pytest.mark.parametrize("valid", [True, False], ids=["valid", "same"])
-@pytest.mark.parametrize("overlap", [0, (2, 0, 3)])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 4), (7, 20, 23)])
-def test_tiled_equals_whole_3d(shape, overlap, valid):
+def test_tiled_equals_whole_3d(shape, valid):
     fn, source = net(3, valid=valid), image(2, *shape)
-    got = run(fn, source, halo=2, runtime=Runtime(device="cpu"), tile=(4, 9, 8), overlap=overlap)
+    got = run(fn, source, halo=2, runtime=Runtime(device="cpu"), tile=(4, 9, 8))
     np.testing.assert_allclose(got, whole(fn, source, 2), atol=1e-5)
 
 
@@ -101,29 +75,18 @@ def test_tiled_equals_whole_for_a_network_with_strides(shape):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (40, 41)])
-@pytest.mark.parametrize("overlap", [0, 5])
-def test_constant_in_is_constant_out(shape, overlap):
+def test_constant_in_is_constant_out(shape):
     source = np.full((1, *shape), 0.7, dtype=np.float32)
     runtime = Runtime(device="cpu", tile=9)
-    got = run(lambda x: nn.functional.avg_pool2d(x, 7, 1), source, halo=3, runtime=runtime, overlap=overlap)
+    got = run(lambda x: nn.functional.avg_pool2d(x, 7, 1), source, halo=3, runtime=runtime)
     assert abs(got - 0.7).max() < 1e-5
 
 
-def test_batches_and_streams_change_nothing():
+@pytest.mark.parametrize("batch", [1, 3, 8, None])
+def test_batches_change_nothing(batch):
     fn, source = net(2, valid=False), image(2, 60, 45)
-    expected = whole(fn, source, 2)
-    for batch in (1, 3, 8, None):
-        lazy, store = Lazy(source), Store(3, 60, 45)
-        out = run(fn, lazy, store, halo=2, runtime=Runtime(device="cpu", tile=11), batch=batch, overlap=2)
-        assert out is store
-        np.testing.assert_allclose(store.values, expected, atol=1e-5)
-        assert lazy.largest <= 2 * 15 * 15
-
-
-def test_an_array_is_filled_in_its_own_type():
-    source, out = image(1, 20, 20), np.zeros((1, 20, 20), dtype=np.float64)
-    assert run(lambda x: x * 2, source, out, halo=0, runtime=Runtime(device="cpu", tile=8)) is out
-    np.testing.assert_allclose(out, source * 2)
+    got = run(fn, source, halo=2, runtime=Runtime(device="cpu", tile=11), batch=batch)
+    np.testing.assert_allclose(got, whole(fn, source, 2), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (1, 4, 16, 16)])
@@ -220,8 +183,7 @@ def test_cancel_before_the_start_computes_nothing():
     ],
     ids=["torch", "python", "allocator"],
 )
-@pytest.mark.parametrize("overlap", [0, 4])
-def test_out_of_memory_takes_smaller_tiles_and_says_so(error, overlap):
+def test_out_of_memory_takes_smaller_tiles_and_says_so(error):
     fn, source, notes = net(2, valid=False), image(2, 130, 140), []
 
     def hungry(x):
@@ -230,13 +192,12 @@ def test_out_of_memory_takes_smaller_tiles_and_says_so(error, overlap):
         return fn(x)
 
     runtime = Runtime(device="cpu", tile=128, note=notes.append)
-    got = run(hungry, source, halo=2, runtime=runtime, overlap=overlap, batch=1)
+    got = run(hungry, source, halo=2, runtime=runtime, batch=1)
     np.testing.assert_allclose(got, whole(fn, source, 2), atol=1e-5)
     assert notes == ["out of memory on cpu: smaller tiles, 64 x 64 instead of 128 x 128 px"]
 
 
-@pytest.mark.parametrize("overlap", [0, 5])
-def test_out_of_memory_half_way_keeps_what_is_finished(overlap):
+def test_out_of_memory_half_way_keeps_what_is_finished():
     fn, source, notes, sizes = net(2, valid=False), image(2, 256, 64), [], []
 
     def fails_late(x):
@@ -246,11 +207,11 @@ def test_out_of_memory_half_way_keeps_what_is_finished(overlap):
         return fn(x)
 
     runtime = Runtime(device="cpu", note=notes.append)
-    got = run(fails_late, source, halo=2, runtime=runtime, tile=64, overlap=overlap, batch=1)
+    got = run(fails_late, source, halo=2, runtime=runtime, tile=64, batch=1)
     np.testing.assert_allclose(got, whole(fn, source, 2), atol=1e-5)
     assert len(notes) == 1
     # The 64 px tiles had done more than a third; the 32 px tiles do the rest only.
-    again = plan((256, 64), (32, 32), (2, 2), overlap=(overlap, overlap))
+    again = plan((256, 64), (32, 32), (2, 2))
     assert len(sizes) - 4 < 0.75 * len(again)
 
 
@@ -309,16 +270,14 @@ def test_nonsense_is_refused_before_anything_is_computed(more, words):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-@pytest.mark.parametrize("overlap", [0, 7])
-def test_cuda_equals_cpu(overlap):
+def test_cuda_equals_cpu():
     fn, source = net(2, valid=False), image(2, 300, 500)
-    cpu = run(fn, source, halo=2, runtime=Runtime(device="cpu", tile=64), overlap=overlap)
+    cpu = run(fn, source, halo=2, runtime=Runtime(device="cpu", tile=64))
     gpu = run(
         fn,
         source,
         halo=2,
         runtime=Runtime(device="cuda", precision="fp32", tile=64),
-        overlap=overlap,
         batch=3,
     )
     np.testing.assert_allclose(gpu, cpu, atol=2e-3)  # TensorFloat-32 has 10 bits

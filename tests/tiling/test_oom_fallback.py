@@ -3,24 +3,24 @@
 import pytest
 import torch
 
-from napari_emsynth.tiling.oom_fallback import Rung, is_out_of_memory, next_rung
+from napari_emsynth.tiling.oom_fallback import Fallback, is_out_of_memory, next_fallback
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 
 
 def descend(start):
-    rungs, lines, now = [start], [], start
-    while (step := next_rung(now, start)) is not None:
+    ways, lines, now = [start], [], start
+    while (step := next_fallback(now, start)) is not None:
         now, line = step
-        rungs.append(now)
+        ways.append(now)
         lines.append(line)
-        assert len(rungs) < 50
-    return rungs, lines
+        assert len(ways) < 50
+    return ways, lines
 
 
 def test_a_gpu_gives_up_batch_then_tile_then_precision_then_the_gpu():
-    rungs, lines = descend(Rung(CUDA, torch.float32, (100, 130), 4))
-    steps = [(r.device.type, r.dtype, r.tile, r.batch) for r in rungs]
+    ways, lines = descend(Fallback(CUDA, torch.float32, (100, 130), 4))
+    steps = [(r.device.type, r.dtype, r.tile, r.batch) for r in ways]
     assert steps == [
         ("cuda", torch.float32, (100, 130), 4),
         ("cuda", torch.float32, (100, 130), 1),
@@ -39,13 +39,13 @@ def test_a_gpu_gives_up_batch_then_tile_then_precision_then_the_gpu():
 
 
 def test_half_precision_is_not_offered_twice():
-    rungs, _ = descend(Rung(CUDA, torch.bfloat16, (32, 32), 1))
-    assert [(r.device.type, r.dtype) for r in rungs] == [("cuda", torch.bfloat16), ("cpu", torch.float32)]
+    ways, _ = descend(Fallback(CUDA, torch.bfloat16, (32, 32), 1))
+    assert [(r.device.type, r.dtype) for r in ways] == [("cuda", torch.bfloat16), ("cpu", torch.float32)]
 
 
 def test_thin_axes_are_not_made_thinner():
-    rungs, _ = descend(Rung(CPU, torch.float32, (1, 16, 128), 1))
-    assert rungs[-1].tile == (1, 16, 32)
+    ways, _ = descend(Fallback(CPU, torch.float32, (1, 16, 128), 1))
+    assert ways[-1].tile == (1, 16, 32)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
-"""Choosing tiles and telling the cost."""
+"""Choosing tiles and batches."""
 
 import pytest
 import torch
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import Runtime
-from napari_emsynth.tiling import estimate
 from napari_emsynth.tiling.size import choose_batch, choose_tile
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -26,28 +25,6 @@ def test_gpus_get_larger_tiles_and_batches():
     assert choose_tile((9999, 9999), Runtime(), GPU) > choose_tile((9999, 9999), Runtime(), CPU)
     assert choose_batch((512, 512), GPU) > choose_batch((512, 512), CPU) == 1
     assert choose_batch((64, 64), CPU) > 1
-
-
-def test_the_estimate_is_the_plan():
-    cost = estimate((4, 1000, 1000), halo=(0, 8, 8), runtime=Runtime(device="cpu", tile=500), tile=(1, 1, 1))
-    assert (cost.tiles, cost.size) == (16, (1, 516, 516))
-    assert cost.voxels == 16 * 516 * 516
-
-
-def test_the_estimate_grows_with_the_tile_and_not_with_the_volume():
-    def need(edge, tile):
-        return estimate((edge, edge), halo=8, runtime=Runtime(device="cpu", tile=tile)).bytes
-
-    assert need(4000, 512) == need(8000, 512)
-    assert need(4000, 1024) > 3 * need(4000, 512)
-
-
-def test_the_estimate_is_readable():
-    small = estimate((10, 10), halo=0, runtime=Runtime(device="cpu"))
-    large = estimate((99, 9999, 9999), halo=8, runtime=Runtime(device="cpu"))
-    assert str(small) == "needs ~1 MB" or str(small).endswith(" MB")
-    assert str(large).startswith("needs ~")
-    assert str(large).endswith(" GB")
 
 
 def test_a_tile_below_one_pixel_is_refused():

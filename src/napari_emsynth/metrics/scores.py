@@ -6,13 +6,14 @@ the pixel size, and ``mid_band`` is the power between 0.1 and 0.3 cycles/px rela
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from napari_emsynth.metrics.image import psnr, psnr_binned, ssim
 from napari_emsynth.metrics.spectrum import mid_band_ratio
-from napari_emsynth.volume import Float
+from napari_emsynth.volume import Array, Float
 
 METRICS = ("psnr", "ssim", "mid_band", "psnr_bin2", "psnr_bin4")
 
@@ -28,13 +29,15 @@ def score(answer: Float, truth: Float, peak: float) -> dict[str, float]:
 
 @dataclass
 class Table:
-    """Collects scores a method and floor, and the coverage of the stated intervals."""
+    """Collects scores a method and floor."""
 
     rows: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
-    def add(self, name: str, scores: dict[str, float]) -> None:
-        """Add one hidden section's scores."""
-        self.rows.setdefault(name, []).append(scores)
+    def add(self, answers: Mapping[str, Array], truth: Array, peak: float) -> None:
+        """Score what was answered of one hidden section, by name; answers and truth [y, x], ``peak`` in their units."""
+        true = truth.astype(np.float32)
+        for name, answer in answers.items():
+            self.rows.setdefault(name, []).append(score(answer.astype(np.float32), true, peak))
 
     def means(self) -> dict[str, dict[str, float]]:
         """Return the mean of each metric, rounded for reading."""

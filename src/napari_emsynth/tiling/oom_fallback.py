@@ -1,6 +1,6 @@
 """What to give up, in which order, when memory runs out: batch, tile size, precision, then the GPU.
 
-Laws: each step uses less memory than the one before (or another memory); the ladder is finite; every step is
+Laws: each step uses less memory than the one before (or another memory); there are finitely many; every step is
 a line the user reads.
 """
 
@@ -20,8 +20,8 @@ _PHRASES = ("can't allocate memory", "not enough memory", "out of memory", "ALLO
 
 
 @dataclass(frozen=True)
-class Rung:
-    """How the engine computes now.
+class Fallback:
+    """One way to compute; what follows it takes less memory.
 
     Args:
         device: where.
@@ -43,7 +43,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _PHRASES)
 
 
-def next_rung(now: Rung, start: Rung) -> tuple[Rung, str] | None:
+def next_fallback(now: Fallback, start: Fallback) -> tuple[Fallback, str] | None:
     """Return what to try after ``now`` ran out of memory and the line that says so, or None at the end.
 
     Args:
@@ -64,7 +64,7 @@ def next_rung(now: Rung, start: Rung) -> tuple[Rung, str] | None:
         return replace(
             now, dtype=torch.float16
         ), f"{said}: half precision, fp16 instead of {precision_name(now.dtype)}"
-    cpu = Rung(torch.device("cpu"), torch.float32, start.tile, 1)
+    cpu = Fallback(torch.device("cpu"), torch.float32, start.tile, 1)
     return cpu, f"{said} with the smallest tiles: computing on the CPU, which is slower"
 
 

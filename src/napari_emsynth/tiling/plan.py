@@ -4,7 +4,7 @@ Conventions: a tile *computes* a core block, *reads* that block with a halo on b
 ``out``. Where the halo leaves the volume it is filled by reflection about the outermost voxel centres, again
 and again when the halo is larger than the volume.
 
-Laws: without overlap the ``out`` blocks partition the volume; every tile has the same input size, a multiple
+Laws: the ``out`` blocks partition the volume; every tile has the same input size, a multiple
 of ``multiple``; every core starts at a multiple of ``multiple``, so that a network with strides sees the same
 phase in every tile as in the whole; therefore, when the halo covers the receptive field, tiled equals whole.
 """
@@ -82,7 +82,6 @@ def plan(
     tile: Sequence[int],
     halo: Sequence[int],
     *,
-    overlap: Sequence[int] | None = None,
     multiple: Sequence[int] | None = None,
     faces: Faces = "reflect",
 ) -> list[Tile]:
@@ -92,19 +91,17 @@ def plan(
         shape: voxels along each axis.
         tile: largest core along each axis; cores are made equal, so they may be smaller.
         halo: voxels read on both sides of the core.
-        overlap: voxels that neighbouring ``out`` blocks share at least, to be blended; 0 when left out.
         multiple: the input's size is a multiple of this; 1 when left out.
         faces: what a tile at the volume's face sees beyond it: a reflection, or nothing.
 
     Raises:
-        InputError: an empty axis, a tile below 1 voxel, a negative halo or overlap, lengths that differ.
+        InputError: an empty axis, a tile below 1 voxel, a negative halo, lengths that differ.
     """
     axes = len(shape)
-    overlap = (0,) * axes if overlap is None else overlap
     multiple = (1,) * axes if multiple is None else multiple
-    _check(shape=shape, tile=tile, halo=halo, overlap=overlap, multiple=multiple)
+    _check(shape=shape, tile=tile, halo=halo, multiple=multiple)
     inside = faces == "inside"
-    spans = [_axis(*numbers, inside) for numbers in zip(shape, tile, halo, overlap, multiple, strict=True)]
+    spans = [_axis(*numbers, inside) for numbers in zip(shape, tile, halo, multiple, strict=True)]
     return [
         Tile(
             out=tuple(s.out for s in cell),
@@ -126,12 +123,11 @@ class _Span:
     keep: slice
 
 
-def _axis(length: int, tile: int, halo: int, overlap: int, multiple: int, inside: bool) -> list[_Span]:
+def _axis(length: int, tile: int, halo: int, multiple: int, inside: bool) -> list[_Span]:
     # Everything is counted in units of `multiple`, so that cores start on its grid.
-    units, shared = -(-length // multiple), -(-overlap // multiple)
-    largest = units if tile >= length else max(tile // multiple, shared + 1)
-    count = 1 if units <= largest else -(-(units - shared) // (largest - shared))
-    core = -(-(units + (count - 1) * shared) // count)
+    units = -(-length // multiple)
+    count = -(-units // (units if tile >= length else max(tile // multiple, 1)))
+    core = -(-units // count)
     starts = [i * (units - core) // max(1, count - 1) * multiple for i in range(count)]
     if inside:
         halo = -(-halo // multiple) * multiple  # inputs start on the grid, wherever they are moved
@@ -141,8 +137,8 @@ def _axis(length: int, tile: int, halo: int, overlap: int, multiple: int, inside
         size, last = units * multiple, 0
     spans: list[_Span] = []
     for start in starts:
-        # Equal cores may overlap by rounding; without blending the first that has a voxel writes it.
-        first = start if overlap or not spans else spans[-1].out.stop
+        # Equal cores may overlap by rounding: the first that has a voxel writes it.
+        first = spans[-1].out.stop if spans else start
         out = slice(first, min(start + core * multiple, length))
         begin = min(max(0, start - halo), last) if inside else start - halo
         spans.append(_span(out, begin, size, length))
@@ -167,7 +163,7 @@ def _span(out: slice, start: int, size: int, length: int) -> _Span:
 def _check(*, shape: Sequence[int], **numbers: Sequence[int]) -> None:
     if not shape or min(shape) < 1:
         raise InputError(f"shape {tuple(shape)} has an empty axis; every axis needs at least 1 voxel")
-    lowest = {"tile": 1, "multiple": 1, "halo": 0, "overlap": 0}
+    lowest = {"tile": 1, "multiple": 1, "halo": 0}
     for name, values in numbers.items():
         if len(values) != len(shape):
             raise InputError(

@@ -16,7 +16,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from napari_emsynth.tiling.stage import channels_last
+from napari_emsynth.tiling.transfer import channels_last
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.data import TrainingData
 from napari_emsynth.training.plan import Plan

@@ -18,7 +18,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from napari_emsynth.tiling.stage import channels_last
+from napari_emsynth.tiling.transfer import channels_last
 from napari_emsynth.training import checkpoint
 from napari_emsynth.training.plan import Plan
 from napari_emsynth.training.recipe import Divergence, Figures, Learner, Recipe, set_rate, told

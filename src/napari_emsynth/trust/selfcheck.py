@@ -15,7 +15,8 @@ Conventions: everything is in normalised units of the hidden section; ``peak`` i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,8 @@ from napari_emsynth.volume import Array, Float
 
 # The stated interval holds this share of the errors.
 SHARE = 0.9
+# By what the scale of a Laplace law is multiplied to hold as many.
+LAPLACE = math.log(1 / (1 - SHARE))
 # Blur of the third floor: on noisy sections it wins PSNR.
 BLUR_PX = 1.0
 # A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
@@ -116,46 +119,61 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfCheck:
-    """PSNR in dB of the method and the floors on ``n`` hidden sections.
+class Beside:
+    """A method beside what needs no model, on hidden truth.
 
     Args:
-        psnr: of the method.
-        nearest: of copying the nearer neighbour.
-        linear: of mixing both.
-        blurred_linear: of mixing both and smoothing.
-        fitted: of the filter that was fitted on the volume.
-        n: hidden sections.
-        calibration: for the repair that was checked.
+        psnr: of the method, dB.
+        rivals: PSNR of what needs no model, by the names that reports use.
+        n: hidden sections; of upsampling in plane, rows.
+        called: what advice calls a rival, where that is another name.
     """
 
     psnr: float
-    nearest: float
-    linear: float
-    blurred_linear: float
-    fitted: float
+    rivals: Mapping[str, float]
     n: int
-    calibration: Calibration
+    called: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def floors(self) -> dict[str, float]:
-        """The floors' PSNR by their names."""
-        return {name: getattr(self, name) for name in FLOORS}
+        """The rivals' PSNR by the names that advice knows."""
+        return {self.called.get(name, name): psnr for name, psnr in self.rivals.items()}
 
     @property
     def beats_floors(self) -> bool:
         """True when the method is at least as good as every floor."""
-        return self.psnr >= max(self.floors.values())
+        return self.psnr >= max(self.rivals.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return figures rounded for reading, and the verdict."""
-        scores = {k: round(getattr(self, k), 4) for k in ("psnr", *FLOORS)}
-        return scores | {
-            "n": self.n,
-            "factor": round(self.calibration.factor, 4),
-            "mix": [round(m, 4) for m in self.calibration.mix],
-            "beats_floors": self.beats_floors,
-        }
+        figures = {name: round(value, 4) for name, value in {"psnr": self.psnr, **self.rivals}.items()}
+        return figures | {"n": self.n, "beats_floors": self.beats_floors}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfCheck(Beside):
+    """What was found for a repair, and its calibration."""
+
+    calibration: Calibration
+
+    def to_json(self) -> dict[str, Any]:
+        """Return figures rounded for reading, and the verdict."""
+        mix = [round(m, 4) for m in self.calibration.mix]
+        return super().to_json() | {"factor": round(self.calibration.factor, 4), "mix": mix}
+
+
+def beside(answers: Iterable[tuple[Mapping[str, Array], Array, float]]) -> tuple[float, dict[str, float]]:
+    """Return the mean PSNR of the method and of its rivals, dB.
+
+    Args:
+        answers: of every hidden section: by rival, and by "psnr" the method's; the truth; its 8-bit range.
+    """
+    scores: dict[str, list[float]] = {}
+    for given, truth, peak in answers:
+        for name, answer in given.items():
+            scores.setdefault(name, []).append(told_psnr(answer, truth, peak))
+    means = {name: float(np.mean(values)) for name, values in scores.items()}
+    return means.pop("psnr"), means
 
 
 def mixed(guesses: Sequence[Float], mix: Sequence[float]) -> Float:
@@ -211,18 +229,14 @@ def cross_fitted(samples: Sequence[Sample]) -> list[Calibration]:
 
 def check(samples: Sequence[Sample]) -> SelfCheck:
     """Score hidden sections, and calibrate the repair on all of them; ``samples`` holds at least one."""
-    scores: dict[str, list[float]] = {}
     fits = cross_fitted(samples)
-    for s, fit in zip(samples, fits, strict=True):
-        answers = {"psnr": mixed(s.guesses, fit.mix), **s.floors()}
-        for name, answer in answers.items():
-            scores.setdefault(name, []).append(told_psnr(answer, s.truth, s.peak))
-    means = {name: float(np.mean(values)) for name, values in scores.items()}
+    psnr, rivals = beside(
+        ({"psnr": mixed(s.guesses, fit.mix), **s.floors()}, s.truth, s.peak)
+        for s, fit in zip(samples, fits, strict=True)
+    )
     mix = fit_mix(samples) if len(samples) > 1 else (1.0,)
     # The factor comes from errors that the fit of the mix did not make smaller.
     factor = float(np.mean([fit.factor for fit in fits]))
     return SelfCheck(
-        **{name: means[name] for name in ("psnr", *FLOORS)},
-        n=len(samples),
-        calibration=Calibration(factor=factor, mix=mix),
+        psnr=psnr, rivals=rivals, n=len(samples), calibration=Calibration(factor=factor, mix=mix)
     )

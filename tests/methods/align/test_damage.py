@@ -8,7 +8,7 @@ import pytest
 from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.methods.align.params import SolvedParams
 from napari_emsynth.methods.align.protocol import PairField
-from napari_emsynth.methods.align.scoring import evaluate
+from napari_emsynth.methods.align.scoring.evaluate import evaluate
 from napari_emsynth.methods.align.scoring.jitter import distort, jitter
 from napari_emsynth.methods.align.task import align
 from napari_emsynth.spec import MethodSpec

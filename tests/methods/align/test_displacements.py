@@ -11,7 +11,7 @@ import pytest
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.fields import Displacement
 from napari_emsynth.methods.align.protocol import PairField
-from napari_emsynth.methods.align.scoring import evaluate
+from napari_emsynth.methods.align.scoring.evaluate import evaluate
 from napari_emsynth.methods.align.stack.alignment import Alignment, PairReport, SectionReport
 from napari_emsynth.methods.align.stack.constraints import Constraints
 from napari_emsynth.methods.align.stack.straighten import notices

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.interpolate.scoring import evaluate
+from napari_emsynth.methods.interpolate.scoring.evaluate import evaluate
 from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.samples import damaged, planted, truth

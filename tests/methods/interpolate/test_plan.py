@@ -92,7 +92,7 @@ def test_how_far_an_intact_section_is_preferred_to_a_blurred_one():
     shape, window = (2 * REACH, 9, 9), (slice(0, 9), slice(0, 9))
     for blurred, found in ((REACH - 1, REACH), (REACH, 1), (REACH + 2, 1)):
         marks = Marks(shape, {0}, {}, suspects=dict.fromkeys(range(1, 1 + blurred), "blurred"))
-        assert marks.nearest(1, 1, window) == found
+        assert marks.nearest_intact(1, 1, window) == found
 
 
 def test_where_all_look_damaged_the_nearest_serves():

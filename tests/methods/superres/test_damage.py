@@ -7,7 +7,7 @@ import pytest
 
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.superres.job import Job
-from napari_emsynth.methods.superres.scoring import evaluate
+from napari_emsynth.methods.superres.scoring.evaluate import evaluate
 from napari_emsynth.methods.superres.scoring.hidden import hide
 from napari_emsynth.methods.superres.scoring.selfcheck import residual
 from napari_emsynth.methods.superres.task import superresolve

@@ -13,7 +13,7 @@ from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.superres import job
 from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.reduction import reduced
-from napari_emsynth.methods.superres.scoring import evaluate
+from napari_emsynth.methods.superres.scoring.evaluate import evaluate
 from napari_emsynth.methods.superres.task import superresolve
 from napari_emsynth.metrics.scores import METRICS
 from napari_emsynth.spec import Runtime

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.methods.blocks import statistics
-from napari_emsynth.methods.upsample.scoring import evaluate
+from napari_emsynth.methods.upsample.scoring.evaluate import evaluate
 from napari_emsynth.methods.upsample.scoring.hidden import hide, hide_in_plane
 from napari_emsynth.methods.upsample.task import upsample
 from napari_emsynth.testing.damage import plant

@@ -28,14 +28,13 @@ from napari_emsynth.methods.building import learned
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio
 from napari_emsynth.models.jain2017 import AlignmentGenerator, Config, CriticConfig, Discriminator
-from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.judging import judged, natural_gain
 from napari_emsynth.training.samples.reslices import random_reslices, random_sections
-from napari_emsynth.training.samples.stacks import StackSamples, jitter, middle
-from napari_emsynth.trust.selfcheck import intensity_range
+from napari_emsynth.training.samples.stacks import StackSamples, jitter
 from napari_emsynth.volume import Float
 
 # Edge of the stack that G answers while training, in voxels, and images a minibatch shows the discriminator.
@@ -133,26 +132,16 @@ class Mixed(AdversarialRecipe):
         """
         before, after, bands = [], [], []
         for block in self.data.held_out:
-            mean, std = robust_mean_std(block)
-            stack = (middle(block, TEST_SIZE).astype(np.float32) - np.float32(mean)) / np.float32(std)
+            stack, peak = judged(block, TEST_SIZE)
             shifts = np.random.default_rng(0).normal(0, TEST_PX, (len(stack), 2))
             seen = jitter(stack, shifts)
             padded = np.pad(seen, [(c, c) for c in self.cut], mode="reflect")
             drawn = network(torch.from_numpy(padded)[None, None].to(device))[0, 0].cpu().numpy()
-            peak = intensity_range(block[0]) / std
             before.append(psnr(seen, stack, peak))
             after.append(psnr(drawn, stack, peak))
             middle_y = stack.shape[1] // 2
             bands.append(mid_band_ratio(drawn[:, middle_y], stack[:, middle_y]))
-        gain = float(np.mean(after) - np.mean(before))
-        band = float(np.exp(np.mean(np.log(np.maximum(bands, 1e-3)))))
-        score = gain - self.naturalness_db * abs(float(np.log(band)))
-        return {
-            "psnr": float(np.mean(after)),
-            "jittered": float(np.mean(before)),
-            "mid_band": band,
-            "score": score,
-        }
+        return natural_gain(after, before, bands, worth_db=self.naturalness_db, called="jittered")
 
 
 class Adversarial(Mixed):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_emsynth.methods.align.protocol import Redrawer
+from napari_emsynth.methods.align.protocol import BlockAligner
 from napari_emsynth.methods.blocks import Box, read_padded, statistics
 from napari_emsynth.methods.request import Request
 from napari_emsynth.normalisation import Normalisation
@@ -36,7 +36,7 @@ class Job:
 
     def __call__(self, box: Box, runtime: Runtime) -> Array:
         """Return [z, y, x] voxels of a box, in the source's dtype."""
-        method: Redrawer = self.request.built()
+        method: BlockAligner = self.request.built()
         block = read_padded(self.request.volume, box, method.halo, self.norm)
         inner = block.inside(box)
         values = self.norm.inverse(_asked(method, block.values, runtime)[inner])
@@ -45,7 +45,7 @@ class Job:
         return values
 
 
-def _asked(method: Redrawer, block: Float, runtime: Runtime) -> Float:
+def _asked(method: BlockAligner, block: Float, runtime: Runtime) -> Float:
     if not block.any():
         # A constant block: nothing may be invented.
         runtime.cancel.check()

@@ -18,7 +18,7 @@ from napari_emsynth.volume import Float
 Mask = NDArray[np.bool_]
 
 
-class Redrawer(Protocol):
+class BlockAligner(Protocol):
     """A built method that answers with new pixels, not with a displacement.
 
     ``halo`` is how many input voxels (z, y, x) it looks at around what is asked for. Blocks are read with that much

@@ -42,7 +42,7 @@ from napari_emsynth.models.fitted_filter import (
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.trust.intact import SIDE
 from napari_emsynth.trust.remembered import memory, prints
-from napari_emsynth.trust.selfcheck import covering_factor
+from napari_emsynth.trust.selfcheck import LAPLACE, covering_factor
 from napari_emsynth.volume import Float, Volume
 
 Source = Literal["volume", "bundled", "linear"]
@@ -63,8 +63,6 @@ PX_A_TAP = 4
 UNKNOWN_ERROR = 0.5
 # Filters fitted on other tissue: their method and name, the longest span they know, and what their errors are called.
 NAME, BUNDLED, LONGEST, ERROR = "interpolate/fitted", "bundled", 8, "/error"
-# Turns the size of an error into the half width of the 90 % interval where nothing was measured (a Laplace law).
-LAPLACE = math.log(10)
 
 
 @dataclass(frozen=True, kw_only=True)

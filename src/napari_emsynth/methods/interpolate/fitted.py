@@ -8,10 +8,10 @@ method, and the rival that any network has to beat.
 from __future__ import annotations
 
 from napari_emsynth.methods.building import unlearned
-from napari_emsynth.methods.interpolate.fit import LAPLACE
 from napari_emsynth.methods.interpolate.protocol import Gap, Synthesis
 from napari_emsynth.models.fitted_filter import REACH
 from napari_emsynth.spec import MethodSpec, Runtime
+from napari_emsynth.trust.selfcheck import LAPLACE
 
 
 class Fitted:

@@ -153,7 +153,7 @@ class Marks:
             self._asked[z] = self._usable(z)
         return self._asked[z]
 
-    def nearest(self, start: int, step: int, window: Window) -> int | None:
+    def nearest_intact(self, start: int, step: int, window: Window) -> int | None:
         """Return the section that serves best from ``start`` on, going by ``step``; None when there is none.
 
         The first intact one; a blurred or synthetic one where no intact one is among the first :data:`REACH`.
@@ -221,8 +221,8 @@ def _repair(
     source = order[k]
     first_above = next((z for z in order[k + 1 :] if z is not None), marks.shape[0])
     last_below = next((z for z in reversed(order[:k]) if z is not None), -1)
-    below = marks.nearest(last_below, -1, window)
-    above = marks.nearest(first_above, 1, window)
+    below = marks.nearest_intact(last_below, -1, window)
+    above = marks.nearest_intact(first_above, 1, window)
     if below is None and above is None:
         below, above = marks.any(last_below, -1, window), marks.any(first_above, 1, window)
     t = 0.5
@@ -240,7 +240,7 @@ def _repair(
         )
     known = {place[z] - k: z for z in (below, above) if z is not None}
     for near, step in ((below, -1), (above, 1)):
-        far = None if near is None else marks.nearest(near + step, step, window)
+        far = None if near is None else marks.nearest_intact(near + step, step, window)
         if near is not None and far is not None and abs(place[far] - place[near]) <= FAR_REACH:
             known[place[far] - k] = far
     return Repair(

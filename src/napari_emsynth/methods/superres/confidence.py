@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from napari_emsynth.methods.superres.scoring.held_out import HeldOut, covered, held_out_cases
 from napari_emsynth.nn.lateral import reduced
 from napari_emsynth.trust.oversampled import smoothness
+from napari_emsynth.trust.selfcheck import LAPLACE
 from napari_emsynth.volume import Array, Float, Volume
 from napari_emsynth.weights.card import Card
 
@@ -71,7 +72,7 @@ def measured(
             c = smoothness(_reduced(max(made, key=lambda block: block[0].size), factor))
             pairs.append((round(c, 4), covered(cases, answer)))
     if not pairs:
-        return {"factor": float(np.log(10))}
+        return {"factor": LAPLACE}
     known = sorted(pair for pair in pairs if math.isfinite(pair[0]))
     return {"factor": pairs[0][1], "factors": tuple(known)}
 

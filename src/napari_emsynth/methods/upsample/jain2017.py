@@ -36,14 +36,13 @@ from napari_emsynth.models.jain2017 import (
     Discriminator,
     SuperResolutionGenerator,
 )
-from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.judging import judged, natural_gain
 from napari_emsynth.training.samples.reslices import random_reslices, random_sections
-from napari_emsynth.training.samples.stacks import StackSamples, jitter, middle
-from napari_emsynth.trust.selfcheck import intensity_range
+from napari_emsynth.training.samples.stacks import StackSamples, jitter
 from napari_emsynth.volume import Float
 
 # Sections (pairs of them) and px that G answers while training, and images a minibatch shows the discriminator.
@@ -155,27 +154,17 @@ class SuperResolution(AdversarialRecipe):
         """
         ours, floor, bands = [], [], []
         for block in self.data.held_out:
-            mean, std = robust_mean_std(block)
-            stack = (middle(block, TEST_SIZE).astype(np.float32) - np.float32(mean)) / np.float32(std)
+            stack, peak = judged(block, TEST_SIZE)
             on = stack[::RATE]
             padded = np.pad(on, [(c, c) for c in self.cut], mode="reflect")
             drawn = network(torch.from_numpy(padded)[None, None].to(device)).cpu()
             full = interleaved(drawn)[0, : len(stack)].numpy()
-            peak = intensity_range(block[0]) / std
             hidden = stack[1 : 2 * len(on) - 1 : RATE]
             ours.append(psnr(full[1::RATE][: len(hidden)], hidden, peak))
             floor.append(psnr(0.5 * (on[:-1] + on[1:]), hidden, peak))
             y = stack.shape[1] // 2
             bands.append(mid_band_ratio(full[: len(stack), y], stack[:, y]))
-        gain = float(np.mean(ours) - np.mean(floor))
-        band = float(np.exp(np.mean(np.log(np.maximum(bands, 1e-3)))))
-        score = gain - NATURALNESS_DB * abs(float(np.log(band)))
-        return {
-            "psnr": float(np.mean(ours)),
-            "linear": float(np.mean(floor)),
-            "mid_band": band,
-            "score": score,
-        }
+        return natural_gain(ours, floor, bands, worth_db=NATURALNESS_DB, called="linear")
 
 
 def interleaved(pairs: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ section stay unknown; what becomes of a repaired section is no surer than the re
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,12 +29,11 @@ from napari_emsynth.methods.upsample.repair import mended_data
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.look import REACH, Look
+from napari_emsynth.trust.selfcheck import LAPLACE
 from napari_emsynth.volume import Array, Float, Volume
 
 Answer = Callable[[Float, Ask, Runtime], Sequence[Expert]]
 
-# From the Laplace scale of an error to the half width of the interval that holds 90 % of them.
-LAPLACE = math.log(10)
 # Slabs that fine sections fill less than this have no block mean.
 FILLED = 1 - 1e-3
 

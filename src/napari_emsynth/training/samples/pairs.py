@@ -20,7 +20,7 @@ from torch import Tensor
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.normalisation import robust_mean_std
-from napari_emsynth.tiling.stage import sent
+from napari_emsynth.tiling.transfer import sent
 from napari_emsynth.volume import Array, Float
 
 # Longest run of missing sections a sample imitates, plus one.

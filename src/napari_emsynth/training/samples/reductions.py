@@ -27,7 +27,7 @@ from torch import Tensor
 from napari_emsynth.errors import InputError
 from napari_emsynth.nn.lateral import reduced
 from napari_emsynth.normalisation import robust_mean_std
-from napari_emsynth.tiling.stage import sent
+from napari_emsynth.tiling.transfer import sent
 from napari_emsynth.training.samples.pairs import grain, log_uniform, shares, spoil, stack_of
 from napari_emsynth.volume import Array, Float
 

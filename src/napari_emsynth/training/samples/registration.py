@@ -31,7 +31,7 @@ from torch import Tensor
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.nn.warp import between
-from napari_emsynth.tiling.stage import sent
+from napari_emsynth.tiling.transfer import sent
 from napari_emsynth.training.samples.pairs import grain, log_uniform, shares, spoil, stacks_of
 from napari_emsynth.volume import Array, Float
 

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.distortion import Distortion
-from napari_emsynth.methods.align.scoring import evaluate
+from napari_emsynth.methods.align.scoring.evaluate import evaluate
 from napari_emsynth.methods.align.scoring.jitter import distort, jitter, moved, shifts
 from napari_emsynth.metrics.scores import METRICS
 from napari_emsynth.testing.phantoms import Phantom

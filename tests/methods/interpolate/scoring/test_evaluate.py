@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.interpolate.scoring import evaluate
-from napari_emsynth.methods.interpolate.scoring.evaluate import held_out_coverage
+from napari_emsynth.methods.interpolate.scoring.evaluate import evaluate, held_out_coverage
 from napari_emsynth.metrics.scores import METRICS, score
 from napari_emsynth.trust.selfcheck import Sample, cross_fitted
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.upsample.scoring import evaluate
+from napari_emsynth.methods.upsample.scoring.evaluate import evaluate
 from napari_emsynth.methods.upsample.scoring.hidden import hide
 from napari_emsynth.metrics.scores import METRICS
 from napari_emsynth.testing.phantoms import Phantom

@@ -89,13 +89,14 @@ class Warps(recipe.Recipe):
         start: weights to start from, or None.
         config: sizes of the network as JSON, None for the defaults.
         simulation: what pairs look like; None for the defaults.
-        batch: pairs a step.
+        batch: pairs a step; None for the recipe's own.
         size: edge of the sections, px.
     """
 
     method = "align/emsynth"
     objective = "warps"
     voxel_nm = VOXEL_NM
+    usual_batch = 4
     architecture, sizes = AlignmentNet, Config
 
     def __init__(
@@ -105,15 +106,19 @@ class Warps(recipe.Recipe):
         config: dict[str, Any] | None = None,
         *,
         simulation: Simulation | None = None,
-        batch: int = 4,
+        batch: int | None = None,
         size: int = 192,
     ) -> None:
-        self.data, self.start, self.count = data, start, batch
+        self.data, self.start, self.count = data, start, batch or self.usual_batch
         self.config = Config.from_json(config or {})
         edge = min(size, *(n // self.config.multiple * self.config.multiple for n in _smallest(data)))
         self.samples = SectionPairs(
             data.blocks, axes=data.axes, size=edge, simulation=simulation or Simulation()
         )
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Set up what else is learned from."""
 
     def network(self) -> nn.Module:
         """Build the network to train; without starting weights its features are calibrated on a batch."""
@@ -187,18 +192,11 @@ class Hybrid(AdversarialRecipe, Warps):
 
     objective = "hybrid"
     scheme = Scheme(adversarial=0.02)
+    usual_batch = 2
 
-    def __init__(
-        self,
-        data: TrainingData,
-        start: dict[str, Tensor] | None = None,
-        config: dict[str, Any] | None = None,
-        *,
-        simulation: Simulation | None = None,
-        batch: int = 2,
-        size: int = 192,
-    ) -> None:
-        super().__init__(data, start, config, simulation=simulation, batch=batch, size=size)
+    def prepare(self) -> None:
+        """Set up the small stacks."""
+        data = self.data
         self.depth = STACK
         # Stacks are read with as much around them as jitter may pull in.
         self.margin = 8
@@ -257,18 +255,11 @@ class Equivariant(Warps):
     """
 
     objective = "equivariant"
+    usual_batch = 2
 
-    def __init__(
-        self,
-        data: TrainingData,
-        start: dict[str, Tensor] | None = None,
-        config: dict[str, Any] | None = None,
-        *,
-        simulation: Simulation | None = None,
-        batch: int = 2,
-        size: int = 192,
-    ) -> None:
-        super().__init__(data, start, config, simulation=simulation, batch=batch, size=size)
+    def prepare(self) -> None:
+        """Set up real neighbours."""
+        data = self.data
         edge = self.samples.size
         self.known = [self.samples]
         self.real = [SectionPairs(data.blocks, axes=data.axes, size=edge, simulation=REAL)]

@@ -19,7 +19,7 @@ from napari_emsynth.methods.align.li2017.loss import LossConfig, loss
 from napari_emsynth.models.li2017 import LiFan
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling.device import resolve
-from napari_emsynth.tiling.stage import channels_last
+from napari_emsynth.tiling.transfer import channels_last
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.distortion import Distortion
-from napari_emsynth.methods import default, get
-from napari_emsynth.methods.advice import Advice, advice, verdict
+from napari_emsynth.methods import default
+from napari_emsynth.methods.advice import Advice, advice
 from napari_emsynth.methods.align.scoring.jitter import Jittered, distort, jitter
 from napari_emsynth.methods.align.scoring.selfcheck import dense
 from napari_emsynth.methods.align.stack.constraints import Constraints
@@ -30,9 +30,10 @@ from napari_emsynth.methods.align.stack.straighten import straighten
 from napari_emsynth.methods.align.task import check_sections, counts
 from napari_emsynth.methods.align.unfit import unfit
 from napari_emsynth.methods.blocks import middle
-from napari_emsynth.methods.request import Request, params_of
+from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.scoring import by_rival, lost, report, tell
 from napari_emsynth.metrics.registration import folds, stack_cpc, stack_residual
-from napari_emsynth.metrics.scores import Table, score
+from napari_emsynth.metrics.scores import Table
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.intact import left_out
@@ -85,25 +86,23 @@ def evaluate(
     runtime.progress(0, 1, f"aligning {min(request.volume.shape[0], limit)} sections")
     z = middle(request.volume.shape[0], limit)
     damage = left_out(request.volume, range(z.start, z.stop), runtime=runtime)
-    for line in damage.notices("what is scored"):
-        runtime.note(line)
+    tell(damage, runtime)
     without = unfit(damage, None, *counts(request))
     found = (_moved if request.spec.answers == "displacement" else _redrawn)(request, gap, limit, without)
     scores, known = _scores(found.known, found.answers), found.known
-    return {
-        "task": "align",
-        "method": request.method,
-        "weights": request.weights,
-        "gap": gap,
-        "sections": list(known.sections),
-        "scores": scores,
-        "cpc": {name: _cpc(known, stack) for name, stack in {"truth": known.whole, **found.answers}.items()},
+    return report(
+        request.spec,
+        request.weights,
+        started,
+        gap=gap,
+        sections=known.sections,
+        scores=scores,
+        cpc={name: _cpc(known, stack) for name, stack in {"truth": known.whole, **found.answers}.items()},
         **found.figures,
-        "coverage90": None,
-        **verdict(_advised(request, scores, found.figures), "on sections of this volume that were moved"),
-        "left_out": damage.to_json(),
-        "seconds": round(time.monotonic() - started, 3),
-    }
+        found=_advised(request, scores, found.figures),
+        where="on sections of this volume that were moved",
+        damage=damage,
+    )
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class _Found:
 
     known: Jittered
     answers: dict[str, Array]
-    figures: dict[str, dict[str, float]]
+    figures: dict[str, Any]
 
 
 def _redrawn(request: Request, gap: int, limit: int, without: Collection[int]) -> _Found:
@@ -131,7 +130,7 @@ def _moved(request: Request, gap: int, limit: int, without: Collection[int]) -> 
     known = distort(request.volume, distortion, request.runtime.seed, edge=EDGE, depth=limit, without=without)
     asked = {request.method: request.on(known.volume)}
     if request.method != FLOOR:
-        asked[FLOOR.replace("-", "_")] = _of_floor(asked[request.method])
+        asked[FLOOR.replace("-", "_")] = by_rival(asked[request.method], FLOOR)
     straight = {name: straighten(r, Constraints(skip=())) for name, r in asked.items()}
     fields = {name: dense(s.alignment.field) for name, s in straight.items()}
     fields["jittered"] = np.zeros_like(fields[request.method])
@@ -145,18 +144,13 @@ def _moved(request: Request, gap: int, limit: int, without: Collection[int]) -> 
     return _Found(known, answers | _floors(known), figures)
 
 
-def _of_floor(request: Request) -> Request:
-    """Return the same request to the floor, with its own parameters."""
-    return replace(request, method=FLOOR, params=params_of(get("align", FLOOR), None), weights=None)
-
-
 def _advised(
     request: Request, scores: dict[str, dict[str, float]], figures: dict[str, dict[str, float]]
 ) -> Advice | None:
     """Return what to do where a floor wins: by px of what is left where that is known, else by dB."""
     if "epe_px" in figures:
         return advice(request.spec, figures["epe_px"], unit="px", best=min, ties=True)
-    return advice(request.spec, {name: score["psnr"] for name, score in scores.items()})
+    return lost(request.spec, scores)
 
 
 def _floors(known: Jittered) -> dict[str, Array]:
@@ -168,10 +162,9 @@ def _floors(known: Jittered) -> dict[str, Array]:
 
 def _scores(known: Jittered, answers: dict[str, Array]) -> dict[str, dict[str, float]]:
     table = Table()
-    truth = known.inner(known.whole).astype(np.float32)
-    for name, stack in answers.items():
-        for section, true in zip(known.inner(stack).astype(np.float32), truth, strict=True):
-            table.add(name, score(section, true, known.peak))
+    inner = {name: known.inner(stack) for name, stack in answers.items()}
+    for z, truth in enumerate(known.inner(known.whole)):
+        table.add({name: stack[z] for name, stack in inner.items()}, truth, known.peak)
     return table.means()
 
 

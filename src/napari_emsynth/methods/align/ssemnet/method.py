@@ -35,7 +35,7 @@ from napari_emsynth.methods.building import learned
 from napari_emsynth.models.ssemnet import Autoencoder
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.device import resolve
-from napari_emsynth.tiling.stage import channels_last
+from napari_emsynth.tiling.transfer import channels_last
 from napari_emsynth.volume import Float
 
 # Cores of this edge in px; a descent over one takes 200 MB.

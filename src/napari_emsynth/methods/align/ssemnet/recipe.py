@@ -20,13 +20,12 @@ from torch import Tensor, nn
 
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.models.ssemnet import Autoencoder, Config
-from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.training import recipe
 from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.judging import judged
 from napari_emsynth.training.plan import Plan
 from napari_emsynth.training.samples.pairs import Augmentation, SectionTriples
-from napari_emsynth.training.samples.stacks import middle, pulled
-from napari_emsynth.trust.selfcheck import intensity_range
+from napari_emsynth.training.samples.stacks import pulled
 from napari_emsynth.volume import Float
 
 # lambda of (1), per pixel.
@@ -92,12 +91,11 @@ class Recipe(recipe.Recipe):
         fidelity, errors = [], []
         rng = np.random.default_rng(0)
         for block in self.data.held_out:
-            mean, std = robust_mean_std(block)
-            stack = (middle(block, TEST_SIZE).astype(np.float32) - np.float32(mean)) / np.float32(std)
+            stack, peak = judged(block, TEST_SIZE)
             stack = whole(stack, network.config.multiple)
             with torch.no_grad():
                 drawn = network(torch.from_numpy(stack)[:, None].to(device))[:, 0].cpu().numpy()
-            fidelity.append(psnr(drawn, stack, intensity_range(block[0]) / std))
+            fidelity.append(psnr(drawn, stack, peak))
             errors += [
                 shift_error(network, *pair, float(rng.uniform(-TEST_PX, TEST_PX)), axis, device)
                 for pair in zip(stack[:-TEST_GAP], stack[TEST_GAP:], strict=True)

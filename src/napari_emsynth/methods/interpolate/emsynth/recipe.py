@@ -10,6 +10,7 @@ where ``u_k`` is the displacement hint at level k: without the last term the hin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,9 @@ from napari_emsynth.nn.warp import warp
 from napari_emsynth.training import recipe
 from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme
 from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.judging import covering
 from napari_emsynth.training.samples.gaps import SCENES, GapLesson, GapSamples
 from napari_emsynth.training.samples.pairs import Augmentation, shares, stack_of
-from napari_emsynth.trust.selfcheck import covering_factor
 from napari_emsynth.volume import Float
 
 # Pixel sizes the training samples stand for: 6 and 10 nm, magnified 0.5 to 2.5 times.
@@ -136,16 +137,13 @@ class Recipe(recipe.Recipe):
 
     def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
         """Return what the card needs: the configuration, and the factor of (3) measured on held-out sections."""
-        errors, scales = [], []
-        for case in self.judge.all_cases():
-            mean, log_scale = predict(network, case, device)
-            errors.append((case.truth - mean).ravel())
-            scales.append(np.exp(log_scale).ravel())
-        known = bool(errors)
-        factor = (
-            covering_factor(np.concatenate(errors), np.concatenate(scales)) if known else float(np.log(10))
-        )
-        return super().facts(network, device) | {"factor": factor}
+
+        def pairs() -> Iterator[tuple[Float, Float]]:
+            for case in self.judge.all_cases():
+                mean, log_scale = predict(network, case, device)
+                yield case.truth - mean, np.exp(log_scale)
+
+        return super().facts(network, device) | {"factor": covering(pairs())}
 
 
 class Natural(Recipe, AdversarialRecipe):

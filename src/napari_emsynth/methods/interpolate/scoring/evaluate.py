@@ -15,12 +15,12 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
-from napari_emsynth.methods.advice import advice, verdict
 from napari_emsynth.methods.interpolate.job import Job, check_window
 from napari_emsynth.methods.interpolate.plan import Marks, Window
 from napari_emsynth.methods.request import weights_of
+from napari_emsynth.methods.scoring import check_limit, lost, report, tell
 from napari_emsynth.metrics.image import coverage
-from napari_emsynth.metrics.scores import Table, score
+from napari_emsynth.metrics.scores import Table
 from napari_emsynth.sections import check_sections
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.intact import LeftOut, left_out
@@ -79,8 +79,7 @@ def evaluate(
                 f"no section lies between two intact ones {gap} sections away: {found.told} look damaged; "
                 "name the sections to be hidden"
             )
-    for line in found.notices("what is scored"):
-        runtime.note(line)
+    tell(found, runtime)
     job = _job(volume, method, weights, runtime, found)
     flow = (
         _job(volume, "optical-flow", None, runtime, found)
@@ -96,28 +95,24 @@ def evaluate(
         samples.append(sample)
         if flow is not None:
             moved = flow.sample(k, (-gap, gap), window)
-            table.add("optical_flow", score(moved.guesses[0], moved.truth, moved.peak))
+            table.add({"optical_flow": moved.guesses[0]}, moved.truth, moved.peak)
     fits = cross_fitted(samples)
     for sample, fit in zip(samples, fits, strict=True):
-        table.add(method, score(mixed(sample.guesses, fit.mix), sample.truth, sample.peak))
-        for name, answer in sample.floors().items():
-            if name == method:
-                continue
-            table.add(name, score(answer, sample.truth, sample.peak))
-    scores = table.means()
-    lost = advice(get("interpolate", method), {name: s["psnr"] for name, s in scores.items()})
-    return {
-        "task": "interpolate",
-        "method": method,
-        "weights": job.weights,
-        "gap": gap,
-        "sections": hidden,
-        "scores": scores,
-        "coverage90": held_out_coverage(samples, fits),
-        **verdict(lost, "on hidden sections of this volume"),
-        "left_out": found.to_json(),
-        "seconds": round(time.monotonic() - started, 3),
-    }
+        rivals = {name: answer for name, answer in sample.floors().items() if name != method}
+        table.add({method: mixed(sample.guesses, fit.mix), **rivals}, sample.truth, sample.peak)
+    spec, scores = get("interpolate", method), table.means()
+    return report(
+        spec,
+        job.weights,
+        started,
+        gap=gap,
+        sections=hidden,
+        scores=scores,
+        found=lost(spec, scores),
+        where="on hidden sections of this volume",
+        damage=found,
+        coverage90=held_out_coverage(samples, fits),
+    )
 
 
 def held_out_coverage(samples: Sequence[Sample], fits: Sequence[Calibration]) -> float | None:
@@ -145,8 +140,7 @@ def _hidden(volume: Volume, gap: int, sections: Sequence[int] | None, limit: int
                     f"section {k} has no neighbours {gap} sections away; allowed are {gap} to {count - 1 - gap}"
                 )
         return chosen
-    if limit < 1:
-        raise InputError(f"limit of {limit} sections is below the limit of 1 section")
+    check_limit(limit)
     wanted = min(limit, count - 2 * gap)
     return [int(k) for k in np.unique(np.linspace(gap, count - 1 - gap, wanted).round())]
 

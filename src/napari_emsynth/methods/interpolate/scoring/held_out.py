@@ -29,6 +29,7 @@ from napari_emsynth.models.fitted_filter import (
 )
 from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.training.data import TrainingData
+from napari_emsynth.training.judging import usual_band
 from napari_emsynth.training.samples.pairs import SectionStack
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Float
@@ -192,8 +193,7 @@ class Judge:
                 values = [psnr(d, case.truth, case.peak) for d, case in zip(drawn, cases, strict=True)]
                 scores[f"{rival}_{name}"] = float(np.mean(values))
             gains.append(scores[f"psnr_{name}"] - scores[f"linear_{name}"])
-        known = [b for b in bands if math.isfinite(b) and b > 0]
-        scores["mid_band"] = float(np.exp(np.mean(np.log(known)))) if known else 0.0
+        scores["mid_band"] = usual_band(bands)
         scores["score"] = float(np.mean(gains)) if gains else 0.0
         return scores
 

@@ -12,14 +12,12 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import default, get
-from napari_emsynth.methods.advice import advice, verdict
 from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.scoring import by_rival, check_limit, lost, report, tell
 from napari_emsynth.methods.superres.limits import check_factor, weights_for
-from napari_emsynth.methods.superres.reduction import repeated
-from napari_emsynth.methods.superres.scoring.hidden import Hidden, hide, looked_at
-from napari_emsynth.methods.superres.scoring.selfcheck import PIXELS, floor_of
+from napari_emsynth.methods.superres.scoring.hidden import CALLED, Hidden, hide, looked_at
 from napari_emsynth.metrics.image import coverage
-from napari_emsynth.metrics.scores import Table, score
+from napari_emsynth.metrics.scores import Table
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.intact import left_out
 from napari_emsynth.volume import Array, Volume
@@ -55,15 +53,13 @@ def evaluate(
         InputError: sections that are too small, a factor that the method cannot do.
     """
     started = time.monotonic()
-    if limit < 1:
-        raise InputError(f"limit of {limit} sections is below the limit of 1 section")
+    check_limit(limit)
     spec = get("superres", method or default("superres"))
     factor = check_factor(spec, factor)
     chosen = weights_for(spec, weights, factor)
     request = Request.of("superres", volume, spec.id, weights=chosen, params=None, runtime=runtime)
     damage = left_out(request.volume, looked_at(request, limit), runtime=runtime)
-    for line in damage.notices("what is scored"):
-        runtime.note(line)
+    tell(damage, runtime)
     hidden = hide(request, factor, edge=EDGE // factor, count=limit, least=LEAST, damaged=damage.sections)
     if hidden is None:
         raise InputError(
@@ -71,36 +67,31 @@ def evaluate(
             f"times coarser: the limit is {LEAST * factor} x {LEAST * factor} px"
         )
     scores, covered = _scores(hidden, request)
-    named = {PIXELS if name == "nearest" else name: s["psnr"] for name, s in scores.items()}
-    return {
-        "task": "superres",
-        "method": spec.id,
-        "weights": request.weights,
-        "factor": factor,
-        "sections": [hidden.first + section for section in hidden.sections],
-        "scores": scores,
-        "coverage90": covered,
-        **verdict(advice(spec, named), f"on sections of this volume made {factor} times coarser"),
-        "left_out": damage.to_json(),
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    return report(
+        spec,
+        request.weights,
+        started,
+        factor=factor,
+        sections=[hidden.first + section for section in hidden.sections],
+        scores=scores,
+        found=lost(spec, scores, CALLED),
+        where=f"on sections of this volume made {factor} times coarser",
+        damage=damage,
+        coverage90=covered,
+    )
 
 
 def _scores(hidden: Hidden, request: Request) -> tuple[dict[str, dict[str, float]], float | None]:
     """Score every section, and what needs no model; and the share of pixels inside the stated interval."""
     table, shares = Table(), []
-    job, floor = hidden.job(request), hidden.job(floor_of(request))
+    job, floor = hidden.job(request), hidden.job(by_rival(request, "bicubic"))
     for done, section in enumerate(hidden.sections):
         request.runtime.cancel.check()
         request.runtime.progress(done, len(hidden.sections), f"section {hidden.first + section}")
-        truth = hidden.truth[section].astype(np.float32)
-        ours = hidden.drawn(job, section)
-        answers = {request.method: ours.values[0]}
-        if request.method != "bicubic":
-            answers["bicubic"] = hidden.drawn(floor, section).values[0]
-        answers["nearest"] = repeated(hidden.coarse.section(section), hidden.factor)
-        for name, answer in answers.items():
-            table.add(name, score(answer.astype(np.float32), truth, hidden.peak))
+        truth, ours = hidden.truth[section].astype(np.float32), hidden.drawn(job, section)
+        rivals = hidden.rivals(floor, section)
+        rivals.pop(request.method, None)
+        table.add({request.method: ours.values[0], **rivals}, truth, hidden.peak)
         if request.spec.has_uncertainty:
             shares.append(coverage(truth, ours.values[0].astype(np.float32), ours.half[0]))
     return table.means(), round(float(np.mean(shares)), 4) if shares else None

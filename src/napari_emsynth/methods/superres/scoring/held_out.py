@@ -7,7 +7,7 @@ source's 8-bit range, beside bicubic enlargement.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio
 from napari_emsynth.nn.lateral import enlarged, reduced
+from napari_emsynth.training.judging import covering, usual_band
 from napari_emsynth.training.samples.reductions import reduced_mean_std
-from napari_emsynth.trust.selfcheck import covering_factor, intensity_range
+from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Float
 
 # Cases a block, and the edge of their crops in px of the fine sections.
@@ -90,11 +91,10 @@ def held_out_scores(
         residuals.append(float(away.square().mean()))
     if not ours:
         return {"psnr": 0.0, "bicubic": 0.0, "mid_band": 0.0, "residual": 0.0, "score": 0.0}
-    known = [b for b in bands if math.isfinite(b) and b > 0]
     return {
         "psnr": float(np.mean(ours)),
         "bicubic": float(np.mean(floor)),
-        "mid_band": float(np.exp(np.mean(np.log(known)))) if known else 0.0,
+        "mid_band": usual_band(bands),
         "residual": math.sqrt(float(np.mean(residuals))),
         "score": float(np.mean(ours) - np.mean(floor)),
     }
@@ -110,14 +110,13 @@ def covered(cases: Sequence[HeldOut], answer: Callable[[HeldOut], Sequence[Float
     Returns:
         The factor; a Laplace law's without any case.
     """
-    errors, scales = [], []
-    for case in cases:
-        mean, log_scale = answer(case)
-        errors.append((mean - case.truth).ravel())
-        scales.append(np.exp(log_scale).ravel())
-    if not errors:
-        return float(np.log(10))
-    return covering_factor(np.concatenate(errors), np.concatenate(scales))
+
+    def pairs() -> Iterator[tuple[Float, Float]]:
+        for case in cases:
+            mean, log_scale = answer(case)
+            yield mean - case.truth, np.exp(log_scale)
+
+    return covering(pairs())
 
 
 def answered(network: nn.Module, case: HeldOut, device: torch.device) -> tuple[Float, ...]:

@@ -15,11 +15,14 @@ import numpy as np
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.superres.job import Drawn, Job
-from napari_emsynth.methods.superres.reduction import reduced
+from napari_emsynth.methods.superres.reduction import reduced, repeated
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.trust.intact import nearest_to_middle
 from napari_emsynth.trust.selfcheck import intensity_range
 from napari_emsynth.volume import Array, Volume
+
+# What advice calls the rival that leaves pixels as they are.
+CALLED = {"nearest": "pixels_as_they_are"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ class Hidden:
         """Return a section as a :meth:`job` makes it."""
         _, y, x = self.coarse.shape
         return job.drawn((slice(section, section + 1), slice(0, y), slice(0, x)), job.request.runtime)
+
+    def rivals(self, bicubic: Job, section: int) -> dict[str, Array]:
+        """Return what needs no model of a section, [f y, f x] each; ``bicubic`` as a :meth:`job`."""
+        return {
+            "bicubic": self.drawn(bicubic, section).values[0],
+            "nearest": repeated(self.coarse.section(section), self.factor),
+        }
 
 
 def looked_at(request: Request, count: int) -> range:

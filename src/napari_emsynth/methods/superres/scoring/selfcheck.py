@@ -7,61 +7,40 @@ moved to be consistent with what was acquired is measured on the volume itself.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.scoring import by_rival
 from napari_emsynth.methods.superres.job import Job
 from napari_emsynth.methods.superres.limits import LEAST_EDGE
-from napari_emsynth.methods.superres.reduction import reduced, repeated
-from napari_emsynth.methods.superres.scoring.hidden import hide
+from napari_emsynth.methods.superres.reduction import reduced
+from napari_emsynth.methods.superres.scoring.hidden import CALLED, hide
 from napari_emsynth.metrics.image import coverage
-from napari_emsynth.params import Params
 from napari_emsynth.trust.intact import nearest_to_middle
-from napari_emsynth.trust.selfcheck import told_psnr
+from napari_emsynth.trust.selfcheck import Beside, beside
 
 # A check looks at the middle of the volume: a few seconds for a network on two cores.
 EDGE, COUNT = 48, 3
-# What advice calls the floor that leaves pixels as they are.
-PIXELS = "pixels_as_they_are"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfCheck:
-    """How the method fares on ``n`` sections made coarser.
+class SelfCheck(Beside):
+    """What was found on sections made coarser.
 
     Args:
-        psnr: of the method, dB.
-        bicubic: of bicubic enlargement.
-        nearest: of pixels as they are.
-        n: sections.
         coverage90: share of pixels inside the stated 90 % interval; None when the method states none.
     """
 
-    psnr: float
-    bicubic: float
-    nearest: float
-    n: int
     coverage90: float | None = None
-
-    @property
-    def floors(self) -> dict[str, float]:
-        """What needs no model, by name, and its PSNR."""
-        return {"bicubic": self.bicubic, PIXELS: self.nearest}
-
-    @property
-    def beats_floors(self) -> bool:
-        """True when the method is at least as good as both floors."""
-        return self.psnr >= max(self.floors.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return figures rounded for reading, and the verdict."""
-        scores = {name: round(getattr(self, name), 4) for name in ("psnr", "bicubic", "nearest")}
         covered = {} if self.coverage90 is None else {"coverage90": round(self.coverage90, 3)}
-        return scores | {"beats_floors": self.beats_floors, "n": self.n} | covered
+        return super().to_json() | covered
 
 
 def check(request: Request, factor: int, damaged: Collection[int] = ()) -> SelfCheck | None:
@@ -81,30 +60,21 @@ def check(request: Request, factor: int, damaged: Collection[int] = ()) -> SelfC
     hidden = hide(request, factor, edge=EDGE, count=COUNT, least=LEAST_EDGE, damaged=damaged)
     if hidden is None:
         return None
-    job, floor = hidden.job(request), hidden.job(floor_of(request))
-    scores: dict[str, list[float]] = {"psnr": [], "bicubic": [], "nearest": []}
-    covered = []
+    job, floor = hidden.job(request), hidden.job(by_rival(request, "bicubic"))
+    covered, answers = [], []
     for section in hidden.sections:
-        truth = hidden.truth[section]
-        ours = hidden.drawn(job, section)
-        answers = {
-            "psnr": ours.values[0],
-            "bicubic": hidden.drawn(floor, section).values[0],
-            "nearest": repeated(hidden.coarse.section(section), factor),
-        }
-        for name, answer in answers.items():
-            scores[name].append(told_psnr(answer, truth, hidden.peak))
+        ours, truth = hidden.drawn(job, section), hidden.truth[section]
+        given = {"psnr": ours.values[0], **hidden.rivals(floor, section)}
+        answers.append((given, truth, hidden.peak))
         covered.append(coverage(truth.astype(np.float32), ours.values[0].astype(np.float32), ours.half[0]))
+    psnr, rivals = beside(answers)
     return SelfCheck(
-        **{name: float(np.mean(s)) for name, s in scores.items()},
+        psnr=psnr,
+        rivals=rivals,
         n=len(covered),
+        called=CALLED,
         coverage90=float(np.mean(covered)) if request.spec.has_uncertainty else None,
     )
-
-
-def floor_of(request: Request) -> Request:
-    """Return the same request of bicubic enlargement."""
-    return replace(request, method="bicubic", params=Params(), weights=None)
 
 
 def residual(job: Job, damaged: Collection[int] = ()) -> dict[str, float]:

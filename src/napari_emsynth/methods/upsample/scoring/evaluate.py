@@ -7,24 +7,21 @@ that is stated in use: it is calibrated on what is left of the volume, never on 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import default, get
-from napari_emsynth.methods.advice import advice, verdict
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.scoring import check_limit, lost, report, tell
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import HIGHEST, LEAST_SECTIONS, check_factor
 from napari_emsynth.methods.upsample.repair import Damage, mended
 from napari_emsynth.methods.upsample.scoring.hidden import Hidden, hide
 from napari_emsynth.methods.upsample.scoring.selfcheck import calibration, check, drawn_by
 from napari_emsynth.metrics.image import coverage
-from napari_emsynth.metrics.scores import Table, score
+from napari_emsynth.metrics.scores import Table
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.intact import left_out
 from napari_emsynth.trust.selfcheck import floors
@@ -66,8 +63,7 @@ def evaluate(
     started = time.monotonic()
     if not 1 <= gap < HIGHEST:
         raise InputError(f"gap of {gap} sections is outside 1 to {HIGHEST - 1} sections")
-    if limit < 1:
-        raise InputError(f"limit of {limit} sections is below the limit of 1 section")
+    check_limit(limit)
     method = method or default("upsample")
     spec = get("upsample", method)
     wanted = sampling or (spec.samplings[0] if spec.samplings else "point")
@@ -76,8 +72,7 @@ def evaluate(
     depth = max(LEAST_SECTIONS, -(-limit // gap) + 1) * (gap + 1)
     z = middle(request.volume.shape[0], depth)
     damage = Damage({}, left_out(request.volume, range(z.start, z.stop), runtime=runtime))
-    for line in damage.found.notices("what is scored"):
-        runtime.note(line)
+    tell(damage.found, runtime)
     whole = mended(request.volume, damage.all_repaired, runtime)
     hidden = hide(whole, int(factor), known, edge=EDGE, depth=depth, unfit=damage.unfit)
     if hidden is None:
@@ -89,24 +84,24 @@ def evaluate(
     values, half = hidden.drawn(job)
     here = hidden.sections
     scores = _scores(hidden, values, request)
-    lost = advice(spec, _named(scores, slab=known == "slab" and method != "linear"))
-    return {
-        "task": "upsample",
-        "method": method,
-        "weights": request.weights,
-        "gap": gap,
-        "factor": factor,
-        "sampling": known,
-        "sections": [hidden.first + section for section in hidden.sections],
-        "scores": scores,
-        "coverage90": None
-        if measured_on is None
-        else round(coverage(hidden.truth[here], values[here], half[here]), 4),
-        "calibrated_on": measured_on,
-        **verdict(lost, "on hidden sections of this volume"),
-        "left_out": damage.found.to_json(),
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    # Linear interpolation is moved to where slab means hold where it is the method.
+    called = {} if method == "linear" else hidden.called
+    covered = None if measured_on is None else coverage(hidden.truth[here], values[here], half[here])
+    return report(
+        spec,
+        request.weights,
+        started,
+        gap=gap,
+        factor=factor,
+        sampling=known,
+        sections=[hidden.first + section for section in here],
+        scores=scores,
+        found=lost(spec, scores, called),
+        where="on hidden sections of this volume",
+        damage=damage.found,
+        coverage90=None if covered is None else round(covered, 4),
+        calibrated_on=measured_on,
+    )
 
 
 def _calibrated(hidden: Hidden, request: Request) -> tuple[Job, str | None]:
@@ -119,12 +114,6 @@ def _calibrated(hidden: Hidden, request: Request) -> tuple[Job, str | None]:
     return replace(job, calibration=factor, departure=found.departure), measured_on
 
 
-def _named(scores: Mapping[str, Mapping[str, float]], *, slab: bool) -> dict[str, float]:
-    """Return the PSNR by method and floor; what is not back-projected under slab sampling is called so."""
-    renamed = {"linear": "linear_not_back_projected"} if slab else {}
-    return {renamed.get(name, name): values["psnr"] for name, values in scores.items()}
-
-
 def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[str, float]]:
     """Score every hidden section of the answer, and what needs no model."""
     table = Table()
@@ -133,11 +122,7 @@ def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[s
     if slab:
         drawn["linear_back_projected"] = drawn_by(hidden, request, "linear")
     for section in hidden.sections:
-        truth = hidden.truth[section].astype(np.float32)
-        table.add(request.method, score(answer[section].astype(np.float32), truth, hidden.peak))
-        rivals = floors(*hidden.linear(section))
-        rivals |= {name: stack[section].astype(np.float32) for name, stack in drawn.items()}
-        for name, floor in rivals.items():
-            if name != request.method:
-                table.add(name, score(floor, truth, hidden.peak))
+        rivals = floors(*hidden.linear(section)) | {name: stack[section] for name, stack in drawn.items()}
+        rivals.pop(request.method, None)
+        table.add({request.method: answer[section], **rivals}, hidden.truth[section], hidden.peak)
     return table.means()

@@ -5,7 +5,7 @@ Arrays are [section, y, x] float32 in the block's normalised units; scores are P
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,10 +17,8 @@ from napari_emsynth.methods.upsample.lattice import Sampling
 from napari_emsynth.methods.upsample.likeness import Likeness
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.models.kriging import Correlation
-from napari_emsynth.normalisation import robust_mean_std
 from napari_emsynth.training.data import TrainingData
-from napari_emsynth.training.samples.stacks import middle
-from napari_emsynth.trust.selfcheck import covering_factor, intensity_range
+from napari_emsynth.training.judging import covering, judged
 from napari_emsynth.volume import Array, Float
 
 # Factor and sampling, on the middle of held-out blocks of at most this size.
@@ -70,16 +68,13 @@ def held_out(data: TrainingData, factor: int, sampling: Sampling) -> list[Case]:
     cases = []
     sides = len(data.axes) == 3
     for block in data.held_out:
-        mean, std = robust_mean_std(block)
-        view = block if sides else block.swapaxes(0, 1)
-        fine = (middle(view, TEST_SIZE).astype(np.float32) - np.float32(mean)) / np.float32(std)
+        fine, peak = judged(block, TEST_SIZE, None if sides else block.swapaxes(0, 1))
         used = len(fine) // factor * factor if sampling == "slab" else (len(fine) - 1) // factor * factor + 1
         if used < 2 * factor:
             continue
         truth = fine[:used]
         thick = degraded(truth, factor, sampling)
         start = stretched(thick, factor, sampling, range(used))
-        peak = intensity_range(block[0]) / std
         cases.append(
             Case(thick, truth, start, factor, sampling, peak, sides, _likeness(thick, fine, sampling, sides))
         )
@@ -123,12 +118,11 @@ def held_out_scores(data: TrainingData, answer: Answer) -> dict[str, float]:
 
 def held_out_factor(data: TrainingData, answer: Answer) -> float:
     """Return by what scales are multiplied to cover 90 % of the errors of held-out blocks; ln 10 without any."""
-    errors, scales = [], []
-    for factor, sampling in CASES:
-        for case in held_out(data, factor, sampling):
-            mean, scale = answer(case)
-            errors.append((case.consistent(mean) - case.truth)[case.hidden].ravel())
-            scales.append(scale[case.hidden].ravel())
-    if not errors:
-        return float(np.log(10))
-    return covering_factor(np.concatenate(errors), np.concatenate(scales))
+
+    def pairs() -> Iterator[tuple[Float, Float]]:
+        for factor, sampling in CASES:
+            for case in held_out(data, factor, sampling):
+                mean, scale = answer(case)
+                yield (case.consistent(mean) - case.truth)[case.hidden], scale[case.hidden]
+
+    return covering(pairs())

@@ -70,6 +70,11 @@ class Hidden:
         """The source's 8-bit range."""
         return intensity_range(self.truth)
 
+    @property
+    def called(self) -> dict[str, str]:
+        """What advice calls rivals: linear interpolation breaks slab means, and no method gives that."""
+        return {"linear": "linear_not_back_projected"} if self.lattice.sampling == "slab" else {}
+
     def job(self, request: Request) -> Job:
         """Return what upsamples the thin volume by a request's method."""
         return Job.of(request.on(self.thin), self.lattice, rows_of=self.rows_of)

@@ -29,6 +29,7 @@ import numpy as np
 from napari_emsynth.grid import SAME
 from napari_emsynth.methods.blocks import middle, spread
 from napari_emsynth.methods.request import Request
+from napari_emsynth.methods.scoring import by_rival
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import (
     ELONGATED,
@@ -39,8 +40,7 @@ from napari_emsynth.methods.upsample.lattice import (
     elongation,
 )
 from napari_emsynth.methods.upsample.scoring.hidden import PLANES, Hidden, hide, hide_in_plane
-from napari_emsynth.params import Params
-from napari_emsynth.trust.selfcheck import covering_factor, told_psnr
+from napari_emsynth.trust.selfcheck import Beside, covering_factor, told_psnr
 from napari_emsynth.volume import Array
 
 # A check looks at the middle of the volume: a few seconds for a network on two cores.
@@ -48,52 +48,21 @@ EDGE, DEPTH = 256, 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """PSNR in dB on ``n`` hidden sections.
+class Scores(Beside):
+    """What was found on hidden sections.
 
     Args:
-        psnr: of the method.
-        linear: of linear interpolation.
-        back_projected: of linear interpolation, back-projected; None under point sampling.
-        kriging: of kriging, back-projected under slab sampling; None where that is the method.
-        n: hidden sections; in plane, rows.
         factor: from the method's scale to the half width that covers 90 % of the errors; None without a scale.
         departure: of (1), gone in ``psnr`` and ``factor``.
     """
 
-    psnr: float
-    linear: float
-    back_projected: float | None
-    kriging: float | None
-    n: int
     factor: float | None
     departure: float = 1.0
 
     @property
-    def floors(self) -> dict[str, float]:
-        """What needs no model, by name, and its PSNR."""
-        kriging = {} if self.kriging is None else {"kriging": self.kriging}
-        if self.back_projected is None:
-            return {"linear": self.linear} | kriging
-        both = {"linear_not_back_projected": self.linear, "linear_back_projected": self.back_projected}
-        return both | kriging
-
-    @property
-    def beats_floors(self) -> bool:
-        """True when the method is at least as good as every floor."""
-        return self.psnr >= max(self.floors.values())
-
-    def to_json(self) -> dict[str, Any]:
-        """Return figures rounded for reading, and the verdict."""
-        told = {"psnr": self.psnr, "linear": self.linear}
-        if self.back_projected is not None:
-            told["linear_back_projected"] = self.back_projected
-        if self.kriging is not None:
-            told["kriging"] = self.kriging
-        return {name: round(value, 4) for name, value in told.items()} | {
-            "beats_floors": self.beats_floors,
-            "n": self.n,
-        }
+    def linear(self) -> float:
+        """PSNR of linear interpolation, dB."""
+        return self.rivals["linear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,19 +148,23 @@ def scored(request: Request, hidden: Hidden, departure: float | None = None) -> 
 
     job = replace(hidden.job(request), calibration=1.0, departure=1.0 if departure is None else departure)
     values, scale = hidden.drawn(job)
-    floor = floor_job(hidden, request, "linear")
+    floor = hidden.job(by_rival(request, "linear"))
     linear, slab = hidden.drawn(floor)[0], hidden.lattice.sampling == "slab"
     kriging = values if request.method == "kriging" else drawn_by(hidden, request, "kriging")
     if departure is None:
         start = (kriging if job.start == "kriging" else linear).astype(np.float32)
         departure = followed(values[here], start[here], truth)
         values = start + departure * (values.astype(np.float32) - start)
+    rivals = {"linear": near(hidden.guessed(floor) if slab else linear)}
+    if slab:
+        rivals["linear_back_projected"] = near(linear)
+    if request.method != "kriging":
+        rivals["kriging"] = near(kriging)
     return Scores(
         psnr=near(values),
-        linear=near(hidden.guessed(floor) if slab else linear),
-        back_projected=near(linear) if slab else None,
-        kriging=None if request.method == "kriging" else near(kriging),
+        rivals=rivals,
         n=len(here),
+        called=hidden.called,
         factor=covering(values[here], truth, scale[here]) if request.spec.has_uncertainty else None,
         departure=departure,
     )
@@ -204,14 +177,9 @@ def followed(answer: Array, start: Array, truth: Array) -> float:
     return float(np.clip((wanted * gone).sum() / square, 0, 1)) if square > 0 else 1.0  # (1)
 
 
-def floor_job(hidden: Hidden, request: Request, method: str) -> Job:
-    """Return what upsamples the thin volume by a method that needs no model."""
-    return hidden.job(replace(request, method=method, params=Params(), weights=None))
-
-
 def drawn_by(hidden: Hidden, request: Request, method: str) -> Array:
     """Return [z, y, x] the thin volume upsampled by a method that needs no model."""
-    return hidden.drawn(floor_job(hidden, request, method))[0]
+    return hidden.drawn(hidden.job(by_rival(request, method)))[0]
 
 
 def covering(answer: Array, truth: Array, scale: Array) -> float | None:

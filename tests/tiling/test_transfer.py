@@ -1,4 +1,4 @@
-"""The CUDA stage's order of events, replayed without a GPU; and the CPU stage's promise to the source."""
+"""The CUDA transfer's order of events, replayed without a GPU; and the CPU transfer's promise to the source."""
 
 import importlib
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 
 from napari_emsynth.spec import Runtime
 from napari_emsynth.tiling import run
-from napari_emsynth.tiling.stage import CudaStage, Stage
+from napari_emsynth.tiling.transfer import CudaTransfer, DeviceTransfer
 
 
 class Stream:
@@ -51,15 +51,15 @@ def log(monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, "record_stream", lambda self, stream: log.append(("used by", stream.name, None))
     )
-    monkeypatch.setattr(CudaStage, "_empty", lambda self, shape: torch.empty(shape))
+    monkeypatch.setattr(CudaTransfer, "_empty", lambda self, shape: torch.empty(shape))
     return log
 
 
 def test_computing_waits_for_the_upload_and_the_download_for_computing(log):
-    stage = CudaStage(torch.device("cpu"))
-    stage.buffer((1, 1, 4, 4))[:] = 3
-    there = stage.upload()
-    ticket = stage.download(there * 2)
+    transfer = CudaTransfer(torch.device("cpu"))
+    transfer.buffer((1, 1, 4, 4))[:] = 3
+    there = transfer.upload()
+    ticket = transfer.download(there * 2)
     assert (ticket() == 6).all()
     kinds = [(what, where) for what, where, _ in log]
     assert kinds == [
@@ -75,10 +75,10 @@ def test_computing_waits_for_the_upload_and_the_download_for_computing(log):
 
 
 def test_a_buffer_is_filled_again_only_after_its_upload(log):
-    stage = CudaStage(torch.device("cpu"))
+    transfer = CudaTransfer(torch.device("cpu"))
     for _ in range(3):
-        stage.buffer((1, 1, 2, 2))
-        stage.upload()
+        transfer.buffer((1, 1, 2, 2))
+        transfer.upload()
     waits = [event for what, where, event in log if (what, where) == ("synchronize", "host")]
     records = [event for what, where, event in log if (what, where) == ("record", "up")]
     assert waits[2] is records[0]
@@ -89,23 +89,23 @@ def test_the_whole_engine_runs_through_the_double_buffers(log, monkeypatch):
     source = np.random.default_rng(0).normal(size=(1, 50, 60)).astype(np.float32)
     # The package exports the function under the module's name.
     module = importlib.import_module("napari_emsynth.tiling.run")
-    monkeypatch.setattr(module, "stage_for", CudaStage)
-    got = run(lambda x: x * 2, source, halo=3, runtime=Runtime(device="cpu", tile=8), batch=3, overlap=2)
+    monkeypatch.setattr(module, "transfer_for", CudaTransfer)
+    got = run(lambda x: x * 2, source, halo=3, runtime=Runtime(device="cpu", tile=8), batch=3)
     np.testing.assert_allclose(got, source * 2, atol=1e-5)
     assert any(what == "record" for what, _, _ in log)
 
 
 def test_an_answer_stays_valid_while_the_next_batch_is_filled():
-    stage = Stage(torch.device("cpu"))
-    stage.buffer((1, 1, 2, 2))[:] = 1
-    ticket = stage.download(stage.upload())
-    stage.buffer((1, 1, 2, 2))[:] = 2
+    transfer = DeviceTransfer(torch.device("cpu"))
+    transfer.buffer((1, 1, 2, 2))[:] = 1
+    ticket = transfer.download(transfer.upload())
+    transfer.buffer((1, 1, 2, 2))[:] = 2
     assert (ticket() == 1).all()
 
 
 def test_buffers_are_reused():
-    stage = Stage(torch.device("cpu"))
-    first, second, third = (stage.buffer((1, 1, 2, 2)) for _ in range(3))
+    transfer = DeviceTransfer(torch.device("cpu"))
+    first, second, third = (transfer.buffer((1, 1, 2, 2)) for _ in range(3))
     assert np.shares_memory(first, third)
     assert not np.shares_memory(first, second)
-    assert stage.buffer((2, 1, 2, 2)).shape == (2, 1, 2, 2)
+    assert transfer.buffer((2, 1, 2, 2)).shape == (2, 1, 2, 2)

@@ -1,8 +1,8 @@
 """How a batch of tiles gets to the device and back.
 
-One interface, two hands: :class:`Stage` is for the CPU (and mps), where a copy is a copy; :class:`CudaStage`
-does the same through two pinned buffers and one side stream each way, so that copies run beside the
-computation.
+One interface, two hands: :class:`DeviceTransfer` is for the CPU (and mps), where a copy is a copy;
+:class:`CudaTransfer` does the same through two pinned buffers and one side stream each way, so that copies run beside
+the computation.
 
 Laws: the fn never sees the source's memory, so it may compute in place; an answer is valid until the second
 upload after it.
@@ -45,7 +45,7 @@ def sent(images: Tensor, device: torch.device) -> Tensor:
     return there.contiguous(memory_format=memory_format(images.ndim - 2))
 
 
-class Stage:
+class DeviceTransfer:
     """Host buffers that torch shares: no copy on the CPU but that from the source.
 
     Attributes:
@@ -85,7 +85,7 @@ class Stage:
         return torch.empty(shape)
 
 
-class CudaStage(Stage):
+class CudaTransfer(DeviceTransfer):
     """Pinned, double-buffered, asynchronous copies on side streams."""
 
     ahead = 1
@@ -138,6 +138,6 @@ class CudaStage(Stage):
         return torch.empty(shape, pin_memory=True)
 
 
-def stage_for(device: torch.device) -> Stage:
-    """Return the stage for a device."""
-    return CudaStage(device) if device.type == "cuda" else Stage(device)
+def transfer_for(device: torch.device) -> DeviceTransfer:
+    """Return the transfer for a device."""
+    return CudaTransfer(device) if device.type == "cuda" else DeviceTransfer(device)
