@@ -61,18 +61,6 @@ def test_methods_is_a_function_even_after_its_package_was_imported():
     assert len(es.methods()) >= 3
 
 
-def test_the_runtime_is_given_whole_or_in_parts_never_both():
-    from napari_emsynth import _runtime
-
-    keywords = {"device": "auto", "precision": "auto", "tile": None, "seed": 0, "progress": None}
-    whole = es.Runtime(device="cpu", seed=3)
-    assert _runtime(whole, **keywords) is whole
-    parts = _runtime(None, **{**keywords, "device": "cpu", "seed": 3})
-    assert (parts.device, parts.seed) == ("cpu", 3)
-    with pytest.raises(es.InputError, match="either runtime or its parts"):
-        _runtime(whole, **{**keywords, "seed": 1})
-
-
 def test_whole_volumes_are_made_through_the_public_names(install):
     import numpy as np
 

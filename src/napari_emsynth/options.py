@@ -39,6 +39,7 @@ class OptionField:
         positional: may be given without its name in Python.
         required: must be given on the command line.
         flag: False where the command line does not have it.
+        shown: said in code and in commands that are copied even where it is at its default.
         word: type of the value that its flag takes.
     """
 
@@ -50,6 +51,7 @@ class OptionField:
     positional: bool = False
     required: bool = False
     flag: bool = True
+    shown: bool = False
     word: type = str
     python: str = ""
 
@@ -128,6 +130,16 @@ class Options:
                 raise InputError(f"section {z} is outside the stack, whose sections are 0 to {count - 1}")
         return tuple(given)
 
+    def check_sections(self, count: int) -> None:
+        """Refuse lists of sections that a stack does not have.
+
+        Raises:
+            InputError: not such a list, or a section outside the stack.
+        """
+        for known in self.fields():
+            if known.kind == "sections":
+                self.listed(known.name, count)
+
     def grid(self, grid: Grid) -> Grid:
         """Return the result's grid.
 
@@ -152,14 +164,20 @@ class Options:
         defaults = {known.name: known.default for known in self.fields()}
         return {name: value for name, value in values.items() if value != defaults[name]}
 
+    def keywords(self) -> dict[str, Any]:
+        """Return what a call in Python is given: what is not at its default, and what every call should say."""
+        said = self.said()
+        shown = {f.name: getattr(self, f.name) for f in self.fields() if f.name in said or _says(f)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in shown.items()}
+
     def words(self) -> list[str]:
         """Return the same as words of the task's command; the method's own parameters are not among them."""
         words: list[str] = []
         said = self.said()
         for known in self.fields():
-            value = said.get(known.name, known.default if known.required else None)
-            if not known.flag or known.kind == "params" or (known.name not in said and not known.required):
+            if not known.flag or known.kind == "params" or not (known.name in said or _says(known)):
                 continue
+            value = getattr(self, known.name)
             flag = f"--{known.name.replace('_', '-')}"
             words += [flag] if known.kind == "switch" else [flag, as_word(value)]
         return words
@@ -182,6 +200,10 @@ class Options:
             if name not in known:
                 raise InputError(f"unknown option {name!r}; known: {', '.join(known)}")
         return cls(**values)
+
+
+def _says(known: OptionField) -> bool:
+    return known.required or known.shown
 
 
 def as_word(value: Any) -> str:

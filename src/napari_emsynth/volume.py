@@ -137,6 +137,21 @@ class Volume:
             block = block.compute(scheduler="synchronous")
         return np.asarray(block, dtype=self.dtype)
 
+    def part(self, z: slice, y: slice = slice(None), x: slice = slice(None)) -> Volume:
+        """Return a part of the volume on a grid of its own, lazy where it is; what is known of it is left behind."""
+        data = self.data
+        if self.is_lazy and not hasattr(data, "dask"):
+            import dask.array as da
+
+            data = da.from_array(data, name=False)
+        inside = data[z, y, x]
+        # Pixels in memory that are shown again are the same pixels to what is remembered of them.
+        return Volume.of(inside, voxel_nm=self.grid.voxel_nm, name=self.name)
+
+    def in_memory(self) -> Volume:
+        """Return the volume with its voxels in memory."""
+        return replace(self, data=self.read(slice(None)))
+
     def section(self, z: int, y: slice = slice(None), x: slice = slice(None)) -> Array:
         """Return one section [y, x] (or a window of it) in native byte order."""
         section: Array = self.read(slice(z, z + 1), y, x)[0]

@@ -10,11 +10,10 @@ import torch
 
 from napari_emsynth.methods import working as module
 from napari_emsynth.methods.align.task import align
-from napari_emsynth.methods.interpolate.scoring.evaluate import evaluate
 from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.methods.superres.task import superresolve
 from napari_emsynth.methods.upsample.task import upsample
-from napari_emsynth.methods.working import on_sections, section_px, torch_is_here, working
+from napari_emsynth.methods.working import section_px, torch_is_here, working
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.tiling import threads as policy
 from napari_emsynth.tiling.threads import LARGE_PX
@@ -69,17 +68,6 @@ def test_sections_decide(asked):
             pass
     assert asked == [1, 1, 7, 7]
     assert section_px(None) == section_px(np.zeros((3, 3))) == 0
-
-
-def test_a_task_stays_what_it_is_called():
-    @on_sections
-    def task(volume, *, more=1):
-        """What it does."""
-        return volume, more
-
-    assert task.__doc__ == "What it does."
-    assert task(volume=3, more=2) == (3, 2)
-    assert evaluate.__name__ == "evaluate"
 
 
 def test_torch_that_is_loaded_on_the_way_takes_the_number_and_gives_it_back(asked, monkeypatch):

@@ -1,4 +1,4 @@
-"""Lazy results, computed into memory: all of them, or only the sections that were drawn.
+"""Volumes made lazy, and lazy results computed into memory: all of them, or only the sections that were drawn.
 
 Laws: what shares its computation is computed together, once; it can be cancelled between two blocks.
 """
@@ -13,11 +13,25 @@ import numpy as np
 
 from napari_emsynth.chain import overlaid, with_known
 from napari_emsynth.spec import Result, Runtime
+from napari_emsynth.trust.remembered import shows
+from napari_emsynth.volume import Volume
 
 # Parts of a result whose blocks are drawn at once.
 DRAWN_TOGETHER = ("volume", "uncertainty", "prior", "residual")
 # Parts that are sections of the result's own grid.
 SECTIONED = ("volume", "synthetic", "uncertainty", "empty")
+
+
+def by_section(volume: Volume) -> Volume:
+    """Return the volume on a dask array, one section a chunk; what is remembered of it holds for both."""
+    import dask.array as da
+
+    if hasattr(volume.data, "dask"):
+        return volume
+    data = da.from_array(volume.data, chunks=(1, *volume.shape[1:]), name=False)
+    if isinstance(volume.data, np.ndarray):
+        shows(data, volume)
+    return replace(volume, data=data)
 
 
 def in_memory(result: Result, runtime: Runtime) -> Result:

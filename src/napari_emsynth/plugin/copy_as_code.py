@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from napari_emsynth.options import Options
 from napari_emsynth.plugin.widgets.method_settings import MethodSettings
 from napari_emsynth.volume import Volume
 
@@ -34,19 +35,10 @@ def changed(settings: MethodSettings, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value != default[name]}
 
 
-def keywords(settings: MethodSettings) -> str:
-    """Return what every call is given, whatever its task: method, weights, parameters, runtime."""
-    words = {"method": settings.method} if settings.method else {}
-    if settings.weights:
-        words["weights"] = settings.weights
-    if settings.params:
-        words["params"] = dict(settings.params)  # type: ignore[assignment]
-    words |= changed(settings, RUNTIME)
-    if settings.tile:
-        words["tile"] = settings.tile  # type: ignore[assignment]
-    if not settings.selfcheck:
-        words["selfcheck"] = False  # type: ignore[assignment]
-    return said(words)
+def keywords(options: Options, settings: MethodSettings) -> str:
+    """Return what a call in Python is given: options and runtime, as far as they are not at their default."""
+    tile = {"tile": settings.tile} if settings.tile else {}
+    return said(options.keywords() | changed(settings, RUNTIME) | tile)
 
 
 def said(words: Mapping[str, Any]) -> str:
@@ -61,11 +53,9 @@ def read_code(volume: Volume, source: str) -> list[str]:
     return ["import napari_emsynth as es", "", f"volume = es.read({source!r}{size})"]
 
 
-def flags(settings: MethodSettings, volume: Volume) -> list[str]:
-    """Return the words every command takes, whatever its task: method, weights, parameters, runtime, voxel size."""
-    words = ["--method", settings.method] if settings.method else []
-    if settings.weights:
-        words += ["--weights", settings.weights]
+def flags(options: Options, settings: MethodSettings, volume: Volume) -> list[str]:
+    """Return the words that a command takes: options, the method's parameters, runtime, voxel size."""
+    words = options.words()
     for name, value in settings.params.items():
         flag = name.replace("_", "-")
         words += (

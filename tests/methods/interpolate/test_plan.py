@@ -7,7 +7,6 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.methods.interpolate.plan import (
     REACH,
     Marks,
-    check_sections,
     masked_regions,
     output_order,
     overlap,
@@ -152,22 +151,3 @@ def test_windows_overlap_when_they_share_a_pixel():
     a = (slice(0, 5), slice(0, 5))
     assert overlap(a, (slice(4, 9), slice(4, 9)))
     assert not overlap(a, (slice(5, 9), slice(0, 5)))
-
-
-@pytest.mark.parametrize(
-    ("sections", "words"),
-    [
-        ([10], "section 10 is outside the stack, which has sections 0 to 9"),
-        ([-1], "section -1"),
-        ([1.5], "1.5"),
-        ([True], "True"),
-    ],
-)
-def test_bad_sections_are_named(sections, words):
-    with pytest.raises(InputError, match=words):
-        check_sections(sections, 10, insert=False)
-
-
-def test_duplicates_count_only_when_inserting():
-    assert check_sections([3, 1, 3], 10, insert=False) == [1, 3]
-    assert check_sections([3, 1, 3], 10, insert=True) == [1, 3, 3]

@@ -1,11 +1,9 @@
 """Which sections stand for the neighbours of a section."""
 
 import numpy as np
-import pytest
 from scipy import ndimage
 
-from napari_emsynth.errors import InputError
-from napari_emsynth.methods.superres.neighbours import check_damaged, misleading, seen, spacing
+from napari_emsynth.methods.superres.neighbours import misleading, seen, spacing
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.trust.intact import LeftOut, left_out
 from napari_emsynth.volume import Volume
@@ -81,13 +79,3 @@ def test_a_blank_section_misleads():
 def test_blur_and_repeats_do_not_mislead():
     found = LeftOut(kinds={1: "blurred", 2: "duplicate", 3: "displaced", 4: "saturated", 5: "half-missing"})
     assert misleading(found) == {3, 4, 5}
-
-
-def test_what_a_user_says_is_damaged():
-    assert check_damaged(None, 9) is None
-    assert check_damaged("", 9) == check_damaged((), 9) == []
-    assert check_damaged("1,4-6", 9) == [1, 4, 5, 6]
-    assert check_damaged(3, 9) == [3]
-    for wrong in ("9", [9], [-1], "a"):
-        with pytest.raises(InputError):
-            check_damaged(wrong, 9)

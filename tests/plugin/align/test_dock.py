@@ -11,13 +11,12 @@ import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_emsynth.plugin.align.dock import FineAlignment
-from napari_emsynth.plugin.align.session import AlignTask
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.layers.field_of_view import Window
 from napari_emsynth.plugin.upsample.dock import UpsampleZ
 from napari_emsynth.plugin.viewer.preferences import BLINK_KEY
 from napari_emsynth.plugin.viewer.session import Session
-from napari_emsynth.plugin.volume_task.preview import preview
+from napari_emsynth.plugin.volume_task.preview import drawn, preview
 from napari_emsynth.plugin.volume_task.run import run
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
@@ -85,7 +84,7 @@ def test_cancel_adds_nothing(viewer: Any, session: Session, opened: Any, finish:
 def test_a_preview_is_what_a_run_gives(stack: Any, more_methods: None) -> None:
     window = Window(sections=slice(3, 9), rows=slice(10, 50), columns=slice(20, 60), section=6)
     volume, settings = Volume.of(stack), replace(SMOOTH, selfcheck=False)
-    draw = AlignTask.drawer(volume, settings, window, Runtime(), {})
+    draw = drawn(volume, settings, window, Runtime(), {})
     planes = preview(volume, settings, window, (1.0, 1.0, 1.0), draw, Runtime())
     whole = run(Volume.of(stack), settings, Runtime()).result.volume.data
     parts = {"xy": whole[6, 10:50, 20:60], "xz": whole[3:9, 30, 20:60], "yz": whole[3:9, 10:50, 40]}

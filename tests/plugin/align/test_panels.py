@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 from napari_emsynth import io
 from napari_emsynth.fields.apply import moved, outside
 from napari_emsynth.fields.displacement import Displacement
+from napari_emsynth.methods.align.options import AlignOptions
 from napari_emsynth.methods.align.stack.alignment import SectionReport
 from napari_emsynth.plugin.align.dock import FineAlignment
 from napari_emsynth.plugin.align.section_table import COLUMNS, SectionTable
@@ -249,7 +250,7 @@ def test_preview_run_and_self_test(dock: Any, finish: Any, stack: Any, told: lis
     dock.form.reference.setText("5")
     dock.form.limit.setValue(3.0)
     assert dock.form.limit.text().endswith("nm = 1.5 px")
-    assert dock.task.settings.options(12) == {"max_displacement_nm": 3.0, "reference": (5,)}
+    assert dock.task.settings.asked() == AlignOptions(max_displacement_nm=3.0, reference="5")
     viewer.dims.set_point(0, 4 * 5)
     dock.look.click()
     finish(session)
@@ -308,7 +309,7 @@ def test_the_form_offers_limits_where_the_method_knows_them(dock: Any) -> None:
     assert form.value().max_displacement_nm is None
     form.method.setCurrentIndex(form.method.findData("jain2017"))
     form.method.activated.emit(form.method.currentIndex())
-    assert form.value().options(12) == {}
+    assert form.value().asked() == AlignOptions()
     assert form.bounds.isHidden()
     assert "edraws" in form.promise_line.text()
     viewer.layers.remove(labels)

@@ -18,11 +18,10 @@ from napari_emsynth.plugin.layers.field_of_view import Window
 from napari_emsynth.plugin.restore.canvas_menu import install as install_menu
 from napari_emsynth.plugin.superres.dock import SuperResolve, scores
 from napari_emsynth.plugin.superres.form import SuperresForm
-from napari_emsynth.plugin.superres.session import SuperresTask
 from napari_emsynth.plugin.superres.settings import SuperresSettings
 from napari_emsynth.plugin.superres.views import fidelity_layer
 from napari_emsynth.plugin.volume_task.layers import placed
-from napari_emsynth.plugin.volume_task.preview import preview
+from napari_emsynth.plugin.volume_task.preview import drawn, preview
 from napari_emsynth.plugin.volume_task.run import bytes_needed, run
 from napari_emsynth.plugin.volume_task.target import Target
 from napari_emsynth.spec import Runtime
@@ -108,7 +107,7 @@ def test_a_preview_is_what_a_run_gives(install: Any, scan: Any) -> None:
     install(SHARPENER)
     window = Window(sections=slice(1, 4), rows=slice(3, 17), columns=slice(0, 12), section=2)
     volume, told = Volume.of(scan, voxel_nm=(40, 64, 64)), []
-    draw = SuperresTask.drawer(volume, SHARP, window, Runtime(), {})
+    draw = drawn(volume, SHARP, window, Runtime(), {})
     (plane,) = preview(volume, SHARP, window, (40.0, 64.0, 64.0), draw, Runtime(), told=told.append)
     whole = run(volume, SHARP, Runtime()).result.volume.data
     np.testing.assert_array_equal(plane.after.pixels, whole[2, 24:136, :96])

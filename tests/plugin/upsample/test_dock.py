@@ -21,12 +21,11 @@ from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.field_of_view import EDGE, Window, around, window_in_view
 from napari_emsynth.plugin.upsample.dock import UpsampleZ
 from napari_emsynth.plugin.upsample.form import UpsampleForm
-from napari_emsynth.plugin.upsample.session import UpsampleTask
 from napari_emsynth.plugin.upsample.settings import UpsampleSettings
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.plugin.volume_task.code import volume_code
 from napari_emsynth.plugin.volume_task.layers import placed
-from napari_emsynth.plugin.volume_task.preview import preview
+from napari_emsynth.plugin.volume_task.preview import drawn, preview
 from napari_emsynth.plugin.volume_task.run import run
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
@@ -120,7 +119,7 @@ def test_results_lie_upon_their_source(sampling: str, ndim: int) -> None:
     volume = Volume.of(np.zeros((5, 8, 9), np.float32), voxel_nm=(4, 2, 3))
     grid = run(volume, replace(settings, selfcheck=False), Runtime()).result.volume.grid
     assert grid.shape == shape
-    assert grid.origin_nm[0] == pytest.approx(4 * settings.section_offset), "as the task says"
+    assert grid.origin_nm[0] == pytest.approx(4 * settings.offset[0]), "as the task says"
 
 
 def test_the_form_offers_what_the_method_can(opened: Any) -> None:
@@ -158,7 +157,7 @@ def test_a_preview_is_what_a_run_gives(stack: Any, sampling: str, look: str) -> 
     settings = replace(LINEAR, factor=3, sampling=sampling, look=look, selfcheck=False)
     window = Window(sections=slice(4, 9), rows=slice(10, 50), columns=slice(20, 60), section=6)
     volume = Volume.of(stack, voxel_nm=(4, 2, 2))
-    draw = UpsampleTask.drawer(volume, settings, window, Runtime(), {})
+    draw = drawn(volume, settings, window, Runtime(), {})
     planes = {p.name: p for p in preview(volume, settings, window, (4.0, 2.0, 2.0), draw, Runtime())}
     whole = run(volume, settings, Runtime()).result.volume.data
     np.testing.assert_array_equal(

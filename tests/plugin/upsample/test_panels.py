@@ -11,14 +11,16 @@ from napari.layers import Image
 from qtpy.QtWidgets import QFormLayout, QWidget
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.methods.upsample.lattice import Lattice
+from napari_emsynth.grid import Grid
+from napari_emsynth.methods.upsample.lattice import ISOTROPIC, Lattice, isotropic_factor
+from napari_emsynth.methods.upsample.options import UpsampleOptions
 from napari_emsynth.plugin.layers.field_of_view import Window
 from napari_emsynth.plugin.layers.voxel_size import guessed_nm, parse_voxel_nm
 from napari_emsynth.plugin.upsample.dock import report, scores
 from napari_emsynth.plugin.upsample.factor import FactorRow
 from napari_emsynth.plugin.upsample.sampling import SamplingQuestion, picture
-from napari_emsynth.plugin.upsample.settings import ISOTROPIC, UpsampleSettings, isotropic_factor
-from napari_emsynth.plugin.volume_task.code import volume_command
+from napari_emsynth.plugin.upsample.settings import UpsampleSettings
+from napari_emsynth.plugin.volume_task.code import volume_code, volume_command
 from napari_emsynth.plugin.volume_task.damage_form import SuspectList
 from napari_emsynth.plugin.volume_task.destination import MEMORY, DestinationBox, where
 from napari_emsynth.plugin.volume_task.forecast import Forecast, Speed, work
@@ -35,25 +37,27 @@ def test_settings_say_of_the_grid_what_the_task_does(sampling: str, factor: floa
     lattice = Lattice(9, factor, sampling)
     assert settings.shape((9, 4, 5)) == (len(lattice.sections), 4, 5)
     for j in lattice.sections:
-        assert j / settings.section_scale + settings.section_offset == pytest.approx(lattice.position(j))
+        place = j * settings.voxel((1, 1, 1))[0] + settings.offset[0]
+        assert place == pytest.approx(lattice.position(j))
     part = settings.sections(slice(2, 6))
     inside = [lattice.position(j) for j in range(part.start, part.stop)]
-    assert min(inside) >= 1.5
-    assert max(inside) <= 5.5
+    edge = 0 if sampling == "point" else 0.5
+    assert min(inside) >= 2 - edge
+    assert max(inside) <= 5 + edge
     assert settings.sections(slice(0, 9)).stop == len(lattice.sections)
 
 
 def test_what_is_written_as_code() -> None:
     volume = Volume.of(np.zeros((9, 4, 5), np.uint8), voxel_nm=(30, 10, 10), name="s")
     settings = UpsampleSettings(factor=3.0, isotropic=True, damaged="3,5-6")
-    assert settings.options(9) == {"factor": ISOTROPIC, "sampling": "point", "damaged": (3, 5, 6)}
+    assert settings.asked() == UpsampleOptions(factor=ISOTROPIC, damaged="3,5-6")
     assert "--factor isotropic --sampling point --damaged 3,5-6" in volume_command(settings, volume, "s.tif")
     plain = replace(settings, isotropic=False, damaged="")
-    assert plain.options(9) == {"factor": 3, "sampling": "point", "damaged": ()}
-    assert plain.flags(9)[-2:] == ["--damaged", "none"]
-    assert "damaged" not in UpsampleSettings().options(9), "the task finds what is damaged beyond doubt"
+    assert plain.asked() == UpsampleOptions(factor=3, damaged=())
+    assert plain.asked().words()[-2:] == ["--damaged", "none"]
+    assert UpsampleSettings().asked().damaged is None, "the task finds what is damaged beyond doubt"
     with pytest.raises(InputError, match="section 12 is outside"):
-        replace(settings, damaged="12").options(9)
+        volume_code(replace(settings, damaged="12"), volume, "s.tif")
 
 
 def test_the_factor_is_chosen_or_follows_the_voxel_size(qtbot: Any) -> None:
@@ -95,7 +99,7 @@ def test_the_factor_is_chosen_or_follows_the_voxel_size(qtbot: Any) -> None:
     assert row.value()[0] == 2
     for voxel in (None, (10, 10, 10), (300, 10, 10)):
         with pytest.raises(InputError) as caught:
-            isotropic_factor(voxel)
+            isotropic_factor(Grid(shape=(1, 1, 1), voxel_nm=voxel))
         assert "\n" not in str(caught.value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_emsynth.options import Options, option
@@ -28,3 +28,21 @@ class AlignOptions(Options):
         metavar="LIST", kind="sections",
         python="They move as their neighbours do; an empty list says that none is damaged.",
     )  # fmt: skip
+
+    def within(self, sections: slice, count: int) -> AlignOptions:
+        """Return the options for some sections of a stack, numbered from 0, without a self-check.
+
+        Args:
+            sections: which.
+            count: of the stack.
+
+        Raises:
+            InputError: no such list of sections.
+        """
+
+        def cut(name: str) -> tuple[int, ...] | None:
+            listed = self.listed(name, count)
+            inside = range(sections.start, sections.stop)
+            return None if listed is None else tuple(z - sections.start for z in listed if z in inside)
+
+        return replace(self, reference=cut("reference"), skip=cut("skip"), selfcheck=False)

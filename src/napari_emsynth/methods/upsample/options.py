@@ -34,7 +34,7 @@ class UpsampleOptions(Options):
         positional=True, required=True, python="Whole or not.",
     )  # fmt: skip
     sampling: Sampling = option(
-        "point", "point: sections are thin samples; slab: averages over their thickness.", metavar="KIND",
+        "point", "point: sections are thin samples; slab: averages over their thickness.", metavar="KIND", shown=True,
         python="Point keeps every section where it is, and puts new ones between; slab divides every section.",
     )  # fmt: skip
     damaged: Any = option(

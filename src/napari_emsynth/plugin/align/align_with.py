@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from napari_emsynth.methods.in_memory import by_section
 from napari_emsynth.plugin.align.settings import AlignSettings
-from napari_emsynth.plugin.layers.lazy import lazy
 from napari_emsynth.plugin.volume_task.run import VolumeOutcome, check_room, drawn_from
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
@@ -37,7 +37,7 @@ def with_field(volume: Volume, path: Path, settings: AlignSettings, runtime: Run
         check_room(volume, settings)
     runtime.progress(0, 0, "reading the field")
     found = read_field_record(path)
-    result = through(lazy(volume), read_field(path, volume), name=path.name, found=found)
+    result = through(by_section(volume), read_field(path, volume), name=path.name, found=found)
     result = replace(result, provenance=with_reports(result.provenance, found or {}))
     if not settings.lazy:
         from napari_emsynth.methods.in_memory import in_memory

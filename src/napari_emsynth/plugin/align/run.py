@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.methods.in_memory import by_section
 from napari_emsynth.plugin.align.settings import AlignSettings
-from napari_emsynth.plugin.layers.lazy import lazy
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Array, Volume
 
@@ -44,7 +44,7 @@ def materials_of(labels: Volume, shape: tuple[int, int, int], tears: list[int], 
         found[np.isin(block, ignored)] = IGNORED
         return found
 
-    stack = lazy(labels)
+    stack = by_section(labels)
     return replace(stack, data=stack.data.map_blocks(material, dtype=np.uint8), grid=labels.grid)
 
 

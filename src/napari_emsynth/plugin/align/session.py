@@ -14,7 +14,6 @@ from qtpy.QtCore import Signal
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.align.align_with import with_field
 from napari_emsynth.plugin.align.code import more_code
-from napari_emsynth.plugin.align.preview import aligned_drawer
 from napari_emsynth.plugin.align.run import materials_of, tested
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.align.views import FieldViews
@@ -41,7 +40,6 @@ class AlignTask(VolumeTask):
         self_tested: a self-test's JSON object, or None when there is none any more.
     """
 
-    drawer = staticmethod(aligned_drawer)
     self_tested = Signal(object)
     settings: AlignSettings
 
@@ -174,7 +172,7 @@ class AlignTask(VolumeTask):
 
         def prepare() -> QueuedJob:
             volume, settings = self.volume(layer, channel), self.settings
-            skip = settings.options(volume.shape[0]).get("skip")
+            skip = settings.numbers().listed("skip", volume.shape[0])
 
             def work(job: QueuedJob) -> dict[str, Any]:
                 ready(job)

@@ -6,11 +6,10 @@ is at its default is not passed on, so that methods which redraw voxels, and kno
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from napari_emsynth.plugin.volume_task.settings import DETECTED, VolumeSettings, listed
-from napari_emsynth.sections import spans
 from napari_emsynth.spec import Task
 
 # Largest label that can be named; a list of all of them still fits into memory.
@@ -48,32 +47,6 @@ class AlignSettings(VolumeSettings):
         """What a result is."""
         return "aligned"
 
-    def options(self, sections: int) -> dict[str, Any]:
-        """Return the keyword arguments of ``align`` that others do not have, but for the materials.
-
-        Raises:
-            InputError: no such list of sections.
-        """
-        chosen: dict[str, Any] = {}
-        if self.max_displacement_nm is not None:
-            chosen["max_displacement_nm"] = self.max_displacement_nm
-        if self.reference.strip():
-            chosen["reference"] = listed(self.reference, sections, "reference")
-        if self.skip.strip() != DETECTED:
-            chosen["skip"] = listed(self.skip, sections, "skip")
-        return chosen
-
-    def flags(self, sections: int) -> list[str]:
-        """Return the same as words of ``emsynth align``."""
-        options = self.options(sections)
-        words = []
-        if "max_displacement_nm" in options:
-            words += ["--max-displacement-nm", f"{options['max_displacement_nm']:g}"]
-        for name in ("reference", "skip"):
-            if name in options:
-                words += [f"--{name}", spans(options[name]) or "none"]
-        return words
-
     def labels(self, what: str) -> list[int]:
         """Return the labels of the materials layer that mean "tears" or "ignored".
 
@@ -81,22 +54,3 @@ class AlignSettings(VolumeSettings):
             InputError: no such list of numbers.
         """
         return list(listed(getattr(self, what), MOST_LABELS, f"labels that mean {what}"))
-
-    def within(self, sections: slice, count: int) -> AlignSettings:
-        """Return the settings for some sections of a stack, numbered from 0.
-
-        Args:
-            sections: which.
-            count: of the stack.
-
-        Raises:
-            InputError: no such list of sections.
-        """
-
-        def cut(text: str, what: str) -> str:
-            return spans(
-                z - sections.start for z in listed(text, count, what) if sections.start <= z < sections.stop
-            )
-
-        skip = self.skip if self.skip.strip() == DETECTED else cut(self.skip, "skip")
-        return replace(self, reference=cut(self.reference, "reference"), skip=skip)

@@ -8,15 +8,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from napari_emsynth.plugin.copy_as_code import changed, flags, keywords, read_code, said, slug
-from napari_emsynth.plugin.restore.request import Request, Settings
-from napari_emsynth.sections import spans
+from napari_emsynth.plugin.copy_as_code import flags, keywords, read_code, slug
+from napari_emsynth.plugin.restore.request import Request
 from napari_emsynth.volume import Volume
 
 OUT = "restored.ome.tif"
 STEP = "replaced.ome.tif"
 MASK = "mask.tif"
-LOOK = ("look",)
 
 
 def as_code(request: Request, volume: Volume, path: str | None) -> str:
@@ -39,37 +37,22 @@ def as_code(request: Request, volume: Volume, path: str | None) -> str:
 
 def python_code(request: Request, volume: Volume, source: str) -> list[str]:
     """Return the lines of Python."""
-    lines = read_code(volume, source)
-    own = said(changed(request.settings, LOOK))
-    words, start = ", ".join(part for part in (own, keywords(request.settings)) if part), "volume"
-    if request.sections or request.regions:
-        sections = [f"sections={list(request.sections)!r}"] if request.sections else []
-        mask = [f"mask=es.read({MASK!r})"] if request.regions else []
-        lines.append(f"result = es.interpolate({', '.join([start, *sections, *mask, words])})")
+    lines, start = read_code(volume, source), "volume"
+    for options in request.steps():
+        mask = [f"mask=es.read({MASK!r})"] if request.regions and not options.insert else []
+        call = ", ".join([start, *mask, keywords(options, request.settings)])
+        lines.append(f"result = es.interpolate({call})")
         start = "result.volume"
-    if request.inserts:
-        lines.append(
-            f"result = es.interpolate({start}, sections={list(request.inserts)!r}, insert=True, {words})"
-        )
     return [*lines, f"es.write(result, {OUT!r})"]
 
 
 def command_line(request: Request, volume: Volume, source: str) -> str:
     """Return one line for a terminal; two commands when sections are both replaced and inserted."""
-    replaced, inserted = bool(request.sections or request.regions), bool(request.inserts)
-    commands = []
-    if replaced:
-        words = ["--sections", spans(request.sections)] if request.sections else []
-        words += ["--mask", MASK] if request.regions else []
-        commands.append(_command(request.settings, volume, source, STEP if inserted else OUT, words))
-    if inserted:
-        words = ["--sections", ",".join(str(z) for z in sorted(request.inserts)), "--insert"]
-        commands.append(_command(request.settings, volume, STEP if replaced else source, OUT, words))
+    commands, steps = [], request.steps()
+    for n, options in enumerate(steps):
+        out = OUT if n == len(steps) - 1 else STEP
+        mask = ["--mask", MASK] if request.regions and not options.insert else []
+        words = ["emsynth", "interpolate", str(Path(source)), out, *mask]
+        commands.append(shlex.join([*words, *flags(options, request.settings, volume)]))
+        source = out
     return " && ".join(commands)
-
-
-def _command(settings: Settings, volume: Volume, source: str, out: str, what: list[str]) -> str:
-    own = [word for name, value in changed(settings, LOOK).items() for word in (f"--{name}", value)]
-    return shlex.join(
-        ["emsynth", "interpolate", str(Path(source)), out, *what, *own, *flags(settings, volume)]
-    )

@@ -8,13 +8,15 @@ code say the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.plugin.layers.lazy import lazy
+from napari_emsynth.methods.drawing import prepare
+from napari_emsynth.methods.in_memory import by_section, sections_in_memory
+from napari_emsynth.methods.interpolate.options import InterpolateOptions
 from napari_emsynth.plugin.restore.marks import Mark, Marks
 from napari_emsynth.plugin.widgets.method_settings import MethodSettings
 from napari_emsynth.spec import Result, Runtime
@@ -85,6 +87,25 @@ class Request:
         if len(set(self.sections)) >= count:
             raise InputError(f"all {count} sections are marked; at least 1 intact section is needed")
 
+    def asked(self, sections: tuple[int, ...], *, insert: bool = False) -> InterpolateOptions:
+        """Return what the engine is asked for some sections."""
+        settings = self.settings
+        return InterpolateOptions(
+            sections=sections or None,
+            insert=insert,
+            look=settings.look,
+            method=settings.method or None,
+            weights=settings.weights or None,
+            params=dict(settings.params),
+            selfcheck=settings.selfcheck,
+        )
+
+    def steps(self) -> list[InterpolateOptions]:
+        """Return what the engine is asked, one step after the other: replace first, then insert."""
+        replaced = [self.asked(self.sections)] if self.sections or self.regions else []
+        inserted = [self.asked(tuple(sorted(self.inserts)), insert=True)] if self.inserts else []
+        return replaced + inserted
+
     def title(self) -> str:
         """Return a few words for a progress bar."""
         n = len(self.sections) + len(self.inserts) + len(self.regions)
@@ -132,50 +153,27 @@ def restore(volume: Volume, request: Request, runtime: Runtime) -> Outcome:
         InputError: see the interpolate task.
         Cancelled: the runtime's token was cancelled.
     """
-    request.check(volume.shape[0])
-    settings = request.settings
-    source = lazy(volume) if settings.lazy else volume
-    result, entries = None, {}
-    notices: list[str] = []
-    if request.sections or request.regions:
-        result = _interpolate(source, request, runtime, list(request.sections) or None, insert=False)
-        entries.update({(e["section"], False): e for e in result.provenance["sections"]})
-    if request.inserts:
-        first = result
-        result = _interpolate(
-            first.volume if first else source, request, runtime, list(request.inserts), insert=True
-        )
-        if first is not None:
-            notices += first.provenance["notices"]
-            entries = _moved(entries, request.inserts)
-        entries.update(_inserted(result, request.inserts))
-    assert result is not None
-    notices += result.provenance["notices"]
-    if result.volume.is_lazy and not settings.lazy:
-        from napari_emsynth.methods.in_memory import sections_in_memory
-
-        result = sections_in_memory(result, (entry["section"] for entry in entries.values()), runtime)
-    return Outcome(request=request, result=result, entries=entries, notices=list(dict.fromkeys(notices)))
-
-
-def _interpolate(
-    volume: Volume, request: Request, runtime: Runtime, sections: list[int] | None, *, insert: bool
-) -> Result:
     from napari_emsynth.methods.interpolate.task import interpolate
 
+    request.check(volume.shape[0])
     settings = request.settings
-    return interpolate(
-        volume,
-        sections,
-        mask=None if insert else request.mask(volume.shape),
-        insert=insert,
-        method=settings.method,
-        weights=settings.weights or None,
-        params=dict(settings.params),
-        runtime=runtime,
-        selfcheck=settings.selfcheck,
-        look=settings.look,
-    )
+    source = by_section(volume) if settings.lazy else volume
+    entries: dict[tuple[int, bool], dict[str, Any]] = {}
+    notices: list[str] = []
+    result: Result | None = None
+    for options in request.steps():
+        mask = None if options.insert else request.mask(volume.shape)
+        result = interpolate(source, options=options, mask=mask, runtime=runtime)
+        notices += result.provenance["notices"]
+        if options.insert:
+            entries = _moved(entries, request.inserts) | _inserted(result, request.inserts)
+        else:
+            entries = {(e["section"], False): e for e in result.provenance["sections"]}
+        source = result.volume
+    assert result is not None
+    if result.volume.is_lazy and not settings.lazy:
+        result = sections_in_memory(result, (entry["section"] for entry in entries.values()), runtime)
+    return Outcome(request=request, result=result, entries=entries, notices=list(dict.fromkeys(notices)))
 
 
 def shifted(section: int, inserts: tuple[int, ...]) -> int:
@@ -209,18 +207,20 @@ def preview_section(
         runtime: device, cancel.
     """
     here = {m.treatment: m for m in marks if m.section == section}
-    quick = replace(settings, selfcheck=False, lazy=True)
     if "insert" in here and "replace" not in here:
-        result = _interpolate(lazy(volume), Request(settings=quick), runtime, [section], insert=True)
+        options, mask = Request(settings=settings).asked((section,), insert=True), None
     else:
         whole = {m.section for m in marks if m.treatment == "replace"}
         region: Mark | None = here.get("region")
         request = Request(
             sections=tuple(sorted(whole if region else whole | {section})),
             regions={section: region.region} if region is not None and region.region is not None else {},
-            settings=quick,
+            settings=settings,
         )
         request.check(volume.shape[0])
-        result = _interpolate(lazy(volume), request, runtime, list(request.sections) or None, insert=False)
+        options, mask = request.asked(request.sections), request.mask(volume.shape)
+    drawing = prepare("interpolate", volume, options, runtime, mask=mask)
     runtime.cancel.check()
-    return result.volume.section(section)
+    _, height, width = volume.shape
+    drawn: Array = drawing.draw((slice(section, section + 1), slice(0, height), slice(0, width)), runtime)[0]
+    return drawn

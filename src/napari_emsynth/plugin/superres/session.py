@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from napari_emsynth.plugin.layers.results import Shown
-from napari_emsynth.plugin.superres.preview import superres_drawer
 from napari_emsynth.plugin.superres.settings import SuperresSettings
 from napari_emsynth.plugin.superres.views import FidelityViews
 from napari_emsynth.plugin.volume_task.damage import DamageTask
@@ -14,7 +13,6 @@ from napari_emsynth.plugin.volume_task.damage import DamageTask
 class SuperresTask(DamageTask):
     """Super-resolution in one viewer."""
 
-    drawer = staticmethod(superres_drawer)
     # Those that would mislead, as the engine has it, which is not loaded yet.
     counted = ("blank", "saturated", "half-missing", "displaced")
     settings: SuperresSettings

@@ -6,8 +6,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.grid import Triple
-from napari_emsynth.plugin.upsample.settings import HIGHEST, LOWEST, check_range, isotropic_factor
+from napari_emsynth.grid import Grid, Triple
+from napari_emsynth.methods.upsample.lattice import HIGHEST, LOWEST, check_number, isotropic_factor
 from napari_emsynth.plugin.volume_task.forecast import voxel_text
 from napari_emsynth.plugin.widgets.buttons import button
 from napari_emsynth.plugin.widgets.notices import remark
@@ -52,7 +52,7 @@ class FactorRow(QWidget):
         self._voxel_nm: Triple | None = None
         self._factors: tuple[float, ...] = ()
         self._is_ready = False
-        self._factor = LOWEST
+        self._factor = float(LOWEST)
         self.number, self.isotropic = FactorBox(), QCheckBox("isotropic")
         self.number.setToolTip("Sections of the result for each of the layer, 2 to 12; need not be whole")
         self.isotropic.setToolTip("Make isotropic: the factor that makes voxels as high as they are wide")
@@ -104,7 +104,7 @@ class FactorRow(QWidget):
         if not self._is_ready:
             return "loading"
         try:
-            factor = isotropic_factor(self._voxel_nm)
+            factor = self._cubes()
         except InputError as reason:
             return str(reason)
         if self._factors and all(abs(factor - known) > SAME for known in self._factors):
@@ -118,6 +118,10 @@ class FactorRow(QWidget):
         self._factor = factor
         self._chosen()
 
+    def _cubes(self) -> float:
+        """Return the factor that makes voxels as high as they are wide."""
+        return isotropic_factor(Grid(shape=(1, 1, 1), voxel_nm=self._voxel_nm))
+
     def _cubes_asked(self, on: bool) -> None:
         self._chosen()
         if on and self._voxel_nm is None:
@@ -130,7 +134,7 @@ class FactorRow(QWidget):
     def _show(self) -> None:
         why_not = self.why_not()
         if self.isotropic.isChecked() and not why_not:
-            self._factor = isotropic_factor(self._voxel_nm)
+            self._factor = self._cubes()
         elif self._factors:
             self._factor = min(self._factors, key=lambda known: abs(known - self._factor))
         self.number.blockSignals(True)
@@ -146,7 +150,7 @@ class FactorRow(QWidget):
         if self.isotropic.isChecked() and why_not:
             return why_not
         try:
-            check_range(self._factor)
+            check_number(self._factor)
         except InputError as reason:
             return str(reason)
         if self._voxel_nm is None:
@@ -155,4 +159,4 @@ class FactorRow(QWidget):
         voxel = f"{voxel_text(self._voxel_nm)} become {voxel_text((z / self._factor, y, x))}"
         if self.isotropic.isChecked() or why_not:
             return voxel
-        return f"{voxel}; isotropic is x{isotropic_factor(self._voxel_nm):.3g}"
+        return f"{voxel}; isotropic is x{self._cubes():.3g}"

@@ -12,6 +12,7 @@ from typing import Any
 from napari.layers import Layer
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.methods.in_memory import by_section
 from napari_emsynth.plugin.copy_as_code import slug
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import (
@@ -23,7 +24,6 @@ from napari_emsynth.plugin.layers.convert import (
     unwrap,
     voxel_nm_of,
 )
-from napari_emsynth.plugin.layers.lazy import lazy
 from napari_emsynth.plugin.layers.results import Shown
 from napari_emsynth.plugin.upsample.session import UpsampleTask
 from napari_emsynth.plugin.viewer.session import ready
@@ -93,7 +93,7 @@ def export_linked(
         def work(job: QueuedJob) -> list[Path]:
             ready(job)
             for volume, path in zip(volumes, paths, strict=True):
-                carried = result.along.carried(lazy(volume), result.provenance)
+                carried = result.along.carried(by_section(volume), result.provenance)
                 write(carried, path, overwrite=overwrite, progress=job.report, cancel=job.cancel)
             return paths
 

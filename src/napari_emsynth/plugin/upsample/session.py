@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from napari_emsynth.methods.upsample.lattice import check_number, isotropic_factor
 from napari_emsynth.plugin.layers.convert import find_layer
 from napari_emsynth.plugin.layers.view_3d import View3D
-from napari_emsynth.plugin.upsample.preview import upsampled_drawer
-from napari_emsynth.plugin.upsample.settings import UpsampleSettings, check_range, isotropic_factor
+from napari_emsynth.plugin.upsample.settings import UpsampleSettings
 from napari_emsynth.plugin.volume_task.code import More, linked_code
 from napari_emsynth.plugin.volume_task.damage import DamageTask
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
@@ -22,7 +22,6 @@ from napari_emsynth.volume import Volume
 class UpsampleTask(DamageTask):
     """Upsampling in one viewer."""
 
-    drawer = staticmethod(upsampled_drawer)
     # These show nothing of their own place, beyond any doubt.
     counted = ("blank", "duplicate")
     settings: UpsampleSettings
@@ -42,9 +41,9 @@ class UpsampleTask(DamageTask):
         """
         assert isinstance(settings, UpsampleSettings)
         if not settings.isotropic:
-            check_range(settings.factor)
+            check_number(settings.factor)
             return settings
-        return replace(settings, factor=isotropic_factor(volume.grid.voxel_nm))
+        return replace(settings, factor=isotropic_factor(volume.grid))
 
     # -- what is known of a layer ------------------------------------------------------------------
 

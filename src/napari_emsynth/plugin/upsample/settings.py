@@ -6,20 +6,15 @@ layer under point sampling and at ``(j + 1/2) / k - 1/2`` under slab sampling.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from napari_emsynth.errors import InputError
-from napari_emsynth.grid import Grid, Shape, Triple
-from napari_emsynth.plugin.volume_task.settings import DETECTED, VolumeSettings, listed
-from napari_emsynth.sections import spans
+from napari_emsynth.grid import Grid
+from napari_emsynth.methods.upsample.lattice import ISOTROPIC, Lattice
+from napari_emsynth.methods.upsample.options import UpsampleOptions
+from napari_emsynth.options import DETECTED, Options
+from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.spec import Task
-
-LOWEST, HIGHEST = 2.0, 12.0
-ISOTROPIC = "isotropic"
-# A product of a fractional factor must not gain or lose a section by rounding.
-SLACK = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,93 +35,35 @@ class UpsampleSettings(VolumeSettings):
     verb: ClassVar[str] = "Upsample"
     least_sections: ClassVar[int] = 2
 
-    factor: float = 2.0
+    factor: float = float(UpsampleOptions.factor)
     isotropic: bool = False
-    sampling: str = "point"
+    sampling: str = UpsampleOptions.sampling
     damaged: str = DETECTED
-    look: str = "accurate"
+    look: str = UpsampleOptions.look
 
     @property
     def done(self) -> str:
         """What a result is."""
         return f"upsampled x{self.factor:.3g}"
 
-    @property
-    def section_scale(self) -> float:
-        """Sections of the result for each of the layer."""
-        return self.factor
+    def numbers(self) -> UpsampleOptions:
+        """Return what the task is asked, with the factor as a number."""
+        known = super().numbers()
+        assert isinstance(known, UpsampleOptions)
+        return known
 
-    @property
-    def section_offset(self) -> float:
-        """Point sampling keeps centres, slab sampling keeps faces."""
-        return 0.0 if self.sampling == "point" else (1 - self.factor) / (2 * self.factor)
+    def asked(self) -> Options:
+        """Return what the task is asked; cubic voxels by their name, so that the engine finds the factor."""
+        return replace(self.numbers(), factor=ISOTROPIC) if self.isotropic else self.numbers()
 
-    def options(self, sections: int) -> dict[str, Any]:
-        """Return the keyword arguments of ``upsample`` that others do not have.
-
-        Raises:
-            InputError: no such list of sections.
-        """
-        chosen: dict[str, Any] = {
-            "factor": ISOTROPIC if self.isotropic else number(self.factor),
-            "sampling": self.sampling,
-        }
-        if self.damaged.strip() != DETECTED:
-            chosen["damaged"] = listed(self.damaged, sections, "damaged")
-        if self.look != "accurate":
-            chosen["look"] = self.look
-        return chosen
-
-    def flags(self, sections: int) -> list[str]:
-        """Return the same as words of ``emsynth upsample``."""
-        options = self.options(sections)
-        words = ["--factor", str(options["factor"]), "--sampling", self.sampling]
-        if "damaged" in options:
-            words += ["--damaged", spans(options["damaged"]) or "none"]
-        if "look" in options:
-            words += ["--look", self.look]
-        return words
-
-    def shape(self, shape: Shape) -> Shape:
-        """Return the shape of the result."""
-        return (self.sections(slice(0, shape[0])).stop, *shape[1:])
+    def lattice(self, count: int) -> Lattice:
+        """Return where the result's sections lie among so many of the layer."""
+        return self.numbers().lattice(Grid(shape=(count, 1, 1)))
 
     def sections(self, of: slice) -> slice:
         """Return the sections of the result that show the same as some of the layer."""
-        k = self.factor
-        if self.sampling == "point":
-            return slice(math.ceil(of.start * k - SLACK), math.floor((of.stop - 1) * k + SLACK) + 1)
-        return slice(math.ceil(of.start * k - SLACK), math.floor(of.stop * k + SLACK))
+        return self.lattice(max(2, of.stop)).showing(of)
 
     def title(self) -> str:
         """Return a few words for a progress bar and the history."""
         return f"Upsample x{self.factor:.3g}"
-
-
-def number(factor: float) -> float:
-    """Return a whole factor as an integer, which reads better in code and records."""
-    return int(factor) if factor == int(factor) else factor
-
-
-def check_range(factor: float) -> None:
-    """Refuse a factor that no method does; what users type is told as they type it.
-
-    Raises:
-        InputError: not a number, or outside 2 to 12.
-    """
-    if not LOWEST <= factor <= HIGHEST:
-        raise InputError(f"factor {factor:g} is outside {LOWEST:g} to {HIGHEST:g} output sections a section")
-
-
-def isotropic_factor(voxel_nm: Triple | None) -> float:
-    """Return the factor that makes voxels as high as they are wide; loads the engine.
-
-    Args:
-        voxel_nm: size (z, y, x); None when it is unknown.
-
-    Raises:
-        InputError: an unknown size, voxels that are cubes already, or too drawn out.
-    """
-    from napari_emsynth.methods.upsample.lattice import isotropic_factor as rule
-
-    return rule(Grid(shape=(1, 1, 1), voxel_nm=voxel_nm))

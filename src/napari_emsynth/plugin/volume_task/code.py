@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_emsynth.methods.tasks import name_of
 from napari_emsynth.plugin.copy_as_code import flags, keywords, read_code, slug, source_path
 from napari_emsynth.plugin.layers.convert import type_of
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
@@ -47,15 +48,20 @@ def volume_code(settings: VolumeSettings, volume: Volume, path: str | None, more
         volume: the layer's; its voxel size is stated.
         path: the layer's file, None when it has none.
         more: of other layers.
+
+    Raises:
+        InputError: sections that the volume does not have.
     """
+    settings.asked().check_sections(volume.shape[0])
     source = path or f"{slug(volume.name)}.tif"
     notes = [] if path else [f"# export layer {volume.name!r} to {source} first"]
-    options = [f"{name}={value!r}" for name, value in settings.options(volume.shape[0]).items()]
-    call = ", ".join(part for part in [more.given, *options, *more.arguments, keywords(settings)] if part)
+    call = ", ".join(
+        part for part in [more.given, *more.arguments, keywords(settings.asked(), settings)] if part
+    )
     python = [
         *read_code(volume, source),
         *more.before,
-        f"result = es.{settings.function or settings.task}({call})",
+        f"result = es.{name_of(settings.task)}({call})",
         *more.then,
         f"es.write({more.made}, {out_name(settings)!r})",
         *more.lines,
@@ -67,8 +73,7 @@ def volume_code(settings: VolumeSettings, volume: Volume, path: str | None, more
 def volume_command(settings: VolumeSettings, volume: Volume, source: str, more: More = More()) -> str:
     """Return one line for a terminal."""
     words = ["emsynth", settings.task, str(Path(source)), out_name(settings)]
-    own = [*settings.flags(volume.shape[0]), *more.words]
-    return shlex.join([*words, *own, *flags(settings, volume)])
+    return shlex.join([*words, *more.words, *flags(settings.asked(), settings, volume)])
 
 
 def out_name(settings: VolumeSettings) -> str:

@@ -288,6 +288,6 @@ def describe(made: Previewed) -> str:
     """Return what a preview shows, in a line or two."""
     section, settings = made.window.section, made.settings
     # Point sampling shows what lies between two sections; slab sampling, a part of the section itself.
-    between = settings.section_scale > 1 and settings.section_offset == 0
+    between = settings.voxel((1.0, 1.0, 1.0))[0] < 1 and settings.offset[0] == 0
     after = f"; after: between {section} and {section + 1}" if between else ""
     return f"{made.window.describe()}; xy at z {section}{after}"

@@ -114,6 +114,5 @@ def speed_key(settings: VolumeSettings) -> tuple[Any, ...]:
     """Return what the speed of a task depends on."""
     return (
         settings.method, settings.weights, tuple(sorted(settings.params.items())), settings.device,
-        settings.precision, settings.tile, settings.section_scale, settings.section_offset,
-        settings.pixel_scale,
+        settings.precision, settings.tile, *settings.voxel((1.0, 1.0, 1.0)), *settings.offset,
     )  # fmt: skip

@@ -26,8 +26,7 @@ def moved_space(layer: Any, settings: VolumeSettings) -> dict[str, Any]:
     outer edges: it moves along the layer's own axes.
     """
     z, y, x = (float(s) for s in layer.scale[-3:])
-    first = (settings.section_offset, settings.pixel_offset, settings.pixel_offset)
-    translate = tuple(float(t) for t in voxel_translate(layer, first))
+    translate = tuple(float(t) for t in voxel_translate(layer, settings.offset))
     return {"scale": settings.voxel((z, y, x)), "translate": translate}
 
 

@@ -6,11 +6,12 @@ Law: what a preview shows is what a run gives there, as far as the task's drawer
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_emsynth.grid import Shape
+from napari_emsynth.methods.drawing import Drawing, prepare
 from napari_emsynth.plugin.jobs.queue import nothing
 from napari_emsynth.plugin.layers.checkerboard import HOWS, How, overlaid
 from napari_emsynth.plugin.layers.field_of_view import Window
@@ -60,7 +61,7 @@ def preview(
     settings: VolumeSettings,
     window: Window,
     voxel: tuple[float, float, float],
-    draw: Drawer,
+    drawing: Drawing,
     runtime: Runtime,
     *,
     limits: tuple[float, float] | None = None,
@@ -75,7 +76,7 @@ def preview(
         settings: what and how.
         window: sections, rows and columns.
         voxel: size along z, y, x in any one unit.
-        draw: draws any box of the task's result, inside the window at least.
+        drawing: draws any box of the task's result, inside the window at least.
         runtime: device, progress, cancel.
         limits: of contrast; with them, overlays of the section and the one after it are returned too.
         told: how fast the task draws, where that can be told of a run too.
@@ -90,18 +91,18 @@ def preview(
         runtime.cancel.check()
         runtime.progress(PARTS * done, PARTS * len(cuts), "planes")
         started = time.perf_counter()
-        drawn = draw(after, _part(runtime, done, len(cuts)))
-        draws.append((drawn.shape, time.perf_counter() - started))
+        block = drawing.draw(after, _part(runtime, done, len(cuts)))
+        draws.append((block.shape, time.perf_counter() - started))
         planes.append(
             Plane(
                 name,
                 _picture(name, volume.read(*before), before, voxel),
-                _picture(name, drawn, after, settings.voxel(voxel), settings.section_offset * voxel[0]),
+                _picture(name, block, after, settings.voxel(voxel), settings.offset[0] * voxel[0]),
             )
         )
     if limits is not None:
-        planes += overlaid_planes(volume, draw, window, voxel, limits, runtime)
-    speed = Speed.of(draws, halo_of(draw), settings.shape(volume.shape))
+        planes += overlaid_planes(volume, drawing.draw, window, voxel, limits, runtime)
+    speed = Speed.of(draws, drawing.halo, settings.shape(volume.shape))
     if speed is not None:
         told(speed)
     return planes
@@ -122,26 +123,12 @@ def cuts_of(settings: VolumeSettings, window: Window, shape: Shape) -> dict[str,
     return cuts
 
 
-def halo_of(draw: Any) -> tuple[float, float, float] | None:
-    """Return with how many sections of the result, rows and columns a drawer draws a box; None if it does not say."""
-    from napari_emsynth.methods.superres.job import Job as SuperresJob
-    from napari_emsynth.methods.upsample.job import Job as UpsampleJob
-
-    if isinstance(draw, SuperresJob):
-        pixels = draw.factor * draw.request.built().halo
-        return (0, pixels, pixels)
-    if not isinstance(draw, UpsampleJob):
-        return None
-    y, x = draw.lateral_halo
-    return (draw.halo, y, x)
-
-
 def halfway(settings: VolumeSettings, section: int, shape: Shape) -> int:
     """Return the section of the result halfway to the next of the layer: there a method has most to make up."""
     if section == shape[0] - 1:
         return int(settings.sections(slice(section, section + 1)).start)
     first = int(settings.sections(slice(section, section + 2)).start)
-    return min(first + int(settings.section_scale / 2), settings.shape(shape)[0] - 1)
+    return min(first + int(1 / settings.voxel((2.0, 1.0, 1.0))[0]), settings.shape(shape)[0] - 1)
 
 
 def overlaid_planes(
@@ -173,28 +160,24 @@ def _part(runtime: Runtime, done: int, total: int) -> Runtime:
     return replace(runtime, progress=progress)
 
 
-def engine_request(volume: Volume, settings: VolumeSettings, method: str, runtime: Runtime) -> Any:
-    """Return the engine's request for a task's result.
+def drawn(
+    volume: Volume, settings: VolumeSettings, window: Window, runtime: Runtime, more: Mapping[str, Any]
+) -> Drawing:
+    """Return what draws any box of the task's result inside a window.
 
     Args:
         volume: the layer's.
         settings: what and how.
-        method: its id.
+        window: sections, rows and columns of the layer.
         runtime: device, progress, cancel.
+        more: keyword arguments of the task's function that come from other layers.
 
     Raises:
-        InputError: a method that cannot do this.
+        InputError: a method that cannot do this, bad input.
+        Cancelled: the runtime's token was cancelled.
     """
-    from napari_emsynth.methods.request import Request
-
-    return Request.of(
-        settings.task,
-        volume,
-        method,
-        weights=settings.weights or None,
-        params=dict(settings.params),
-        runtime=runtime,
-    )
+    box = (window.sections, window.rows, window.columns)
+    return prepare(settings.task, volume, settings.numbers(), runtime, around=box, **more)
 
 
 def _picture(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from qtpy.QtCore import QObject, Signal
 
@@ -20,7 +20,7 @@ from napari_emsynth.plugin.layers.convert import Placement, volume_of
 from napari_emsynth.plugin.layers.field_of_view import Window, window_in_view
 from napari_emsynth.plugin.viewer.session import Session, ready
 from napari_emsynth.plugin.volume_task.forecast import Forecast, Speed, speed_key
-from napari_emsynth.plugin.volume_task.preview import Drawer, Plane, preview
+from napari_emsynth.plugin.volume_task.preview import Plane, drawn, preview
 from napari_emsynth.plugin.volume_task.run import free_memory, voxel_bytes
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.spec import Task
@@ -60,13 +60,8 @@ class PreviewTask(QObject):
         settings_changed: by someone else than the form.
         previewed: a preview is ready.
         noticed: lines the user must be told (may be empty), and the method that did better, or "".
-
-    Attributes:
-        drawer: given a volume, settings, a window, a runtime, and what other layers bring, returns what draws any box
-            of the task's result inside the window; for a worker thread.
     """
 
-    drawer: ClassVar[Callable[..., Drawer]]
     settings_changed = Signal()
     previewed = Signal(object)
     noticed = Signal(list, str)
@@ -219,9 +214,16 @@ class PreviewTask(QObject):
 
                 runtime = job.runtime(**settings.runtime_options())
                 with working(window.pixels):
-                    draw = self.drawer(volume, settings, window, runtime, more)
+                    drawing = drawn(volume, settings, window, runtime, more)
                     planes = preview(
-                        volume, settings, window, (z, y, x), draw, runtime, limits=limits, told=speeds.append
+                        volume,
+                        settings,
+                        window,
+                        (z, y, x),
+                        drawing,
+                        runtime,
+                        limits=limits,
+                        told=speeds.append,
                     )
                 return Previewed(planes, window, settings, look, layer.unique_id, (z, y, x))
 

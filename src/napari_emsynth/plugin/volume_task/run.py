@@ -6,15 +6,15 @@ and goes on where it was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from napari_emsynth.plugin.layers.lazy import lazy
+from napari_emsynth.methods.in_memory import by_section
+from napari_emsynth.methods.tasks import function_of
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.plugin.volume_task.target import Target
 from napari_emsynth.spec import MethodSpec, Result, Runtime
@@ -74,16 +74,8 @@ def run(
     if not settings.lazy and target is None:
         check_room(volume, settings)
     block_by_block = settings.lazy or target is not None
-    result = task_function(settings)(
-        lazy(volume) if block_by_block else volume,
-        **settings.options(volume.shape[0]),
-        **more,
-        **({"method": settings.method} if settings.method else {}),
-        weights=settings.weights or None,
-        params=dict(settings.params),
-        runtime=runtime,
-        selfcheck=settings.selfcheck,
-    )
+    source = by_section(volume) if block_by_block else volume
+    result = function_of(settings.task)(source, options=settings.asked(), runtime=runtime, **more)
     if target is not None:
         result = target.fill(result, runtime)
     elif result.volume.is_lazy and not settings.lazy:
@@ -98,13 +90,6 @@ def drawn_from(result: Result, volume: Volume) -> Volume:
     """Return the voxels that a result was drawn from: of a volume that was only moved, those before it was."""
     known = result.volume.known
     return volume if known is None or known.moved is None else known.moved[0]
-
-
-def task_function(settings: VolumeSettings) -> Callable[..., Result]:
-    """Return the function that does the task."""
-    module = import_module(f"napari_emsynth.methods.{settings.task}")
-    function: Callable[..., Result] = getattr(module, settings.function or settings.task)
-    return function
 
 
 def check_room(volume: Volume, settings: VolumeSettings) -> None:

@@ -1,16 +1,16 @@
 """What is done to a whole volume and how, one value a task; what it does to the grid and what it is called.
 
-Conventions: a result's section ``j`` lies at the layer's section ``j / scale + offset``; rows and columns keep the
-outer edges of sections, whatever their scale; see :class:`VolumeSettings`. The numbers follow the grid laws of
-:mod:`napari_emsynth.grid`.
+Conventions: what a task is asked, and what it does to a grid, is said by its options; these add what the viewer needs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from napari_emsynth.grid import Shape, Triple
+from napari_emsynth.grid import Grid, Shape, Triple
+from napari_emsynth.methods.tasks import options_of
+from napari_emsynth.options import Options
 from napari_emsynth.plugin.layers.field_of_view import EDGE
 from napari_emsynth.plugin.widgets.method_settings import MethodSettings
 from napari_emsynth.sections import parse_sections
@@ -33,20 +33,15 @@ class VolumeSettings(MethodSettings):
 
     Attributes:
         task: its name, which is also that of its command.
-        function: its function's; "" when it is the task's.
         verb: for a progress bar.
         done: for the name of a result.
         least_sections: a volume needs.
-        section_scale: sections of the result a section of the layer.
-        section_offset: where the result's first section lies, in sections of the layer.
-        pixel_scale: rows and columns of the result for each of the layer.
         compares_neighbours: a preview lays neighbouring sections over each other.
         previews_reslices: a preview shows xz and yz too.
         preview_edge: most rows and columns of the layer that a preview shows.
     """
 
     task: ClassVar[Task]
-    function: ClassVar[str] = ""
     verb: ClassVar[str]
     least_sections: ClassVar[int]
     compares_neighbours: ClassVar[bool] = False
@@ -61,44 +56,32 @@ class VolumeSettings(MethodSettings):
         """What a result is, in a word or two."""
         raise NotImplementedError
 
-    @property
-    def section_scale(self) -> float:
-        """Sections of the result for each of the layer."""
-        return 1
-
-    @property
-    def section_offset(self) -> float:
-        """Where the result's first section lies."""
-        return 0.0
-
-    @property
-    def pixel_scale(self) -> int:
-        """Rows and columns of the result for each of the layer."""
-        return 1
-
-    @property
-    def pixel_offset(self) -> float:
-        """Where the result's first row and column lie: outer edges stay."""
-        return (1 - self.pixel_scale) / (2 * self.pixel_scale)
-
-    def options(self, sections: int) -> dict[str, Any]:  # noqa: ARG002 - what a user wrote may depend on it
-        """Return the keyword arguments of the task's function that others do not have.
-
-        Args:
-            sections: of the volume.
+    def numbers(self) -> Options:
+        """Return what the task is asked, with nothing left that only a voxel size tells.
 
         Raises:
-            InputError: what the user wrote does not fit such a volume.
+            InputError: a value that no volume could make right.
         """
-        return {}
+        cls = options_of(self.task)
+        own = {known.name: getattr(self, known.name) for known in cls.fields()}
+        return cls(**own | {"method": self.method or None, "weights": self.weights or None})
 
-    def flags(self, sections: int) -> list[str]:  # noqa: ARG002 - see options
-        """Return the same as words of its command."""
-        return []
+    def asked(self) -> Options:
+        """Return what the task is asked, as the user said it."""
+        return self.numbers()
+
+    def on(self, shape: Shape = (2, 1, 1)) -> Grid:
+        """Return the result's grid, in voxels of the layer."""
+        return self.numbers().grid(Grid(shape=shape, voxel_nm=(1.0, 1.0, 1.0)))
+
+    @property
+    def offset(self) -> Triple:
+        """Where the centre of the result's first voxel lies, in voxels of the layer."""
+        return self.on().origin_nm
 
     def shape(self, shape: Shape) -> Shape:
         """Return the shape of the result."""
-        return shape
+        return self.on(shape).shape
 
     def sections(self, of: slice) -> slice:
         """Return the sections of the result that show the same as some of the layer."""
@@ -106,18 +89,20 @@ class VolumeSettings(MethodSettings):
 
     def pixels(self, of: slice) -> slice:
         """Return the rows or columns of the result that show the same as some of the layer."""
-        return slice(self.pixel_scale * of.start, self.pixel_scale * of.stop)
+        scale = round(1 / self.voxel((1.0, 1.0, 1.0))[1])
+        return slice(scale * of.start, scale * of.stop)
+
+    def voxel(self, of: Triple) -> Triple:
+        """Return the size (z, y, x) of the result's voxels, in the units of the layer's."""
+        known = self.on().voxel_nm
+        assert known is not None
+        return (known[0] * of[0], known[1] * of[1], known[2] * of[2])
 
     def block(self) -> Shape:
         """Return the size of the blocks that a result is drawn in; loads the engine."""
         from napari_emsynth.methods.blocks import EAGER_BLOCK
 
         return EAGER_BLOCK
-
-    def voxel(self, of: Triple) -> Triple:
-        """Return the size (z, y, x) of the result's voxels, in the units of the layer's."""
-        z, y, x = of
-        return (z / self.section_scale, y / self.pixel_scale, x / self.pixel_scale)
 
     def title(self) -> str:
         """Return a few words for a progress bar and the history."""
