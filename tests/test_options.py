@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import napari_emsynth as es
-from napari_emsynth.cli.flags import task_flags
+from napari_emsynth.cli.flags import option_flags
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid
 from napari_emsynth.methods import get
@@ -42,8 +42,7 @@ def test_json_reads_back_to_an_equal_value(asked: Options) -> None:
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_the_words_of_a_command_ask_for_the_same(asked: Options) -> None:
-    task = type(asked).__name__.removesuffix("Options").lower()
-    flags = {f"--{flag.name.replace('_', '-')}": flag for flag in task_flags(task).flags}
+    flags = {f"--{flag.name.replace('_', '-')}": flag for flag in option_flags(type(asked)).flags}
     words, given = asked.words(), {}
     while words:
         flag = flags[words.pop(0)]

@@ -41,6 +41,7 @@ class OptionField:
         flag: False where the command line does not have it.
         shown: said in code and in commands that are copied even where it is at its default.
         word: type of the value that its flag takes.
+        said_as: what its flag is called where that is not its name.
     """
 
     name: str
@@ -54,6 +55,12 @@ class OptionField:
     shown: bool = False
     word: type = str
     python: str = ""
+    said_as: str = ""
+
+    @property
+    def spelling(self) -> str:
+        """Return the flag."""
+        return f"--{(self.said_as or self.name).replace('_', '-')}"
 
 
 def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 - the field's own word
@@ -65,7 +72,50 @@ def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 - the fie
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Described:
+    """A value whose fields say of themselves what a signature, a flag and a page need to know."""
+
+    @classmethod
+    def fields(cls) -> tuple[OptionField, ...]:
+        """Return the options: a class's own first, then those of its parents."""
+        known = [
+            OptionField(name=f.name, default={} if f.name == "params" else f.default, **f.metadata)
+            for f in dataclasses.fields(cls)
+            if "help" in f.metadata
+        ]
+        inherited = [f.name for f in known if f.name not in cls.__annotations__]
+        return tuple(sorted(known, key=lambda f: f.name in inherited))
+
+    def values(self) -> dict[str, Any]:
+        """Return the options by name."""
+        return {known.name: getattr(self, known.name) for known in self.fields()}
+
+    def said(self) -> dict[str, Any]:
+        """Return the options that are not at their default, by name."""
+        values = self.values()
+        defaults = {known.name: known.default for known in self.fields()}
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
+    def keywords(self) -> dict[str, Any]:
+        """Return what a call in Python is given: what is not at its default, and what every call should say."""
+        said = self.said()
+        shown = {f.name: getattr(self, f.name) for f in self.fields() if f.name in said or _says(f)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in shown.items()}
+
+    def words(self) -> list[str]:
+        """Return the same as words of a command; a method's own parameters are not among them."""
+        words: list[str] = []
+        said = self.said()
+        for known in self.fields():
+            if not known.flag or known.kind == "params" or not (known.name in said or _says(known)):
+                continue
+            value = getattr(self, known.name)
+            words += [known.spelling] if known.kind == "switch" else [known.spelling, as_word(value)]
+        return words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Described):
     """What every task on a volume is asked.
 
     Raises:
@@ -93,17 +143,6 @@ class Options:
                 object.__setattr__(self, known.name, _listed(getattr(self, known.name), known.name))
         if self.params is None:
             object.__setattr__(self, "params", {})
-
-    @classmethod
-    def fields(cls) -> tuple[OptionField, ...]:
-        """Return the options: the task's own first, then those of every task."""
-        shared = {f.name for f in dataclasses.fields(Options)}
-        known = [
-            OptionField(name=f.name, default={} if f.name == "params" else f.default, **f.metadata)
-            for f in dataclasses.fields(cls)
-            if "help" in f.metadata
-        ]
-        return tuple(sorted(known, key=lambda f: f.name in shared))
 
     @classmethod
     def of(cls, other: Any) -> Self:
@@ -158,33 +197,9 @@ class Options:
             InputError: it cannot.
         """
 
-    def said(self) -> dict[str, Any]:
-        """Return the options that are not at their default, by name."""
-        values = {known.name: getattr(self, known.name) for known in self.fields()}
-        defaults = {known.name: known.default for known in self.fields()}
-        return {name: value for name, value in values.items() if value != defaults[name]}
-
-    def keywords(self) -> dict[str, Any]:
-        """Return what a call in Python is given: what is not at its default, and what every call should say."""
-        said = self.said()
-        shown = {f.name: getattr(self, f.name) for f in self.fields() if f.name in said or _says(f)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in shown.items()}
-
-    def words(self) -> list[str]:
-        """Return the same as words of the task's command; the method's own parameters are not among them."""
-        words: list[str] = []
-        said = self.said()
-        for known in self.fields():
-            if not known.flag or known.kind == "params" or not (known.name in said or _says(known)):
-                continue
-            value = getattr(self, known.name)
-            flag = f"--{known.name.replace('_', '-')}"
-            words += [flag] if known.kind == "switch" else [flag, as_word(value)]
-        return words
-
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads back to an equal value."""
-        values = {known.name: getattr(self, known.name) for known in self.fields()}
+        values = self.values()
         params = self.params.to_json() if isinstance(self.params, Params) else dict(self.params or {})
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()} | {"params": params}
 

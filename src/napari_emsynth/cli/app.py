@@ -13,7 +13,7 @@ import typer
 from napari_emsynth.cli.align import align
 from napari_emsynth.cli.detect import detect
 from napari_emsynth.cli.evaluate import evaluate
-from napari_emsynth.cli.flags import method_flags, option_value, options, spread, task_flags
+from napari_emsynth.cli.flags import method_flags, option_flags, option_value, options, spread
 from napari_emsynth.cli.groups import Cluster, Common, Save
 from napari_emsynth.cli.interpolate import interpolate
 from napari_emsynth.cli.methods import methods
@@ -23,6 +23,8 @@ from napari_emsynth.cli.train import train
 from napari_emsynth.cli.upsample import upsample
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.methods import INDEX
+from napari_emsynth.methods.tasks import options_of
+from napari_emsynth.training.options import TrainOptions
 
 BAD_USE = 2
 INTERRUPTED = 130
@@ -67,7 +69,9 @@ def application(words: Sequence[str]) -> typer.Typer:
     asked = words[0] if words and words[0] in INDEX else None
     if asked is not None:
         groups["values"] = method_flags(asked, option_value(words, "--method"))
-        groups["options"] = task_flags(asked)
+        groups["options"] = option_flags(options_of(asked))
+    elif words and words[0] == "train":
+        groups["options"] = option_flags(TrainOptions)
     for command in (interpolate, align, upsample, superres, train, detect, evaluate):
         app.command()(spread(command, groups))
     return app

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.options import OptionField
+from napari_emsynth.options import Described, OptionField
 from napari_emsynth.params import ParamField
 from napari_emsynth.spec import Task
 
@@ -41,21 +41,18 @@ def options(cls: type) -> Group:
     return Group(flags, lambda given: cls(**given))
 
 
-def task_flags(task: Task) -> Group:
-    """Return a group whose flags are a task's options, and whose value is what the user gave of them, by name."""
-    from napari_emsynth.methods.tasks import options_of
-
-    known = [f for f in options_of(task).fields() if f.flag and f.kind != "params"]
+def option_flags(cls: type[Described]) -> Group:
+    """Return a group whose flags are options, and whose value is what the user gave of them, by name."""
+    known = [f for f in cls.fields() if f.flag and f.kind != "params"]
     flags = tuple(_option_flag(field) for field in known)
     return Group(flags, lambda given: {name: value for name, value in given.items() if value is not None})
 
 
 def _option_flag(field: OptionField) -> inspect.Parameter:
     """Return the flag of one option; None stands for "not given", so that the option's default holds."""
-    spelling = f"--{field.name.replace('_', '-')}"
     shown = None if field.default in (None, (), False) or field.required else str(field.default)
     option = typer.Option(
-        spelling, help=field.help, metavar=field.metavar or None, show_default=shown or False
+        field.spelling, help=field.help, metavar=field.metavar or None, show_default=shown or False
     )
     if field.kind == "switch":
         return inspect.Parameter(field.name, KEYWORD, default=False, annotation=Annotated[bool, option])

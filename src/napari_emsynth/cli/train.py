@@ -25,38 +25,11 @@ def train(
     source: Source,
     *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The .safetensors file to write.")],
-    minutes: Annotated[float | None, typer.Option(metavar="F", help="How long to train.")] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", help="How many steps to train, instead of --minutes.")
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="NAME|FILE",
-            help="Weights to start from, or scratch; by default the bundled ones.",
-        ),
-    ] = None,
-    objective: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="What to train for; by default what the starting weights were made for."
-        ),
-    ] = None,
+    options: dict[str, Any],
     factor: Annotated[
         int | None,
         typer.Option(metavar="8|16", help="Of superres: what to train for; short for --objective x8 or x16."),
     ] = None,
-    only: Annotated[
-        str | None,
-        typer.Option(metavar="PART", help="Train one part, of methods that are learned in parts or stages."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a killed run; what is not given is as it was.")
-    ] = False,
-    save_anyway: Annotated[
-        bool, typer.Option("--save-anyway", help="Write weights even when nothing beat what it started from.")
-    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
     roi: Annotated[
         str | None,
@@ -68,23 +41,17 @@ def train(
     from napari_emsynth.methods.train import run
 
     with Screen(as_json=common.json) as screen:
-        check_weights_file(out, source, overwrite=overwrite, resume=resume)
+        check_weights_file(out, source, overwrite=overwrite, resume=options["resume"])
         runtime = common.runtime(screen)
         volume = common.open(source, screen)
         region = parse_roi(roi, volume.shape)
         job = TrainingJob(
             method=name,
             out=str(out),
-            start=start,
-            objective=objective_of(objective, factor),
-            only=only,
-            minutes=minutes,
-            steps=steps,
+            **options | {"objective": objective_of(options.get("objective"), factor)},
             roi=None if region is None else tuple((s.start, s.stop) for s in region),  # type: ignore[arg-type]
             device=common.device,
             seed=common.seed,
-            resume=resume,
-            save_anyway=save_anyway,
             source=str(source.absolute()),
             data=volume.name,
             voxel_nm=volume.grid.voxel_nm,

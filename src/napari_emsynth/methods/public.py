@@ -1,6 +1,6 @@
 """Functions as users call them: arrays for volumes, options by their names, how to compute by its parts.
 
-Law: no signature is written twice. A function that is given ``options`` (an :class:`~napari_emsynth.options.Options`)
+Law: no signature is written twice. A function that is given ``options`` (an :class:`~napari_emsynth.options.Described`)
 and ``runtime`` gets the keywords of both, and its docstring theirs in place of ``{options}``.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.working import section_px, working
-from napari_emsynth.options import OptionField, Options
+from napari_emsynth.options import Described, OptionField
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
@@ -77,7 +77,7 @@ def runtime_of(said: dict[str, Any]) -> Runtime:
     return cast("Runtime", whole)
 
 
-def _options(cls: type[Options], said: dict[str, Any]) -> Options:
+def _options(cls: type[Described], said: dict[str, Any]) -> Described:
     """Take out the options, whole or in parts, and return them.
 
     Raises:
@@ -89,10 +89,10 @@ def _options(cls: type[Options], said: dict[str, Any]) -> Options:
         return cls(**parts)
     if parts:
         raise InputError(f"give either options or their parts ({', '.join(parts)}), not both")
-    return cast("Options", whole)
+    return cast("Described", whole)
 
 
-def _parameters(own: dict[str, inspect.Parameter], asked: type[Options] | None) -> list[inspect.Parameter]:
+def _parameters(own: dict[str, inspect.Parameter], asked: type[Described] | None) -> list[inspect.Parameter]:
     fields = () if asked is None else asked.fields()
     options = [
         inspect.Parameter(f.name, POSITIONAL if f.positional else KEYWORD, default=f.default) for f in fields
@@ -110,7 +110,7 @@ def _parameters(own: dict[str, inspect.Parameter], asked: type[Options] | None) 
     return sorted(every, key=lambda p: p.kind)
 
 
-def _described(asked: type[Options] | None) -> str:
+def _described(asked: type[Described] | None) -> str:
     """Return the docstring's lines of the keywords, as far as they go after ``Args:``."""
     lines = [f"{f.name}: {_told(f)}" for f in (() if asked is None else asked.fields())]
     lines += ["options: all of those in one object; excludes them."] if asked else []

@@ -31,6 +31,7 @@ from napari_emsynth.tiling.device import resolve
 from napari_emsynth.training.data import TrainingData, closed_up, split
 from napari_emsynth.training.job import TrainingJob
 from napari_emsynth.training.loop import OnStep, Trained, fit
+from napari_emsynth.training.options import TrainOptions
 from napari_emsynth.training.plan import Plan
 from napari_emsynth.training.recipe import Recipe
 from napari_emsynth.trust.intact import LeftOut, left_out
@@ -71,15 +72,9 @@ def train(
     name: str,
     volume: Volume,
     out: Path | str,
+    options: TrainOptions,
     runtime: Runtime,
     *,
-    minutes: float | None = None,
-    steps: int | None = None,
-    start: str | None = None,
-    objective: str | None = None,
-    only: str | None = None,
-    resume: bool = False,
-    save_anyway: bool = False,
     roi: Roi | Sequence[slice] | None = None,
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
@@ -89,14 +84,6 @@ def train(
         name: task and id, such as "interpolate/emsynth".
         volume: [z, y, x] a Volume or an array.
         out: the .safetensors file to write, with its card beside it.
-        minutes: when to stop; excludes ``steps``.
-        steps: when to stop; excludes ``minutes``.
-        start: weights to start from, a name or a file; "scratch" for none; None for the method's default.
-        objective: name of one of the method's recipes; None for the one that made the starting weights.
-        only: the part to train, of methods that are learned in parts or stages; None for all.
-        resume: go on from the checkpoint that a killed run left beside ``out``; what is not given is as it was.
-        save_anyway: write weights even when nothing beat the start on held-out sections; by default nothing is written
-            then, and ``file`` of the report is None.
         roi: three slices z, y, x to learn from; None takes everything.
         on_step: called after every step with its number, the seconds and budget spent, and its terms.
         {options}
@@ -110,16 +97,10 @@ def train(
     job = TrainingJob(
         method=name,
         out=str(out),
-        start=start,
-        objective=objective,
-        only=only,
-        minutes=minutes,
-        steps=steps,
+        **options.values(),
         roi=None if roi is None else ranges(roi, volume),
         device=runtime.device,
         seed=runtime.seed,
-        resume=resume,
-        save_anyway=save_anyway,
         data=volume.name,
         voxel_nm=volume.grid.voxel_nm,
     )

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple
+from napari_emsynth.training.options import TrainOptions
 
 SUFFIX = ".safetensors"
 CHECKPOINT, DESCRIPTION = ".ckpt.safetensors", ".job.json"
@@ -26,25 +27,20 @@ Ranges = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingJob:
+class TrainingJob(TrainOptions):
     """One training run.
 
     Args:
         method: TASK/ID.
         out: the weights file, ``.safetensors``.
-        start: weights to start from, a name or a file; "scratch" for none; None for the method's default.
-        objective: name of one of the method's recipes; None for the one that made the starting weights.
-        only: the part of the method to train, of those that are learned in parts; None for all.
-        minutes: budget in minutes; excludes ``steps``. Neither is right only where a description is gone on with.
-        steps: budget in optimiser steps.
         roi: (first, last + 1) along z, y, x of the volume to learn from; None for everything.
         device: "auto", "cpu", "cuda", "cuda:n" or "mps".
         seed: of weights and samples.
-        resume: go on from the checkpoint beside ``out``.
-        save_anyway: write weights even when nothing beat what training started from.
         source: file the volume was read from, None when it came from elsewhere.
         data: what the user calls the volume.
         voxel_nm: of the volume, None when unknown.
+        **options: see :class:`~napari_emsynth.training.options.TrainOptions`; neither minutes nor steps is right only
+            where a description is gone on with.
 
     Raises:
         InputError: a file that is no ``.safetensors``, a budget or a region that makes no sense.
@@ -52,16 +48,9 @@ class TrainingJob:
 
     method: str
     out: str
-    start: str | None = None
-    objective: str | None = None
-    only: str | None = None
-    minutes: float | None = None
-    steps: int | None = None
     roi: Ranges | None = None
     device: str = "auto"
     seed: int = 0
-    resume: bool = False
-    save_anyway: bool = False
     source: str | None = None
     data: str = ""
     voxel_nm: Triple | None = None

@@ -6,7 +6,6 @@ Law: both make the :class:`~napari_emsynth.training.job.TrainingJob` that the do
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 from napari_emsynth.plugin.copy_as_code import read_code, slug
 from napari_emsynth.training.job import TrainingJob
@@ -33,13 +32,7 @@ def as_code(job: TrainingJob, volume: Volume) -> str:
 
 def _keywords(job: TrainingJob) -> dict[str, str]:
     """Return what is not at its default, as Python."""
-    plain: dict[str, Any] = {
-        "minutes": job.minutes,
-        "steps": job.steps,
-        "start": job.start,
-        "objective": job.objective,
-    }
-    words = {name: repr(value) for name, value in plain.items() if value is not None}
+    words = {name: repr(value) for name, value in job.keywords().items()}
     if job.roi is not None:
         words["roi"] = f"({', '.join(f'slice({low}, {high})' for low, high in job.roi)})"
     if job.device != "auto":
@@ -52,10 +45,7 @@ def _keywords(job: TrainingJob) -> dict[str, str]:
 def command_line(job: TrainingJob, volume: Volume, source: str) -> str:
     """Return one line for a terminal."""
     words = ["emsynth", "train", job.method, source, "--out", job.out]
-    words += ["--minutes", f"{job.minutes:g}"] if job.minutes is not None else []
-    words += ["--steps", f"{job.steps}"] if job.steps is not None else []
-    words += ["--from", job.start] if job.start is not None else []
-    words += ["--objective", job.objective] if job.objective is not None else []
+    words += job.words()
     if job.roi is not None:
         words += ["--roi", ",".join(f"{low}:{high}" for low, high in job.roi)]
     words += ["--device", job.device] if job.device != "auto" else []
