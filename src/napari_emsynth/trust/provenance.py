@@ -6,21 +6,21 @@ after a round trip; it names no machine and no user. Keys of a record:
 * ``software``, ``version``: this package; ``created``: UTC, ISO 8601;
 * ``task``, ``method``: what was asked for, and by which method;
 * ``weights``: ``{"id", "sha256"}`` or null; ``params``: the method's parameters; ``seed``: of random numbers;
-* ``source``: see :class:`Source`; ``sections``: see :class:`SectionRecord`, one entry a treated section;
+* ``source``: see :class:`Source`; ``sections``: one entry a treated section: its index in the result, and how it was
+  made;
 * ``notices``: lines the user was told.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -28,31 +28,6 @@ from napari_emsynth.grid import Triple
 from napari_emsynth.volume import Volume
 
 DISTRIBUTION = "napari-emsynth"
-
-Treatment = Literal["replaced", "inserted", "masked", "upsampled", "redrawn", "repaired", "moved", "kept"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """The weights a method used.
-
-    Args:
-        id: their name.
-        sha256: of their file, hexadecimal.
-    """
-
-    id: str
-    sha256: str
-
-    @classmethod
-    def of_file(cls, id: str, path: Path) -> Weights:  # noqa: A002 - the field's own word
-        """Hash a weights file."""
-        with path.open("rb") as file:
-            return cls(id=id, sha256=hashlib.file_digest(file, "sha256").hexdigest())
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,44 +72,15 @@ class Source:
         return {name: jsonable(value) for name, value in dataclasses.asdict(self).items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class SectionRecord:
-    """What happened to one section of a result.
-
-    Args:
-        section: its index in the result.
-        treatment: a damaged one replaced, a missing one inserted, or part of one replaced (masked).
-        below: index of the intact section it was made from on the side of lower z, or None.
-        above: the same on the side of higher z.
-        t: its place between them, 0 = below, 1 = above.
-        span: sections from ``below`` to ``above``.
-        note: one line on how it was treated, when that was not the usual way.
-        selfcheck: scores of the same repair on the nearest intact sections, or None.
-    """
-
-    section: int
-    treatment: Treatment
-    below: int | None
-    above: int | None
-    t: float
-    span: int
-    note: str = ""
-    selfcheck: Mapping[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        return {field.name: jsonable(getattr(self, field.name)) for field in dataclasses.fields(self)}
-
-
 def record(
     *,
     task: str,
     method: str,
-    weights: Weights | Mapping[str, Any] | None,
+    weights: Mapping[str, Any] | None,
     params: Any,
     seed: int,
     source: Source | Mapping[str, Any],
-    sections: Iterable[SectionRecord | Mapping[str, Any]],
+    sections: Iterable[Mapping[str, Any]],
     notices: Iterable[str],
     **more: Any,
 ) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from napari_emsynth.methods.superres.gpemsr.codebook import CODE_WEIGHT, contest
 from napari_emsynth.methods.superres.gpemsr.flow import reduced_stack
 from napari_emsynth.methods.superres.gpemsr.indexer import codes
 from napari_emsynth.methods.superres.gpemsr.recipe import SHARES, WHOLE, X8, X16
-from napari_emsynth.methods.superres.gpemsr.reconstruction import contextual_weight
 from napari_emsynth.methods.superres.single_stage.method import SPEC as PLAIN
 from napari_emsynth.models.gpemsr.gpemsr import Config
 from napari_emsynth.models.single_stage import Config as Plain
@@ -184,12 +183,20 @@ def test_the_reconstruction_learns_and_starts_at_bicubic():
     assert start["score"] == pytest.approx(0, abs=1e-4)
     seen, _ = taught(made, 25, lr=1e-2)
     assert seen[-1]["mse"] < 0.97 * seen[0]["mse"]
-    assert seen[-1]["contextual"] > 0
-    assert 0 <= seen[-1]["trusted"] <= 1
+    assert seen[-1]["contextual"] != seen[0]["contextual"]
 
 
-def test_the_weight_of_the_contextual_loss_is_the_papers():
-    assert (contextual_weight(8), contextual_weight(16)) == (0.001, 0.01)
+def test_context_counts_for_less_than_pixels_and_for_more_where_more_is_invented(monkeypatch):
+    shares = []
+    for kind in (X8, X16):
+        made = recipe(kind, only="reconstruction", batch=1)
+        stage, network = stage_of(made, "reconstruction"), made.network()
+        losses = []
+        for context in (0.0, 1.0):
+            monkeypatch.setattr(stage, "_context", lambda *_, value=context: torch.tensor(value))
+            losses.append(float(stage.loss(network, turn(stage))[0].detach()))
+        shares.append(losses[1] - losses[0])
+    assert 0 < shares[0] < shares[1] < 0.1
 
 
 def test_earlier_stages_score_below_later_ones():
@@ -230,9 +237,10 @@ def test_a_run_starts_from_the_codebook_of_the_other_factor():
 
 
 def test_what_the_papers_configuration_does_otherwise_is_trained_as_well():
-    paper = {"references": 5, "code_groups": 2, "reach": 0, "unit": False}
-    made = recipe(config=paper, batch=1)
-    assert {k: getattr(Config.paper(), k) for k in paper} | {"code_groups": 2} == paper
+    paper, slim = Config.paper(), Config.slim(8)
+    ways = ("references", "reach", "unit")
+    assert all(getattr(paper, way) != getattr(slim, way) for way in ways)
+    made = recipe(config={way: getattr(paper, way) for way in ways} | {"code_groups": 2}, batch=1)
     learner = made.learner(Plan(steps=400), CPU)
     for i, running in enumerate(learner.running):
         learner.at, learner.entered = i, learner.spent
