@@ -113,11 +113,10 @@ def test_rows_are_as_far_apart_as_sections(install, monkeypatch, voxel_nm, sampl
     monkeypatch.setattr(selfcheck, "hide_in_plane", spy)
     request = Request.of(
         "upsample",
-        STACK.data,
+        Volume.of(STACK.data, voxel_nm=voxel_nm),
         "bold",
         weights=None,
         params=None,
-        voxel_nm=voxel_nm,
         runtime=Runtime(device="cpu"),
     )
     check_in_plane(request, Lattice(10, 2, sampling))
