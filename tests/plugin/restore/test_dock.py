@@ -296,9 +296,7 @@ def test_notices_offer_linear(
         outcome = made[0]
         entry = outcome.entries[(5, False)]
         entry["selfcheck"] = {**entry["selfcheck"], "beats_floors": False, "instead": "linear"}
-        outcome.result.provenance["notices"].append(
-            "the model does not beat linear: use --method linear here"
-        )
+        outcome.notices.append("the model does not beat linear: use --method linear here")
         outcomes.append(outcome)
         show(made)
 
