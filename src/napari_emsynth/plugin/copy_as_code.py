@@ -5,11 +5,14 @@ Law: with the layer's file in place of the name that stands for it, the code giv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from qtpy.QtWidgets import QApplication
+
 from napari_emsynth.options import Options
+from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.widgets.method_settings import MethodSettings
 from napari_emsynth.volume import Volume
 
@@ -70,3 +73,33 @@ def flags(options: Options, settings: MethodSettings, volume: Volume) -> list[st
     if volume.grid.voxel_nm:
         words += ["--voxel-size", ",".join(f"{v:g}" for v in volume.grid.voxel_nm)]
     return words
+
+
+def code_text(
+    volume: Volume,
+    path: str | None,
+    python: Callable[[str], Sequence[str]],
+    command: Callable[[str], str],
+    notes: Sequence[str] = (),
+) -> str:
+    """Return the text for the clipboard: what to do first, Python, and the one line for a terminal.
+
+    Args:
+        volume: the layer's; its voxel size is stated.
+        path: the layer's file; a name stands for it where there is none.
+        python: lines, given the file.
+        command: the line for a terminal, given the file.
+        notes: comments, what else must be done first.
+    """
+    source = path or f"{slug(volume.name)}.tif"
+    first = [] if path else [f"# export layer {volume.name!r} to {source} first"]
+    terminal = ["", "# the same in a terminal:", f"# {command(source)}", ""]
+    return "\n".join([*first, *notes, *python(source), *terminal])
+
+
+def to_clipboard(text: str | None) -> str | None:
+    """Put code on the clipboard, say so, and return it; None when there is none."""
+    if text is not None:
+        QApplication.clipboard().setText(text)
+        notify.info("copied: Python, and one line for a terminal")
+    return text

@@ -51,6 +51,11 @@ def test_materials_by_the_users_own_labels() -> None:
         materials_of(Volume.of(labels), SHAPE, [7], [7])
 
 
+@pytest.fixture
+def volume() -> Volume:
+    return section_like(0)
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("suffix", [".npy", ".zarr"])
 def test_a_saved_field_aligns_as_it_did(volume: Volume, tmp_path: Path, suffix: str, lazy: bool) -> None:

@@ -66,7 +66,8 @@ def test_mark_run_undo_redo(
     assert tuple(result.scale) == (4, 2, 2)
     assert result.units == source.units
     assert list(result.contrast_limits) == [0, 200]
-    assert [e["section"] for e in result.metadata["emsynth"]["sections"]] == [5, 8]
+    record = result.metadata["emsynth"]
+    assert [[e["section"] for e in step["sections"]] for step in (record["previous"], record)] == [[5], [8]]
     assert list(np.nonzero(viewer.layers["stack restored synthetic"].data.any(axis=(1, 2)))[0]) == [5, 8]
     assert labels.visible
     assert source.visible
@@ -295,9 +296,7 @@ def test_notices_offer_linear(
         outcome = made[0]
         entry = outcome.entries[(5, False)]
         entry["selfcheck"] = {**entry["selfcheck"], "beats_floors": False, "instead": "linear"}
-        outcome.result.provenance["notices"].append(
-            "the model does not beat linear: use --method linear here"
-        )
+        outcome.notices.append("the model does not beat linear: use --method linear here")
         outcomes.append(outcome)
         show(made)
 

@@ -46,7 +46,11 @@ def test_replace_then_insert(volume: Volume) -> None:
     np.testing.assert_array_equal(outcome.result.volume.data, second.volume.data)
     made = np.nonzero(outcome.result.synthetic.data.any(axis=(1, 2)))[0]
     assert list(made) == [3, 5, 6, 10, 11]
-    assert [e["section"] for e in outcome.result.provenance["sections"]] == [3, 5, 6, 10, 11]
+    record = outcome.result.provenance
+    assert [[e["section"] for e in step["sections"]] for step in (record["previous"], record)] == [
+        [3, 8],
+        [5, 6, 10],
+    ]
     assert outcome.entries[(8, False)]["section"] == 11
     assert outcome.entries[(8, True)]["section"] == 10
     kept = np.delete(outcome.result.volume.data, made, axis=0)

@@ -159,7 +159,11 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
     finish(session)
     result = viewer.layers["damaged sample restored [1]"]
     assert result.data.shape[0] == 49
-    assert [e["section"] for e in result.metadata["emsynth"]["sections"]] == [6, 14, 30]
+    record = result.metadata["emsynth"]
+    assert [[e["section"] for e in step["sections"]] for step in (record["previous"], record)] == [
+        [6, 14],
+        [30],
+    ]
     assert all(m.score for m in repairs.marks_of(source)), "the self-check's figures are in the table"
     viewer.dims.set_point(0, 140.0)
     film.take("result")

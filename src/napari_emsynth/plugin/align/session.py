@@ -139,8 +139,7 @@ class AlignTask(VolumeTask):
                 f"Save {path.name}", work, on_done=self._saved, on_failed=self.refuse, owner=self.name
             )
 
-        job = self.attempt(prepare)
-        return None if job is None else self.session.queue.submit(job)
+        return self.submit(prepare)
 
     def _saved(self, path: Path) -> None:
         notify.info(f"the displacement field is written to {path}")
@@ -162,8 +161,7 @@ class AlignTask(VolumeTask):
             job.on_done = partial(self.show, (layer.unique_id, layer.name), job)
             return job
 
-        job = self.attempt(prepare)
-        return None if job is None else self.session.queue.submit(job)
+        return self.submit(prepare)
 
     # -- self-test ---------------------------------------------------------------------------------
 
@@ -180,8 +178,7 @@ class AlignTask(VolumeTask):
 
             return QueuedJob("Self-test", work, on_done=self._tested, on_failed=self.refuse, owner=self.name)
 
-        job = self.attempt(prepare)
-        return None if job is None else self.session.queue.submit(job)
+        return self.submit(prepare)
 
     def _tested(self, found: dict[str, Any]) -> None:
         self.last_self_test = found

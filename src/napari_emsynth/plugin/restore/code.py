@@ -6,9 +6,10 @@ Law: with the layer's file in place of the name that stands for it, both give th
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 
-from napari_emsynth.plugin.copy_as_code import flags, keywords, read_code, slug
+from napari_emsynth.plugin.copy_as_code import code_text, flags, keywords, read_code
 from napari_emsynth.plugin.restore.request import Request
 from napari_emsynth.volume import Volume
 
@@ -25,13 +26,13 @@ def as_code(request: Request, volume: Volume, path: str | None) -> str:
         volume: the layer's; its voxel size is stated.
         path: the layer's file, None when it has none.
     """
-    source = path or f"{slug(volume.name)}.tif"
-    notes = [] if path else [f"# export layer {volume.name!r} to {source} first"]
-    if request.regions:
-        notes.append(f"# export the painted mask to {MASK} first (same shape, non-zero = replace)")
-    python = python_code(request, volume, source)
-    return "\n".join(
-        [*notes, *python, "", "# the same in a terminal:", f"# {command_line(request, volume, source)}", ""]
+    drawn = [f"# export the painted mask to {MASK} first (same shape, non-zero = replace)"]
+    return code_text(
+        volume,
+        path,
+        partial(python_code, request, volume),
+        partial(command_line, request, volume),
+        drawn if request.regions else [],
     )
 
 

@@ -6,7 +6,6 @@ import weakref
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -19,13 +18,11 @@ from napari_emsynth.plugin.restore.marks import change, without
 from napari_emsynth.plugin.restore.marks_table import MarksTable
 from napari_emsynth.plugin.restore.request import Settings
 from napari_emsynth.plugin.restore.session import RestoreTask
+from napari_emsynth.plugin.widgets.auto_preview import AutoPreview
 from napari_emsynth.plugin.widgets.buttons import button, rows
 from napari_emsynth.plugin.widgets.layer_dock import LayerDock
 from napari_emsynth.plugin.widgets.look import LookChoice
 from napari_emsynth.plugin.widgets.method_form import MethodForm, Switch
-
-# The slider may run through many sections; a preview waits until it rests.
-PREVIEW_DELAY_MS = 150
 
 
 class RestoreSections(LayerDock):
@@ -46,7 +43,7 @@ class RestoreSections(LayerDock):
         self.auto_box.setToolTip("Show what the repair would put at the section on screen")
         self.board = QCheckBox("Checkerboard")
         self.board.setToolTip("Show original and result in alternating squares")
-        self._preview_timer = QTimer(self, singleShot=True, interval=PREVIEW_DELAY_MS)
+        self.auto_preview = AutoPreview(session.viewer, self)
         self._lay_out()
         self._connect()
         self._layer_changed()
@@ -110,27 +107,25 @@ class RestoreSections(LayerDock):
 
     def _layer_changed(self) -> None:
         self._refresh_marks()
-        self._ask_preview()
 
     def _refresh_marks(self) -> None:
         self.table.set_marks(self.task.marks_of(self.layer()))
-        self._ask_preview(anew=True)
+        self._preview_anew()
 
     def _settings_changed(self) -> None:
         self.task.set_settings(self.form.value())
-        self._ask_preview(anew=True)
+        self._preview_anew()
 
-    def _ask_preview(self, event: Any = None, *, anew: bool = False) -> None:  # noqa: ARG002 - napari's event
-        if self.auto_box.isChecked():
-            if anew:
-                self.task.preview.section = None
-            self._preview_timer.start()
+    def _preview_anew(self) -> None:
+        self.task.preview.section = None
+        self.auto_preview.ask()
 
     def _auto_toggled(self, on: bool) -> None:
         if on:
-            self._ask_preview(anew=True)
+            self.task.preview.section = None
+            self.auto_preview.start()
         else:
-            self._preview_timer.stop()
+            self.auto_preview.stop()
             self.task.end_preview()
 
     def _refresh_board(self, event: Any = None) -> None:  # noqa: ARG002 - napari's event
@@ -161,11 +156,10 @@ class RestoreSections(LayerDock):
     def leave(self) -> None:
         """Let go of the viewer."""
         self.task.dock = lambda: None
-        self._preview_timer.stop()
+        self.auto_preview.stop()
         self.task.end_preview()
         self.session.show_checkerboard(False)
         self.session.viewer.layers.events.removed.disconnect(self._refresh_board)
-        self.session.viewer.dims.events.current_step.disconnect(self._ask_preview)
         super().leave()
 
     # -- building ----------------------------------------------------------------------------------
@@ -204,7 +198,7 @@ class RestoreSections(LayerDock):
         self.mask_menu.aboutToShow.connect(self._fill_mask_menu)
         self.form.value_changed.connect(self._settings_changed)
         self.auto_box.toggled.connect(self._auto_toggled)
-        self._preview_timer.timeout.connect(self.preview_now)
+        self.auto_preview.rested.connect(self.preview_now)
         self.board.clicked.connect(lambda on: session.show_checkerboard(on))
         session.results_changed.connect(self._refresh_board)
         session.viewer.layers.events.removed.connect(self._refresh_board)
@@ -214,7 +208,6 @@ class RestoreSections(LayerDock):
         self.task.settings_changed.connect(self._settings_from_session)
         session.noticed.connect(self.notices.show_lines)
         self.task.layer_chosen.connect(self.layer_box.choose)
-        session.viewer.dims.events.current_step.connect(self._ask_preview)
 
     def _settings_from_session(self) -> None:
         if self.form.value() != self.task.settings:

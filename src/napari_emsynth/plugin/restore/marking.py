@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from napari_emsynth.plugin.jobs import notify
+from napari_emsynth.plugin.jobs.detection import detection
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.layers import masks
@@ -73,21 +73,11 @@ class Marking:
         if volume is None:
             return None
 
-        def work(job: QueuedJob) -> Any:
-            from napari_emsynth.trust.detect import detect
-
-            return detect(volume, progress=job.report, cancel=job.cancel)
-
-        def done(suspects: list[Any]) -> None:
+        def found(suspects: list[Any]) -> None:
             new = [Mark(section=s.section, origin=f"detected: {s.kind}") for s in suspects]
             self.set_marks(layer, add(self.marks_of(layer), new), "Detect damaged sections")
-            notify.info(
-                f"{len(new)} suspected section(s) in {volume.name!r}" if new else "no damaged section found"
-            )
 
-        return self.session.queue.submit(
-            QueuedJob("Detect damaged sections", work, on_done=done, on_failed=self.session.refuse)
-        )
+        return self.session.queue.submit(detection(volume, found, self.session.refuse))
 
     def mark_from(self, layer: Any, mask: Any, *, whole: bool) -> QueuedJob | None:
         """Mark what is drawn in a labels or shapes layer: its pixels only, or whole sections."""

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_emsynth.plugin.copy_as_code import source_path
-from napari_emsynth.plugin.jobs import notify
+from napari_emsynth.plugin.copy_as_code import source_path, to_clipboard
 from napari_emsynth.plugin.layers.convert import volume_of
 from napari_emsynth.plugin.restore.code import as_code
 from napari_emsynth.plugin.restore.marking import Marking
@@ -77,11 +76,7 @@ class RestoreTask(Marking, Repairing, QObject):
             request.check(volume.shape[0])
             return as_code(request, volume, source_path(layer))
 
-        text = self.session.attempt(act)
-        if text is not None:
-            QApplication.clipboard().setText(text)
-            notify.info("copied: Python, and one line for a terminal")
-        return text
+        return to_clipboard(self.session.attempt(act))
 
     def _close(self) -> None:
         self.menu = None

@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import shlex
 
-from napari_emsynth.plugin.copy_as_code import read_code, slug
+from napari_emsynth.plugin.copy_as_code import code_text, read_code
 from napari_emsynth.training.job import TrainingJob
 from napari_emsynth.volume import Volume
 
 
 def as_code(job: TrainingJob, volume: Volume) -> str:
     """Return the text for the clipboard: Python, then a comment with the command line."""
-    source = job.source or f"{slug(volume.name)}.tif"
-    notes = [] if job.source else [f"# export layer {volume.name!r} to {source} first"]
     words = [repr(job.method), "volume", repr(job.out), *(f"{k}={v}" for k, v in _keywords(job).items())]
-    return "\n".join(
-        [
-            *notes,
-            *read_code(volume, source),
-            f"es.train({', '.join(words)})",
-            "",
-            "# the same in a terminal:",
-            f"# {command_line(job, volume, source)}",
-            "",
-        ]
+    call = f"es.train({', '.join(words)})"
+    return code_text(
+        volume,
+        job.source,
+        lambda source: [*read_code(volume, source), call],
+        lambda source: command_line(job, volume, source),
     )
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QFrame, QLabel, QProgressBar, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QLabel, QProgressBar, QVBoxLayout
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.plugin.copy_as_code import source_path
+from napari_emsynth.plugin.copy_as_code import source_path, to_clipboard
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.layers.convert import image_layers, volume_of
 from napari_emsynth.plugin.restore.canvas_menu import install
@@ -120,10 +120,7 @@ class TrainModels(Dock):
         job = self.session.attempt(self.job)
         if job is None:
             return None
-        text = as_code(job, self.volume())
-        QApplication.clipboard().setText(text)
-        notify.info("copied: Python, and one line for a terminal")
-        return text
+        return to_clipboard(as_code(job, self.volume()))
 
     # -- following ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_emsynth.methods.tasks import name_of
-from napari_emsynth.plugin.copy_as_code import flags, keywords, read_code, slug, source_path
+from napari_emsynth.plugin.copy_as_code import code_text, flags, keywords, read_code, slug, source_path
 from napari_emsynth.plugin.layers.convert import type_of
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.volume import Volume
@@ -53,21 +53,23 @@ def volume_code(settings: VolumeSettings, volume: Volume, path: str | None, more
         InputError: sections that the volume does not have.
     """
     settings.asked().check_sections(volume.shape[0])
-    source = path or f"{slug(volume.name)}.tif"
-    notes = [] if path else [f"# export layer {volume.name!r} to {source} first"]
     call = ", ".join(
         part for part in [more.given, *more.arguments, keywords(settings.asked(), settings)] if part
     )
-    python = [
-        *read_code(volume, source),
-        *more.before,
-        f"result = es.{name_of(settings.task)}({call})",
-        *more.then,
-        f"es.write({more.made}, {out_name(settings)!r})",
-        *more.lines,
-    ]
-    command = volume_command(settings, volume, source, more)
-    return "\n".join([*notes, *more.notes, *python, "", "# the same in a terminal:", f"# {command}", ""])
+
+    def python(source: str) -> list[str]:
+        return [
+            *read_code(volume, source),
+            *more.before,
+            f"result = es.{name_of(settings.task)}({call})",
+            *more.then,
+            f"es.write({more.made}, {out_name(settings)!r})",
+            *more.lines,
+        ]
+
+    return code_text(
+        volume, path, python, lambda source: volume_command(settings, volume, source, more), more.notes
+    )
 
 
 def volume_command(settings: VolumeSettings, volume: Volume, source: str, more: More = More()) -> str:

@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.jobs import notify
+from napari_emsynth.plugin.jobs.detection import detection
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import Placement, volume_of
 from napari_emsynth.plugin.layers.field_of_view import Window, window_in_view
@@ -258,19 +259,4 @@ class PreviewTask(QObject):
         volume = self.attempt(self.volume, layer, channel)
         if volume is None:
             return None
-
-        def work(job: QueuedJob) -> Any:
-            from napari_emsynth.trust.detect import detect
-
-            return detect(volume, progress=job.report, cancel=job.cancel)
-
-        def done(suspects: list[Suspect]) -> None:
-            then(suspects)
-            notify.info(
-                f"{len(suspects)} suspected section(s) in {volume.name!r}"
-                if suspects
-                else "no damaged section found"
-            )
-
-        job = QueuedJob("Detect damaged sections", work, on_done=done, on_failed=self.refuse, owner=self.name)
-        return self.session.queue.submit(job)
+        return self.session.queue.submit(detection(volume, then, self.refuse, self.name))

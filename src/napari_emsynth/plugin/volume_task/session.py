@@ -12,9 +12,8 @@ from functools import partial
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QApplication
 
-from napari_emsynth.plugin.copy_as_code import source_path
+from napari_emsynth.plugin.copy_as_code import source_path, to_clipboard
 from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.layers.convert import find_layer
@@ -81,8 +80,7 @@ class VolumeTask(PreviewTask):
             self.last_request = (layer, chosen, channel, target)
             return job
 
-        job = self.attempt(prepare)
-        return None if job is None else self.session.queue.submit(job)
+        return self.submit(prepare)
 
     def show(self, source: tuple[Any, str], job: QueuedJob, made: tuple[VolumeOutcome, list[Any]]) -> None:
         """Bring a finished result to the screen."""
@@ -145,11 +143,7 @@ class VolumeTask(PreviewTask):
             volume, path, more = self.code_parts(layer, channel)
             return volume_code(self.fitted(self.settings, volume), volume, path, more)
 
-        text = self.attempt(write)
-        if text is not None:
-            QApplication.clipboard().setText(text)
-            notify.info("copied: Python, and one line for a terminal")
-        return text
+        return to_clipboard(self.attempt(write))
 
     def code_parts(self, layer: Any, channel: int | None) -> tuple[Volume, str | None, More]:
         """Return what the code is about: voxels, their file (None when they have none), and what other layers add.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QWIDGETSIZE_MAX, QWidget
 from superqt import QCollapsible
 
@@ -17,7 +18,9 @@ class Collapsible(QCollapsible):
     """
 
     def __init__(self, title: str, inside: QWidget) -> None:
-        super().__init__(title, expandedIcon=OPEN, collapsedIcon=CLOSED)
+        # An arrow in the title has the theme's colour; superqt would draw it in that of the system.
+        super().__init__(title, expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self._title = title
         self.setDuration(0)
         for layout in (self.layout(), self.content().layout()):
             layout.setContentsMargins(0, 0, 0, 0)
@@ -28,5 +31,6 @@ class Collapsible(QCollapsible):
 
     def _fit(self, is_open: bool) -> None:
         """Out of sight, out of the tab order; in sight, as high as it becomes: superqt would keep the first height."""
+        self.setText(f"{OPEN if is_open else CLOSED} {self._title}")
         self.content().setVisible(is_open)
         self.content().setMaximumHeight(QWIDGETSIZE_MAX)
