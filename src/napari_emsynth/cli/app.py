@@ -66,14 +66,18 @@ def application(words: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     groups = {"common": options(Common), "save": options(Save), "cluster": options(Cluster)}
     app.command()(methods)
-    asked = words[0] if words and words[0] in INDEX else None
-    if asked is not None:
-        groups["values"] = method_flags(asked, option_value(words, "--method"))
-        groups["options"] = option_flags(options_of(asked))
-    elif words and words[0] == "train":
-        groups["options"] = option_flags(TrainOptions)
+    asked = words[0] if words else ""
+    own = {}
+    if asked in INDEX:
+        own = {
+            "values": method_flags(asked, option_value(words, "--method")),
+            "options": option_flags(options_of(asked)),
+        }
+    elif asked == "train":
+        own = {"options": option_flags(TrainOptions)}
     for command in (interpolate, align, upsample, superres, train, detect, evaluate):
-        app.command()(spread(command, groups))
+        # The flags of the others are made when they are asked for.
+        app.command()(spread(command, groups | own if command.__name__ == asked else groups))
     return app
 
 
