@@ -142,15 +142,11 @@ def exact(case: Stack, sections: Image) -> Field:
     """Return the inverse of what is known, [z, 2, y, x]: what pulling twice costs, with nothing left to find."""
     out = -case.known[: len(sections)]
     for _ in range(8):
-        out = -np.stack(
-            [[pulled(c, u) for c in k] for k, u in zip(case.known[: len(sections)], out, strict=True)]
-        )
+        out = -np.stack([[pulled(c, u) for c in k] for k, u in zip(case.known[: len(sections)], out, strict=True)])
     return out
 
 
-def on_the_unjittered(
-    peer: Peer, case: Stack, applied: Field, sigma: float, threads: int
-) -> dict[str, list[float]]:
+def on_the_unjittered(peer: Peer, case: Stack, applied: Field, sigma: float, threads: int) -> dict[str, list[float]]:
     """Return how far the unjittered stack is moved, and what is left of the jitter beside that; px.
 
     Slow registrars are asked about the middle of it alone, so that only the first is known of them.
@@ -229,12 +225,7 @@ def measure_pairs(
 
 
 def measure_stacks(
-    peers: Sequence[Peer],
-    data: Path,
-    what: tuple[int, int],
-    seeds: range,
-    threads: int,
-    keep: Callable[[Rows], None],
+    peers: Sequence[Peer], data: Path, what: tuple[int, int], seeds: range, threads: int, keep: Callable[[Rows], None]
 ) -> None:
     """Score a stack of ``what`` = (sections, axis) of every seed; print the table."""
     rows: Rows = {}
@@ -273,9 +264,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=4, help="pairs a seed")
     parser.add_argument("--smooth", type=int, default=1, help="pairs a seed of 512 x 512 px")
     parser.add_argument("--sections", type=int, default=32)
-    parser.add_argument(
-        "--axis", choices="zyx", default="x", help="along which sections of a stack are taken"
-    )
+    parser.add_argument("--axis", choices="zyx", default="x", help="along which sections of a stack are taken")
     parser.add_argument("--only", default="", help="names as in the table, with commas")
     parser.add_argument("--parts", default="pairs,smooth,speed,stack")
     parser.add_argument("--threads", type=int, default=1)
@@ -307,10 +296,7 @@ def main() -> None:
         if options.json:
             options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
-    for part, edge, kind, count in (
-        ("pairs", 256, WARP, options.pairs),
-        ("smooth", 512, SMOOTH, options.smooth),
-    ):
+    for part, edge, kind, count in (("pairs", 256, WARP, options.pairs), ("smooth", 512, SMOOTH, options.smooth)):
         if part in parts and count:
             measure_pairs(peers, data, (count, edge, kind), seeds, threads, partial(keep, part))
     if "speed" in parts:

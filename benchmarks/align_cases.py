@@ -206,9 +206,7 @@ class StackTest:
     folds: float
 
 
-def stack_test(
-    volume: Image, axis: int, *, sections: int = 32, seeds: int = 3, device: str = "cpu"
-) -> StackTest:
+def stack_test(volume: Image, axis: int, *, sections: int = 32, seeds: int = 3, device: str = "cpu") -> StackTest:
     """Jitter stacks whose sections lie along an axis of an isotropic volume [z, y, x], and align them by our default.
 
     Args:
@@ -226,9 +224,7 @@ def stack_test(
         all_of_it = aligned(DEFAULT, case.truth, device, {"leave_px": 0.0})
         found = left(case, applied)
         beside = stack_residual(applied, case.known, MARGIN_PX, alone=all_of_it)
-        rows.append(
-            (found["before"], found["after"], beside, harm(alone), wobble(all_of_it), found["stack_folds"])
-        )
+        rows.append((found["before"], found["after"], beside, harm(alone), wobble(all_of_it), found["stack_folds"]))
     return StackTest(*(float(v) for v in np.mean(rows, axis=0)))
 
 
@@ -240,9 +236,7 @@ def couples(sections: int, reach: int) -> list[tuple[int, int]]:
     return [(z, z - d) for z in range(sections) for d in range(1, reach + 1) if z >= d]
 
 
-def solved(
-    found: dict[tuple[int, int], Field], sections: int, anchor: float = ANCHOR, turns: int = 3
-) -> Field:
+def solved(found: dict[tuple[int, int], Field], sections: int, anchor: float = ANCHOR, turns: int = 3) -> Field:
     """Return [z, 2, y, x] that explains pairwise answers best, in least squares, anchored at no move.
 
     A pair's answer u says ``w_z(p) = w_n(p) + u(p + w_n(p))``; it weighs 1 / distance, the anchor ``w_z = 0`` weighs

@@ -81,13 +81,10 @@ def grow(sections: int, method: str, device: str) -> float:
         return da.map_blocks(section, chunks=chunks, dtype=np.uint8)
 
     with tempfile.TemporaryDirectory() as folder:
-        es.write(
-            es.align(lazy(8), method=method, device=device, selfcheck=False), str(Path(folder) / "a.ome.zarr")
-        )
+        es.write(es.align(lazy(8), method=method, device=device, selfcheck=False), str(Path(folder) / "a.ome.zarr"))
         before = peak_mb()
         es.write(
-            es.align(lazy(sections), method=method, device=device, selfcheck=False),
-            str(Path(folder) / "b.ome.zarr"),
+            es.align(lazy(sections), method=method, device=device, selfcheck=False), str(Path(folder) / "b.ome.zarr")
         )
         return peak_mb() - before
 

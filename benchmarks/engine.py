@@ -79,24 +79,16 @@ def alternate(jobs: list[Callable[[], None]], rounds: int, device: torch.device)
 
 def table(result: dict[str, Any]) -> str:
     """Return the result as text."""
-    lines = [
-        f"device {result['device']}",
-        "",
-        "case             tiles   bare Mvox/s   pipeline Mvox/s   efficiency",
-    ]
+    lines = [f"device {result['device']}", "", "case             tiles   bare Mvox/s   pipeline Mvox/s   efficiency"]
     for row in result["efficiency"]:
         bare, whole = row["bare_voxels_per_second"] / 1e6, row["pipeline_voxels_per_second"] / 1e6
-        lines.append(
-            f"{row['case']:<16} {row['tiles']:>5} {bare:>13.3f} {whole:>17.3f} {row['efficiency']:>12.3f}"
-        )
+        lines.append(f"{row['case']:<16} {row['tiles']:>5} {bare:>13.3f} {whole:>17.3f} {row['efficiency']:>12.3f}")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Measure, print the table, then one JSON object."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="auto")
@@ -109,10 +101,7 @@ def main() -> None:
         ("2-D in one", (600, 600), (600, 600)),
         ("3-D", (32, 192, 192), (16, 96, 96)),
     ]
-    result = {
-        "device": describe(args.device),
-        "efficiency": [efficiency(*case, args) for case in cases],
-    }
+    result = {"device": describe(args.device), "efficiency": [efficiency(*case, args) for case in cases]}
     print(table(result))
     print(json.dumps(result))
     if args.json:

@@ -48,9 +48,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     figures = measure(options.repeats)
-    print(
-        f"import napari_emsynth: {figures['median_s']} s (limit {LIMIT_S} s), heavy: {figures['heavy_modules']}"
-    )
+    print(f"import napari_emsynth: {figures['median_s']} s (limit {LIMIT_S} s), heavy: {figures['heavy_modules']}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     return int(float(str(figures["median_s"])) >= LIMIT_S or bool(figures["heavy_modules"]))

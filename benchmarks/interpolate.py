@@ -86,9 +86,7 @@ def speed(data: Path, device: str, rounds: int = 3) -> dict[str, dict[str, float
 
 def script(name: str, *arguments: str) -> str:
     """Run another benchmark in a process of its own and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / name), *arguments], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, str(HERE / name), *arguments], check=True, capture_output=True, text=True)
     print(done.stdout, flush=True)
     return done.stdout
 

@@ -52,9 +52,7 @@ def interpolation(data: Path, limit: int, runtime: Runtime) -> dict[str, Any]:
         rows: dict[str, dict[str, float]] = {}
         for name, weights in INTERPOLATE:
             id_ = name.split("/")[1]
-            report = evaluate_interpolate(
-                volume, method=id_, weights=weights, gap=gap, limit=limit, runtime=runtime
-            )
+            report = evaluate_interpolate(volume, method=id_, weights=weights, gap=gap, limit=limit, runtime=runtime)
             scores = dict(report["scores"])
             rows[f"{name} {weights}"] = scores.pop(id_)
             rows |= {floor: values for floor, values in scores.items() if floor not in rows}
@@ -106,11 +104,7 @@ def _reslice_scores(full: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> 
     def psnr(values: Any) -> float:
         return float(10 * np.log10(255**2 / max(float(values.mean()), 1e-9)))
 
-    return {
-        "psnr": psnr(error[1::2]),
-        "psnr_all": psnr(error),
-        "spectrum": reslice_distance(full, truth[::4]),
-    }
+    return {"psnr": psnr(error[1::2]), "psnr_all": psnr(error), "spectrum": reslice_distance(full, truth[::4])}
 
 
 def fine_tuning(data: Path, minutes: float, limit: int, runtime: Runtime) -> dict[str, Any]:
@@ -122,15 +116,11 @@ def fine_tuning(data: Path, minutes: float, limit: int, runtime: Runtime) -> dic
         own = Path(folder) / "own.safetensors"
         learned = es.train("interpolate/emsynth", stack[:half], own, minutes=minutes, runtime=runtime)
         for label, weights in (("bundled", "accurate"), ("fine-tuned", str(own))):
-            report = evaluate_interpolate(
-                Volume.of(stack[half:]), weights=weights, limit=4 * limit, runtime=runtime
-            )
+            report = evaluate_interpolate(Volume.of(stack[half:]), weights=weights, limit=4 * limit, runtime=runtime)
             scores = dict(report["scores"])
             rows[f"interpolate/emsynth {label}"] = scores.pop("emsynth")
             rows |= {name: values for name, values in scores.items() if name not in rows}
-    table(
-        f"mouse_sbem_eval[{half}:], {learned['steps']} steps on [:{half}]", rows, ("psnr", "ssim", "mid_band")
-    )
+    table(f"mouse_sbem_eval[{half}:], {learned['steps']} steps on [:{half}]", rows, ("psnr", "ssim", "mid_band"))
     return rows
 
 
@@ -152,9 +142,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=6, help="hidden sections a volume and gap")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--fine-tune", type=float, metavar="MINUTES", help="also teach the SBEM volume's first half"
-    )
+    parser.add_argument("--fine-tune", type=float, metavar="MINUTES", help="also teach the SBEM volume's first half")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -109,18 +109,13 @@ def main(
     ways: dict[str, Way] = {"trilinear": trilinear, "cubic": cubic, "emsynth": ours(None)}
     with TemporaryDirectory() as folder:
         if fine_tune:
-            ways[f"emsynth, fine-tuned {fine_tune:g} min"] = ours(
-                fine_tuned(learned, fine_tune, Path(folder))
-            )
+            ways[f"emsynth, fine-tuned {fine_tune:g} min"] = ours(fine_tuned(learned, fine_tune, Path(folder)))
         rows: dict[str, dict[str, Any]] = {}
         for name, way in ways.items():
             started = time.monotonic()
             rows[name] = scored(way(thick, factor), truth) | {"seconds": round(time.monotonic() - started, 1)}
             gain = rows[name]["psnr"] - rows["trilinear"]["psnr"]
-            print(
-                f"{name:32} {rows[name]['psnr']:6.2f} dB ({gain:+.2f})  SSIM {rows[name]['ssim']:.4f}",
-                flush=True,
-            )
+            print(f"{name:32} {rows[name]['psnr']:6.2f} dB ({gain:+.2f})  SSIM {rows[name]['ssim']:.4f}", flush=True)
     if json_file:
         report = {"volume": volume.name, "factor": factor, "shape": list(truth.shape), "rows": rows}
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

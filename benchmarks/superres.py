@@ -141,9 +141,7 @@ def measure(case: Case, row: str, runtime: Runtime) -> dict[str, float]:
 @lru_cache
 def autoencoder() -> Autoencoder:
     """Return the network whose features are compared."""
-    network, _ = store.restored(
-        SSEMNET.name, SSEMNET.weights[0], lambda config: Autoencoder(Config.from_json(config))
-    )
+    network, _ = store.restored(SSEMNET.name, SSEMNET.weights[0], lambda config: Autoencoder(Config.from_json(config)))
     return network.eval()
 
 
@@ -192,18 +190,9 @@ def speed(data: Path, row: str, factor: int, runtime: Runtime) -> dict[str, floa
 def table(title: str, rows: Rows, columns: dict[str, str]) -> None:
     """Print one Markdown table."""
     shown = [c for c in columns if any(c in row for row in rows.values())]
-    print(
-        f"\n**{title}**\n\n| | "
-        + " | ".join(columns[c] for c in shown)
-        + " |\n|---"
-        + "|---" * len(shown)
-        + "|"
-    )
+    print(f"\n**{title}**\n\n| | " + " | ".join(columns[c] for c in shown) + " |\n|---" + "|---" * len(shown) + "|")
     for name, row in rows.items():
-        cells = [
-            f"{row[c]:.2f}" if c in ("psnr", "seconds") else f"{row[c]:.3f}" if c in row else ""
-            for c in shown
-        ]
+        cells = [f"{row[c]:.2f}" if c in ("psnr", "seconds") else f"{row[c]:.3f}" if c in row else "" for c in shown]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
@@ -242,9 +231,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
     """Return what is asked."""
     if options.segmentation:
         return [Case.of(options.data, SEGMENTED, f, SEGMENTED_SECTIONS) for f in options.factors]
-    return [
-        Case.of(options.data, name, f, options.sections) for name in options.volumes for f in options.factors
-    ]
+    return [Case.of(options.data, name, f, options.sections) for name in options.volumes for f in options.factors]
 
 
 def main() -> None:

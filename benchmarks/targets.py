@@ -115,10 +115,7 @@ def interpolation(bench: Bench) -> Iterator[Line]:
         )
         rival = bench.report(MEDULLA, gap, "jain2017")["scores"]["jain2017"]["psnr"]
         yield Line(
-            f"interpolate, {MEDULLA}, posed {10 * gap} nm: over jain2017",
-            scores["emsynth"]["psnr"] - rival,
-            ">=",
-            0.3,
+            f"interpolate, {MEDULLA}, posed {10 * gap} nm: over jain2017", scores["emsynth"]["psnr"] - rival, ">=", 0.3
         )
     for missing, aim in ((1, 1.0), (3, 2.3), (5, 2.7), (7, 2.6)):
         ours, linear = run_scores(bench, missing)
@@ -161,10 +158,7 @@ def run_scores(bench: Bench, missing: int) -> tuple[float, float]:
 
 def look(bench: Bench) -> Iterator[Line]:
     """Sharpness of the natural look, and what it costs."""
-    for name, missing in [
-        *((MEDULLA, 2 * gap - 1) for gap in GAPS),
-        *((name, 1) for name in (*FOREIGN, MOUSE)),
-    ]:
+    for name, missing in [*((MEDULLA, 2 * gap - 1) for gap in GAPS), *((name, 1) for name in (*FOREIGN, MOUSE))]:
         band, cost = natural(bench, name, missing)
         what = f"look natural, {name}, {missing} missing"
         yield Line(f"{what}: mid-band power, at least", band, ">=", 0.85, "")
@@ -179,8 +173,7 @@ def natural(bench: Bench, name: str, missing: int) -> tuple[float, float]:
     for k, run in runs(volume, missing, bench.limit):
         truth = volume.section(k)
         plain, sharp = (
-            np.asarray(es.interpolate(volume, run, look=how).volume.data[k])
-            for how in ("accurate", "natural")
+            np.asarray(es.interpolate(volume, run, look=how).volume.data[k]) for how in ("accurate", "natural")
         )
         bands.append(mid_band_ratio(sharp, truth))
         costs.append(psnr(plain, truth) - psnr(sharp, truth))
@@ -202,9 +195,7 @@ def upsampling(bench: Bench) -> Iterator[Line]:
         yield Line(f"{what}: over back-projected cubic", psnr(ours, truth) - psnr(floor, truth), ">=", aim)
         real = truth[::8]
         nearer = reslice_distance(floor, real) - reslice_distance(natural, real)
-        yield Line(
-            f"{what}: natural reslices nearer to real than back-projected cubic", nearer, ">=", 0, "decades"
-        )
+        yield Line(f"{what}: natural reslices nearer to real than back-projected cubic", nearer, ">=", 0, "decades")
 
 
 def slab(volume: Volume, factor: int) -> tuple[Array, Array, Array, Array]:
@@ -226,15 +217,12 @@ def superresolution(bench: Bench) -> Iterator[Line]:
     for factor, aim in ((8, 1.5), (16, 0.6)):
         for name in (MEDULLA, "hemibrain_eval", "mouse_sbem_eval"):
             edge = 512 if name == MEDULLA else EDGE
-            scores = evaluate(
-                "superres/single-stage", bench.volume(name, edge), factor=factor, limit=bench.limit
-            )["scores"]
+            scores = evaluate("superres/single-stage", bench.volume(name, edge), factor=factor, limit=bench.limit)[
+                "scores"
+            ]
             above = scores["single-stage"]["psnr"] - scores["bicubic"]["psnr"]
             yield Line(
-                f"superres, {name}, x{factor}: over back-projected bicubic",
-                above,
-                ">=",
-                aim if name == MEDULLA else 0,
+                f"superres, {name}, x{factor}: over back-projected bicubic", above, ">=", aim if name == MEDULLA else 0
             )
 
 

@@ -102,9 +102,7 @@ def child(name: str, way: str, limit: float) -> dict[str, float] | None:
     """Return what a piece of work took in one way; None when it was not finished in time."""
     words = [sys.executable, __file__, "--case", name]
     try:
-        done = subprocess.run(
-            words, env=environment(way), capture_output=True, text=True, check=True, timeout=limit
-        )
+        done = subprocess.run(words, env=environment(way), capture_output=True, text=True, check=True, timeout=limit)
     except subprocess.TimeoutExpired:
         return None
     return json.loads(done.stdout.splitlines()[-1])

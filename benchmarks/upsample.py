@@ -123,9 +123,7 @@ def chosen(names: str) -> list[str]:
     return [name for name in wanted if not missing(name)]
 
 
-def quality(
-    options: argparse.Namespace, runtime: Runtime, figures: Figures, keep: Callable[[], None]
-) -> None:
+def quality(options: argparse.Namespace, runtime: Runtime, figures: Figures, keep: Callable[[], None]) -> None:
     """Score every row on every case."""
     wanted: list[tuple[int, Sampling]] = [(f, s) for s in options.samplings for f in options.factors]
     for name in options.volumes:
@@ -144,9 +142,7 @@ def _line(row: dict[str, float]) -> str:
     return ", ".join(f"{c} {v:.3f}" for c, v in row.items())
 
 
-def segmentation(
-    options: argparse.Namespace, runtime: Runtime, figures: Figures, keep: Callable[[], None]
-) -> None:
+def segmentation(options: argparse.Namespace, runtime: Runtime, figures: Figures, keep: Callable[[], None]) -> None:
     """Score the cells of upsampled volumes, and of the true one."""
     cells = read(options.data, f"{SEGMENTED}_segmentation", options.crop, options.axis)
     wanted: list[tuple[int, Sampling]] = [

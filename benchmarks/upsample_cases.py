@@ -21,12 +21,7 @@ import napari_emsynth as es
 from napari_emsynth.fields.optical_flow import enlarged, flow, shrunk
 from napari_emsynth.methods import INDEX
 from napari_emsynth.methods.blocks import eager_together
-from napari_emsynth.methods.interpolate.optical_flow import (
-    QUICK_RADIUS_PX,
-    QUICK_SHRINK,
-    QUICK_WARPS,
-    half_way,
-)
+from napari_emsynth.methods.interpolate.optical_flow import QUICK_RADIUS_PX, QUICK_SHRINK, QUICK_WARPS, half_way
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import applied, cubic_weights, degraded
 from napari_emsynth.methods.upsample.emsynth.recipe import asked

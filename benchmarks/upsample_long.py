@@ -67,10 +67,7 @@ def speed(data: Path, rows: Sequence[str], runtime: Runtime) -> dict[str, dict[s
             row = {"seconds": seconds, "voxels_per_second": voxels / seconds}
             out[f"{method} {sampling}"] = row | ({"efficiency": inside / seconds} if clock.networks else {})
             print(f"{method} {sampling}: " + ", ".join(f"{k} {v:.3g}" for k, v in row.items()), end="")
-            print(
-                f", {100 * inside / seconds:.0f} % of it inside the networks" if clock.networks else "",
-                flush=True,
-            )
+            print(f", {100 * inside / seconds:.0f} % of it inside the networks" if clock.networks else "", flush=True)
     return out
 
 

@@ -6,9 +6,7 @@ A real run takes ten minutes or more (``minutes=10``); ten steps only show how i
 import napari_emsynth as es
 from napari_emsynth import samples
 
-volume = es.Volume.of(
-    samples.truth().read(slice(24, 40), slice(0, 128), slice(0, 128)), voxel_nm=(10, 10, 10)
-)
+volume = es.Volume.of(samples.truth().read(slice(24, 40), slice(0, 128), slice(0, 128)), voxel_nm=(10, 10, 10))
 record = es.train("interpolate/emsynth", volume, "mine.safetensors", steps=10, seed=1)
 print("held-out score before and after:", record["before"]["score"], record["after"]["score"])
 

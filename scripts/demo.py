@@ -87,9 +87,7 @@ def scored(results: dict[str, es.Result]) -> list[dict[str, Any]]:
         images = {name: result.volume.section(z) for name, result in results.items()}
         images |= floors(below, above, entry["t"])
         real = truth.section(z)
-        scores = {
-            name: {"psnr": psnr(real, image), "ssim": ssim(real, image)} for name, image in images.items()
-        }
+        scores = {name: {"psnr": psnr(real, image), "ssim": ssim(real, image)} for name, image in images.items()}
         rows.append({"section": z, "damage": planted[z], "selfcheck": entry["selfcheck"], "scores": scores})
     return rows
 
@@ -101,21 +99,14 @@ def report(scores: list[dict[str, Any]], folder: Path) -> None:
         name: {m: float(np.mean([row["scores"][name][m] for row in scores])) for m in ("psnr", "ssim")}
         for name in names
     }
-    cells = [
-        (str(row["section"]), row["damage"], *(_cell(row["scores"][name]) for name in names))
-        for row in scores
-    ]
+    cells = [(str(row["section"]), row["damage"], *(_cell(row["scores"][name]) for name in names)) for row in scores]
     cells.append(("mean", "", *(_cell(mean[name]) for name in names)))
     head = ("section", "damage", *(name.replace("_", " ") for name in names))
     print("PSNR in dB / SSIM against the acquired section\n" + table(head, cells))
     lines = ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *cells)]
-    page = (
-        "# The demo's scores\n\nPSNR in dB / SSIM against the acquired section.\n\n" + "\n".join(lines) + "\n"
-    )
+    page = "# The demo's scores\n\nPSNR in dB / SSIM against the acquired section.\n\n" + "\n".join(lines) + "\n"
     (folder / "scores.md").write_text(page, encoding="utf-8")
-    (folder / "scores.json").write_text(
-        json.dumps({"sections": scores, "mean": mean}, indent=1), encoding="utf-8"
-    )
+    (folder / "scores.json").write_text(json.dumps({"sections": scores, "mean": mean}, indent=1), encoding="utf-8")
 
 
 def _cell(score: dict[str, float]) -> str:
@@ -156,9 +147,7 @@ def has_display() -> bool:
     """Return whether a window can be opened, and a person may be there to close it."""
     if os.environ.get("CI"):
         return False
-    return sys.platform in ("darwin", "win32") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def show(volume: es.Volume, result: es.Result) -> None:
@@ -168,9 +157,7 @@ def show(volume: es.Volume, result: es.Result) -> None:
     viewer = napari.Viewer(title="napari-emsynth demo")
     place = {"scale": volume.grid.voxel_nm or (1.0, 1.0, 1.0), "units": ("nm",) * 3}
     viewer.add_image(np.asarray(volume.data), name="damaged", contrast_limits=(0, 255), **place)
-    mended = viewer.add_image(
-        np.asarray(result.volume.data), name="mended", contrast_limits=(0, 255), **place
-    )
+    mended = viewer.add_image(np.asarray(result.volume.data), name="mended", contrast_limits=(0, 255), **place)
     mended.metadata["emsynth"] = result.provenance
     viewer.add_labels(np.asarray(result.synthetic.data), name="synthetic", opacity=0.15, **place)
     viewer.dims.set_current_step(0, result.provenance["sections"][0]["section"])

@@ -39,9 +39,7 @@ def write_tiff(name: str, data: np.ndarray[Any, Any]) -> int:
     }  # fmt: skip
     compression = {"compression": "zlib", "compressionargs": {"level": 9}, "predictor": True}
     # A fixed UUID: the same pixels give the same file, bit for bit.
-    tifffile.imwrite(
-        FOLDER / name, data, ome=True, photometric="minisblack", metadata=metadata, **compression
-    )
+    tifffile.imwrite(FOLDER / name, data, ome=True, photometric="minisblack", metadata=metadata, **compression)
     return (FOLDER / name).stat().st_size
 
 

@@ -53,18 +53,12 @@ def interpolate(spec: MethodSpec, stack: Any) -> list[list[Panel]]:
     a, b = SECTION - MISSING, SECTION + MISSING
     run = list(range(a + 1, b))
     names = list(spec.weights) or [None]
-    drawn = [
-        es.interpolate(stack, run, method=spec.id, weights=w, device="cpu", selfcheck=False) for w in names
-    ]
+    drawn = [es.interpolate(stack, run, method=spec.id, weights=w, device="cpu", selfcheck=False) for w in names]
     truth = stack[SECTION]
-    answers = [
-        (w or spec.title, np.asarray(r.volume.data)[SECTION]) for w, r in zip(names, drawn, strict=True)
-    ]
+    answers = [(w or spec.title, np.asarray(r.volume.data)[SECTION]) for w, r in zip(names, drawn, strict=True)]
     row = [("section below, 20 nm away", stack[a])]
     row += [(f"{name}: {psnr(image, truth):.1f} dB", image) for name, image in answers]
-    row += [
-        (f"linear: {psnr(0.5 * stack[a] + 0.5 * stack[b], truth):.1f} dB", 0.5 * stack[a] + 0.5 * stack[b])
-    ]
+    row += [(f"linear: {psnr(0.5 * stack[a] + 0.5 * stack[b], truth):.1f} dB", 0.5 * stack[a] + 0.5 * stack[b])]
     return [[*row, ("truth", truth)]]
 
 
@@ -96,11 +90,7 @@ def reslices(title: str, stack: Any, truth: Any | None) -> list[Panel]:
     """The xy, xz and yz planes through the middle of one stack."""
     score = "" if truth is None else f", {psnr(stack, truth):.1f} dB"
     z = round(SECTION * len(stack) / (CROP[0].stop - CROP[0].start))
-    return [
-        (f"{title}: xy{score}", stack[z, ROWS]),
-        ("xz", stack[:, ROW]),
-        ("yz", stack[:, :, COLUMN]),
-    ]
+    return [(f"{title}: xy{score}", stack[z, ROWS]), ("xz", stack[:, ROW]), ("yz", stack[:, :, COLUMN])]
 
 
 def align(spec: MethodSpec, stack: Any) -> list[list[Panel]]:
@@ -166,9 +156,7 @@ def superres(spec: MethodSpec, volume: Any) -> list[list[Panel]]:
         assert hidden is not None
         section = hidden.sections[0]
         truth = hidden.truth[section]
-        row: list[Panel] = [
-            (f"means of {factor} x {factor} px", repeated(hidden.coarse.section(section), factor))
-        ]
+        row: list[Panel] = [(f"means of {factor} x {factor} px", repeated(hidden.coarse.section(section), factor))]
         for name, request in asked.items():
             image = hidden.drawn(hidden.job(request), section).values[0]
             row.append((f"{name}, x{factor}: {psnr(image, truth):.1f} dB", image))

@@ -125,9 +125,7 @@ def recipe_of(name: str, weights: str, data: Path, start: str = "", **options: A
     """
     spec = get_by_name(name)
     if weights not in spec.recipes:
-        raise typer.BadParameter(
-            f"{name} has no weights {weights!r} to train; known: {', '.join(spec.recipes)}"
-        )
+        raise typer.BadParameter(f"{name} has no weights {weights!r} to train; known: {', '.join(spec.recipes)}")
     tensors = None
     if start.endswith(".ckpt.safetensors"):
         tensors = checkpoint.load(Path(start)).best
@@ -151,12 +149,8 @@ def train(
     validate_every: Annotated[float, typer.Option(help="seconds between validations")] = 240.0,
     seed: int = 0,
     start: Annotated[str, typer.Option(help="weights to start from, or a checkpoint of another run")] = "",
-    only: Annotated[
-        str | None, typer.Option(help="network or stage to train, of a method with several")
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help='sizes and switches as JSON, such as {"pod": false}')
-    ] = None,
+    only: Annotated[str | None, typer.Option(help="network or stage to train, of a method with several")] = None,
+    config: Annotated[str | None, typer.Option(help='sizes and switches as JSON, such as {"pod": false}')] = None,
 ) -> None:
     """Train one method; its best weights so far are in the checkpoint in --runs."""
     path = checkpoint_of(runs, name, weights)
@@ -209,9 +203,7 @@ def fit_filters(data: Data) -> None:
             for name, value in tensors.items() if name.endswith(filters.ERROR)
         }},
     )  # fmt: skip
-    store.write(
-        store.HERE / f"{id_}.safetensors", store.HERE / "cards" / f"{id_}.toml", tensors, card, half=True
-    )
+    store.write(store.HERE / f"{id_}.safetensors", store.HERE / "cards" / f"{id_}.toml", tensors, card, half=True)
 
 
 @app.command()
@@ -302,9 +294,7 @@ def tell(card: Card, data: Path, limit: int) -> None:
     print(target.read_text(encoding="utf-8"))
 
 
-def rows(
-    name: str, weights: str, file: Path, asked: Asked, edge: int, limit: int
-) -> dict[str, dict[str, float]]:
+def rows(name: str, weights: str, file: Path, asked: Asked, edge: int, limit: int) -> dict[str, dict[str, float]]:
     """The method and the floors on one eval volume, in the window the evaluation uses."""
     volume = Volume.of(tifffile.imread(file)[:, :edge, :edge])
     if name.startswith("superres/"):
@@ -317,9 +307,7 @@ def rows(
     }
     if "epe_px" in report:
         # What is left of the known distortion; the stack's own wobble is part of it.
-        figures[f"residual in px, {file.stem}, {what}"] = {
-            m: round(v, 3) for m, v in report["epe_px"].items()
-        }
+        figures[f"residual in px, {file.stem}, {what}"] = {m: round(v, 3) for m, v in report["epe_px"].items()}
     return figures
 
 

@@ -119,9 +119,7 @@ def test_numpy_and_dask_take_the_same_along(name: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
 @pytest.mark.parametrize("first", ["replace", "mask", "align", "point"])
-def test_a_file_says_what_the_memory_knew(
-    steps: dict[str, es.Result], tmp_path: Path, first: str, suffix: str
-) -> None:
+def test_a_file_says_what_the_memory_knew(steps: dict[str, es.Result], tmp_path: Path, first: str, suffix: str) -> None:
     before = steps[first]
     there = es.read(es.write(before, tmp_path / f"first{suffix}"))
     from_file = STEPS["point"](there)
@@ -198,7 +196,7 @@ def test_aligned_twice_is_drawn_once_from_what_was_acquired() -> None:
     stack = smooth_stack()
     once = es.align(stack, method="optical-flow", skip=[], selfcheck=False)
     twice = es.align(once.volume, method="optical-flow", skip=[], selfcheck=False)
-    by_hand = twice.displacement.apply(stack, "cubic")
+    by_hand = es.apply_field(stack, twice.displacement, "cubic")
     np.testing.assert_array_equal(twice.volume.data, by_hand.data)
     assert twice.provenance["previous"] == once.provenance
     assert twice.provenance["upon"]["sections"]

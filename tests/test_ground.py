@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import dask.array as da
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.grid import Grid, check_voxel_nm

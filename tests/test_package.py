@@ -10,26 +10,12 @@ import pytest
 
 import napari_emsynth as es
 
-HEAVY = {
-    "torch",
-    "napari",
-    "qtpy",
-    "PyQt6",
-    "PySide6",
-    "numpy",
-    "zarr",
-    "dask",
-    "scipy",
-    "skimage",
-    "matplotlib",
-}
+HEAVY = {"torch", "napari", "qtpy", "PyQt6", "PySide6", "numpy", "zarr", "dask", "scipy", "skimage", "matplotlib"}
 
 
 def loaded_by(code):
     program = f"{code}\nimport json, sys\nprint(json.dumps([m.partition('.')[0] for m in sys.modules]))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(done.stdout))
 
 
@@ -69,9 +55,7 @@ def test_whole_volumes_are_made_through_the_public_names(install):
     install(redrawing())
     stack = np.random.default_rng(0).integers(0, 255, (9, 20, 24), np.uint8)
     seen = []
-    thin = es.upsample(
-        stack, 2, method="linear", voxel_nm=(20, 5, 5), seed=5, progress=lambda *told: seen.append(told)
-    )
+    thin = es.upsample(stack, 2, method="linear", voxel_nm=(20, 5, 5), seed=5, progress=lambda *told: seen.append(told))
     assert thin.volume.grid.voxel_nm == (10, 5, 5)
     assert thin.provenance["seed"] == 5
     assert seen

@@ -1,8 +1,7 @@
 """Lists of sections: what is accepted, and that everything else is one line that names the value."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.sections import parse_sections, spans

@@ -21,8 +21,7 @@ from napari_emsynth.waiting import wait_asleep
 
 if TYPE_CHECKING:
     from napari_emsynth.errors import Cancelled, InputError
-    from napari_emsynth.fields.algebra import compose
-    from napari_emsynth.fields.algebra import inverse as invert
+    from napari_emsynth.fields.algebra import compose, inverse as invert
     from napari_emsynth.fields.apply import applied as apply_field
     from napari_emsynth.fields.displacement import Displacement
     from napari_emsynth.fields.points import moved_points as move_points

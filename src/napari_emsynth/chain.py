@@ -60,9 +60,7 @@ def chained(result: Result, source: Volume, carry: Carry) -> Result:
         width = where(made, own, earlier) if carry.draws else earlier
         uncertainty = _part(result, "uncertainty", width)
     record = {**result.provenance} | ({"previous": dict(known.record)} if known.record else {})
-    return with_known(
-        replace(result, provenance=record, synthetic=synthetic, empty=empty, uncertainty=uncertainty)
-    )
+    return with_known(replace(result, provenance=record, synthetic=synthetic, empty=empty, uncertainty=uncertainty))
 
 
 def with_known(result: Result) -> Result:
@@ -71,9 +69,7 @@ def with_known(result: Result) -> Result:
         None if part is None else part.data for part in (result.synthetic, result.empty, result.uncertainty)
     )
     moved = None if result.volume.known is None else result.volume.known.moved
-    known = Known(
-        record=result.provenance, synthetic=synthetic, empty=empty, uncertainty=uncertainty, moved=moved
-    )
+    known = Known(record=result.provenance, synthetic=synthetic, empty=empty, uncertainty=uncertainty, moved=moved)
     return replace(result, volume=replace(result.volume, known=known))
 
 

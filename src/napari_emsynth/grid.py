@@ -68,13 +68,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3:
-            raise InputError(
-                f"a volume has 3 axes z, y, x, not {len(self.shape)} (shape {tuple(self.shape)})"
-            )
+            raise InputError(f"a volume has 3 axes z, y, x, not {len(self.shape)} (shape {tuple(self.shape)})")
         if min(self.shape) < 1:
-            raise InputError(
-                f"shape {tuple(self.shape)} has an empty axis; every axis needs at least 1 voxel"
-            )
+            raise InputError(f"shape {tuple(self.shape)} has an empty axis; every axis needs at least 1 voxel")
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         object.__setattr__(self, "voxel_nm", check_voxel_nm(self.voxel_nm))
         object.__setattr__(self, "origin_nm", tuple(float(o) for o in self.origin_nm))
@@ -98,9 +94,7 @@ class Grid:
         """Return the grid of point upsampling along z by ``factor``: section centres stay (law 1)."""
         z, y, x = self.shape
         return replace(
-            self,
-            shape=(math.floor((z - 1 + SAME) * factor) + 1, y, x),
-            voxel_nm=self._divided((factor, 1, 1)),
+            self, shape=(math.floor((z - 1 + SAME) * factor) + 1, y, x), voxel_nm=self._divided((factor, 1, 1))
         )
 
     def upsample_slab(self, factor: float) -> Grid:
@@ -124,11 +118,5 @@ class Grid:
         shape = (z, y, x)
         if self.voxel_nm is None:
             return replace(self, shape=shape)
-        shift = [
-            o - v / 2 + v / (2 * f) for o, v, f in zip(self.origin_nm, self.voxel_nm, factors, strict=True)
-        ]
-        return Grid(
-            shape=shape,
-            voxel_nm=self._divided(factors),
-            origin_nm=(shift[0], shift[1], shift[2]),
-        )
+        shift = [o - v / 2 + v / (2 * f) for o, v, f in zip(self.origin_nm, self.voxel_nm, factors, strict=True)]
+        return Grid(shape=shape, voxel_nm=self._divided(factors), origin_nm=(shift[0], shift[1], shift[2]))

@@ -70,10 +70,7 @@ class Normalisation:
     @classmethod
     def of(cls, volume: Volume, sections: Iterable[int] | None = None) -> Normalisation:
         """Measure a whole volume, one section at a time: the mean of section means and of section variances."""
-        stats = [
-            robust_mean_std(volume.section(z))
-            for z in (range(volume.shape[0]) if sections is None else sections)
-        ]
+        stats = [robust_mean_std(volume.section(z)) for z in (range(volume.shape[0]) if sections is None else sections)]
         means, stds = np.array(stats).T
         return cls(float(means.mean()), float(np.sqrt((stds**2).mean() + means.var())), volume.dtype)
 

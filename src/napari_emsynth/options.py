@@ -124,14 +124,10 @@ class Options(Described):
 
     positional: ClassVar[str] = ""
 
-    method: str | None = option(
-        None, "Id, see emsynth methods; by default the first that can do this.", metavar="ID"
-    )
+    method: str | None = option(None, "Id, see emsynth methods; by default the first that can do this.", metavar="ID")
     weights: str | None = option(None, "Bundled weights or a .safetensors file.", metavar="NAME|FILE")
     params: Mapping[str, Any] | Params | None = option(
-        {},
-        "Of the method, as its dataclass or as a mapping; what is absent takes its default.",
-        kind="params",
+        {}, "Of the method, as its dataclass or as a mapping; what is absent takes its default.", kind="params"
     )
     selfcheck: bool = option(
         True, "Do the same where the truth is known, and report the error beside the floors.", flag=False

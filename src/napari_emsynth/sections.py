@@ -29,9 +29,7 @@ def parse_sections(text: str, count: int, what: str = "--sections") -> list[int]
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if match is None:
-            raise InputError(
-                f"{what} {text!r}: {part.strip()!r} is not a section such as 12 nor a range such as 40-42"
-            )
+            raise InputError(f"{what} {text!r}: {part.strip()!r} is not a section such as 12 nor a range such as 40-42")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise InputError(f"{what} {text!r}: the range {first}-{last} runs backwards")

@@ -149,8 +149,9 @@ class Result:
         displacement: a :class:`~napari_emsynth.fields.displacement.Displacement`, (dy, dx) px, pull convention; None
             for methods that draw new voxels.
         confidence: float32 [z, y', x'] 0 to 1 on the displacement's nodes, how far it can be trusted; None without one.
-        along: of upsample: a :class:`~napari_emsynth.methods.upsample.labels.labels.Along`, which takes labels along;
-            None of other tasks.
+        along: takes other volumes along: :class:`~napari_emsynth.fields.apply.Follows` of what was moved,
+            :class:`~napari_emsynth.methods.upsample.labels.labels.Along` of labels that are upsampled; None where
+            nothing can follow.
         prior: of superres: float32 on the same grid, 0 to 1, how much a learned prior rather than the data has a say;
             None for methods without one.
         residual: of superres: float32 on the input's grid, in source intensity units: what the method's answer,
@@ -181,9 +182,7 @@ class Result:
         Raises:
             InputError: nothing can follow this result, another shape, an unknown interpolation, an image to upsample.
         """
-        if self.along is not None:
-            return self.along.apply(volume, interpolation, record=self.provenance)
-        if self.displacement is None:
+        if self.along is None:
             method = self.provenance.get("method", "this method")
             raise InputError(f"{method} has no displacement that other volumes could be moved by")
-        return self.displacement.apply(volume, interpolation, record=self.provenance)
+        return self.along.apply(volume, interpolation, record=self.provenance)

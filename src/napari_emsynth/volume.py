@@ -80,12 +80,7 @@ class Volume:
 
     @classmethod
     def of(
-        cls,
-        data: Any,
-        *,
-        voxel_nm: Sequence[float] | None = None,
-        origin_nm: Triple = (0.0, 0.0, 0.0),
-        name: str = "",
+        cls, data: Any, *, voxel_nm: Sequence[float] | None = None, origin_nm: Triple = (0.0, 0.0, 0.0), name: str = ""
     ) -> Volume:
         """Wrap an array, or return a Volume as it is (with ``voxel_nm`` replaced when given).
 

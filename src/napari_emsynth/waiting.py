@@ -11,11 +11,7 @@ from __future__ import annotations
 
 import os
 
-ASLEEP = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
-    "KMP_BLOCKTIME": "0",
-}
+ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 """What OpenMP, GNU's and LLVM's runtimes are told."""
 
 

@@ -131,9 +131,7 @@ def test_the_field_of_a_binned_copy_serves_the_full_stack(emsynth, crop, tmp_pat
 def test_fields_are_applied_one_after_the_other(emsynth, stack, jumping, field, tmp_path):
     other = Displacement(field.data[::-1].copy(), field.shape)
     es.write_field(other, tmp_path / "v.npy")
-    es.write_field(
-        compose(es.read_field(tmp_path / "u.zarr"), es.read_field(tmp_path / "v.npy")), tmp_path / "w.npy"
-    )
+    es.write_field(compose(es.read_field(tmp_path / "u.zarr"), es.read_field(tmp_path / "v.npy")), tmp_path / "w.npy")
     both = ("--from-displacement", tmp_path / "u.zarr", "--from-displacement", tmp_path / "v.npy")
     assert emsynth("align", stack, tmp_path / "a.zarr", *both, "--displacement", tmp_path / "x.npy").code == 0
     assert emsynth("align", stack, tmp_path / "b.zarr", "--from-displacement", tmp_path / "w.npy").code == 0
@@ -185,9 +183,7 @@ def test_what_was_made_up_before_is_marked_still(emsynth, tmp_path, stack, field
     assert not mask[3, 20:-20, 20:-20].any()
 
 
-def test_an_interrupted_export_goes_on_with_what_is_missing(
-    emsynth, stack, labels, field, tmp_path, monkeypatch
-):
+def test_an_interrupted_export_goes_on_with_what_is_missing(emsynth, stack, labels, field, tmp_path, monkeypatch):
     from napari_emsynth.fields.apply import Draw
 
     drawn, draw = [], Draw.__call__
@@ -225,13 +221,7 @@ def test_another_jobs_files_are_not_taken_for_finished_ones(refused, stack, labe
 
 def test_a_cluster_gives_the_same_voxels(emsynth, stack, labels, field, tmp_path):
     for name, more in (("a", ()), ("b", ("--workers", "1"))):
-        words = (
-            "--from-displacement",
-            tmp_path / "u.zarr",
-            "--apply-to",
-            f"{labels}={tmp_path / name}-l.zarr",
-            *more,
-        )
+        words = ("--from-displacement", tmp_path / "u.zarr", "--apply-to", f"{labels}={tmp_path / name}-l.zarr", *more)
         assert emsynth("align", stack, tmp_path / f"{name}.zarr", *words).code == 0
     for part in (".zarr", "-l.zarr"):
         for read in (es.read, read_synthetic):

@@ -36,23 +36,12 @@ def test_json_is_one_object_with_what_the_contract_names(emsynth, stack, tmp_pat
     answer = emsynth("interpolate", stack, tmp_path / "o.zarr", "--sections", "5", "--json")
     assert answer.out.count("\n") == 1
     said = answer.json
-    needed = {
-        "method",
-        "weights",
-        "sections",
-        "seconds",
-        "voxels_per_second",
-        "device",
-        "selfcheck",
-        "notices",
-    }
+    needed = {"method", "weights", "sections", "seconds", "voxels_per_second", "device", "selfcheck", "notices"}
     assert needed <= said.keys()
     assert said["method"] == "emsynth"
     assert len(said["weights"]["sha256"]) == 64
     assert said["sections"] == [5]
-    assert {"section", "psnr", "linear", "nearest", "blurred_linear", "beats_floors"} <= said["selfcheck"][
-        0
-    ].keys()
+    assert {"section", "psnr", "linear", "nearest", "blurred_linear", "beats_floors"} <= said["selfcheck"][0].keys()
     assert said["seconds"] > 0
     assert said["voxels_per_second"] > 0
 
@@ -76,9 +65,7 @@ def test_a_mask_limits_what_changes(emsynth, stack, tmp_path, crop):
     mask = np.zeros(crop.shape, np.uint8)
     mask[6, 20:50, 30:70] = 255
     tifffile.imwrite(tmp_path / "mask.tif", mask)
-    answer = emsynth(
-        "interpolate", stack, tmp_path / "o.tif", "--mask", tmp_path / "mask.tif", *LINEAR, "--json"
-    )
+    answer = emsynth("interpolate", stack, tmp_path / "o.tif", "--mask", tmp_path / "mask.tif", *LINEAR, "--json")
     assert answer.code == 0
     data = es.read(tmp_path / "o.tif").read(slice(None))
     assert np.array_equal(data[mask == 0], crop[mask == 0])
@@ -91,9 +78,7 @@ def test_a_methods_parameters_are_flags_and_are_checked(emsynth, refused, stack,
     assert "limit" in refused(*run, "--radius", "-100")
     assert emsynth(*run, "--radius", "5", "--json").json["params"]["radius"] == 5
     assert "--radius" in emsynth("interpolate", "--method", "optical-flow", "--help").out
-    assert "--radius" in refused(
-        "interpolate", stack, tmp_path / "p.tif", "--sections", "5", *LINEAR, "--radius", "5"
-    )
+    assert "--radius" in refused("interpolate", stack, tmp_path / "p.tif", "--sections", "5", *LINEAR, "--radius", "5")
 
 
 def test_the_voxel_size_given_is_the_one_written(emsynth, stack, tmp_path):
@@ -150,9 +135,7 @@ BAD_USE = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("words", "said"), BAD_USE, ids=[" ".join(words) or "nothing" for words, _ in BAD_USE]
-)
+@pytest.mark.parametrize(("words", "said"), BAD_USE, ids=[" ".join(words) or "nothing" for words, _ in BAD_USE])
 def test_bad_use_is_refused_in_one_line(refused, stack, tmp_path, words, said):
     assert said in refused("interpolate", stack, tmp_path / "o.ome.tif", *words)
 
@@ -228,10 +211,7 @@ def test_interrupted_it_exits_130_and_leaves_nothing(tmp_path, crop):
     run = command("interpolate", tmp_path / "big.tif", tmp_path / "o.tif", *marked)
     # Started in a shell's background the tests would pass on that interrupts are ignored.
     process = subprocess.Popen(
-        run,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        run, stderr=subprocess.PIPE, text=True, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     )
     work = tmp_path / ".o.tif.emsynth-part"
     while not work.exists():

@@ -21,8 +21,7 @@ def test_version(emsynth):
 
 
 @pytest.mark.parametrize(
-    "words",
-    [("restore",), ("superres", "a", "b"), ("interpolate",), ("upsample",), ("train", "x"), ("--nonsense",)],
+    "words", [("restore",), ("superres", "a", "b"), ("interpolate",), ("upsample",), ("train", "x"), ("--nonsense",)]
 )
 def test_wrong_use_is_one_line(refused, words):
     assert "see emsynth --help" in refused(*words)
@@ -104,15 +103,7 @@ def test_train_goes_on_with_a_killed_run(emsynth, refused, stack, tmp_path, monk
     def kill(terms):
         raise KeyboardInterrupt
 
-    run = (
-        "train",
-        "interpolate/emsynth",
-        stack,
-        "--out",
-        tmp_path / "w.safetensors",
-        "--objective",
-        "accurate",
-    )
+    run = ("train", "interpolate/emsynth", stack, "--out", tmp_path / "w.safetensors", "--objective", "accurate")
     with monkeypatch.context() as patch:
         patch.setattr(command, "reporter", lambda screen: kill)
         killed = emsynth(*run, "--steps", "2")
@@ -147,9 +138,7 @@ def test_train_refuses_in_one_line(refused, stack, tmp_path, words, said):
 
 def test_train_refuses_a_bad_output_and_a_method_without_a_network(refused, stack, tmp_path):
     steps = ("--steps", "2")
-    assert ".safetensors" in refused(
-        "train", "interpolate/emsynth", stack, "--out", tmp_path / "w.pt", *steps
-    )
+    assert ".safetensors" in refused("train", "interpolate/emsynth", stack, "--out", tmp_path / "w.pt", *steps)
     nowhere = tmp_path / "no" / "w.safetensors"
     assert "does not exist" in refused("train", "interpolate/emsynth", stack, "--out", nowhere, *steps)
     out = tmp_path / "w.safetensors"

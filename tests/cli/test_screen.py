@@ -9,9 +9,7 @@ from napari_emsynth.cli.screen import Screen, complain, table
 
 def test_json_is_strict_whatever_the_answer_holds(capsys):
     with Screen(as_json=True) as screen:
-        screen.answer(
-            {"a": np.float32(1.5), "b": [np.nan, float("inf")], "c": np.arange(2), "d": {1: None}}, "text"
-        )
+        screen.answer({"a": np.float32(1.5), "b": [np.nan, float("inf")], "c": np.arange(2), "d": {1: None}}, "text")
     assert json.loads(capsys.readouterr().out) == {"a": 1.5, "b": [None, None], "c": [0, 1], "d": {"1": None}}
 
 

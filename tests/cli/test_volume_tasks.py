@@ -19,9 +19,7 @@ def stand_in(install):
 
 
 @pytest.mark.parametrize("suffix", [".ome.tif", ".zarr"])
-def test_point_upsampling_keeps_the_acquired_sections_and_marks_the_others(
-    emsynth, stack, tmp_path, crop, suffix
-):
+def test_point_upsampling_keeps_the_acquired_sections_and_marks_the_others(emsynth, stack, tmp_path, crop, suffix):
     out = tmp_path / f"out{suffix}"
     answer = emsynth("upsample", stack, out, "--factor", "2.5", *LINEAR, "--json")
     assert answer.code == 0, answer.err
@@ -84,9 +82,7 @@ def test_what_was_repaired_first_is_told(emsynth, tmp_path, crop):
 def test_a_person_reads_what_was_checked_in_plane_and_the_floors_of_slabs():
     scores = {"psnr": 31.0, "linear": 29.0, "linear_back_projected": 30.0, "beats_floors": True, "n": 12}
     lines = _checked(scores | {"in_plane": scores | {"psnr": 32.5}})
-    assert lines[0] == (
-        "self-check on 12 hidden sections: 31.00 dB, linear 29.00 dB, linear, back-projected 30.00 dB"
-    )
+    assert lines[0] == ("self-check on 12 hidden sections: 31.00 dB, linear 29.00 dB, linear, back-projected 30.00 dB")
     assert lines[1].startswith("in plane, rows posed as sections: 32.50 dB, linear 29.00 dB")
     assert len(_checked(scores | {"in_plane": None})) == 1
 
@@ -105,9 +101,7 @@ def test_a_methods_parameters_are_flags_of_every_task(emsynth, refused, stand_in
     assert "limit of 1" in refused(*run, "--strength", "2")
     assert "--strength" in emsynth("align", *STAND_IN, "--help").out
     assert emsynth(*run, "--strength", "0.5", "--json").json["params"] == {"strength": 0.5}
-    assert "--strength" in refused(
-        "upsample", stack, tmp_path / "u.tif", "--factor", "2", *LINEAR, "--strength", "1"
-    )
+    assert "--strength" in refused("upsample", stack, tmp_path / "u.tif", "--factor", "2", *LINEAR, "--strength", "1")
 
 
 @pytest.mark.parametrize("kind", ["linear", "stand-in-doubler"])

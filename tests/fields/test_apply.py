@@ -277,11 +277,7 @@ def test_a_result_moves_what_belongs_to_its_volume():
     assert volume.grid.voxel_nm == (30, 4, 4)
     assert np.array_equal(volume.data, plain)
     assert volume.record["method"] == "stand-in"
-    assert volume.record["carried"] == {
-        "name": "cells",
-        "dtype": "uint16",
-        "interpolation": "nearest",
-    }
+    assert volume.record["carried"] == {"name": "cells", "dtype": "uint16", "interpolation": "nearest"}
     assert np.array_equal(result.apply(image(), "cubic"), result.volume.data)
 
 

@@ -108,10 +108,7 @@ def test_no_vector_is_longer_than_the_limit():
     same = long[0] * dense[1] - long[1] * dense[0]  # the direction is kept, at the nodes at least
     assert np.isfinite(same).all()
     assert short.limited(80.0).limit_nm == 50.0
-    assert (
-        np.hypot(*(short.resized((3, 171, 222)).dense(1) * np.array([4 / 3, 8 / 3])[:, None, None])).max()
-        <= 50.0
-    )
+    assert np.hypot(*(short.resized((3, 171, 222)).dense(1) * np.array([4 / 3, 8 / 3])[:, None, None])).max() <= 50.0
 
 
 def test_lazy_nodes_give_the_same_and_stay_lazy():
@@ -119,10 +116,7 @@ def test_lazy_nodes_give_the_same_and_stay_lazy():
     lazy = Displacement(da.from_array(field.data, chunks=(1, 2, 3, 4)), SHAPE, VOXEL)
     assert lazy.is_lazy
     assert np.array_equal(lazy.dense(2), field.dense(2))
-    for a, b in [
-        (lazy.limited(30), field.limited(30)),
-        (lazy.resized((3, 114, 148)), field.resized((3, 114, 148))),
-    ]:
+    for a, b in [(lazy.limited(30), field.limited(30)), (lazy.resized((3, 114, 148)), field.resized((3, 114, 148)))]:
         assert a.is_lazy
         assert np.array_equal(a.dense(1), b.dense(1))
         assert np.array_equal(a.largest_px(), b.largest_px())

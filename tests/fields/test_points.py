@@ -26,10 +26,7 @@ def spot(y, x):
 
 def centre(image):
     values = np.nan_to_num(image).astype(float)
-    return [
-        float((values * np.arange(n).reshape(s)).sum() / values.sum())
-        for n, s in ((96, (-1, 1)), (112, (1, -1)))
-    ]
+    return [float((values * np.arange(n).reshape(s)).sum() / values.sum()) for n, s in ((96, (-1, 1)), (112, (1, -1)))]
 
 
 @pytest.mark.parametrize("step", [None, 16])

@@ -104,9 +104,7 @@ def test_a_field_of_a_file_moves_like_one_in_memory_and_travels_as_a_name(tmp_pa
 def test_memory_does_not_grow_with_the_field(tmp_path, name):
     field = Displacement.zero((12, 1024, 1024), 64)
     field.data[:] = 0.5
-    write_field(
-        Displacement.zero((1, 16, 16), 16), tmp_path / f"first-{name}"
-    )  # what is imported then is not counted
+    write_field(Displacement.zero((1, 16, 16), 16), tmp_path / f"first-{name}")  # what is imported then is not counted
     tracemalloc.start()
     write_field(field, tmp_path / name)
     read_field(tmp_path / name)
@@ -123,9 +121,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, name):
     with pytest.raises(InputError, match="exists"):
         write_field(drawn(), path)
     with pytest.raises(Cancelled):
-        write_field(
-            Displacement.zero(SHAPE), path, overwrite=True, cancel=token, progress=lambda *_: token.cancel()
-        )
+        write_field(Displacement.zero(SHAPE), path, overwrite=True, cancel=token, progress=lambda *_: token.cancel())
     assert np.array_equal(dense(read_field(path)), before)
     write_field(Displacement.zero(SHAPE), path, overwrite=True)
     assert not dense(read_field(path)).any()
@@ -177,16 +173,7 @@ def test_damaged_missing_and_foreign_files_are_refused(tmp_path):
     np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
     (tmp_path / "empty.zarr").mkdir()
     zarr.create_group(str(tmp_path / "group.zarr"))
-    for name in (
-        "short.npy",
-        "text.npy",
-        "empty.npy",
-        "object.npy",
-        "empty.zarr",
-        "group.zarr",
-        "none.npy",
-        "u.tif",
-    ):
+    for name in ("short.npy", "text.npy", "empty.npy", "object.npy", "empty.zarr", "group.zarr", "none.npy", "u.tif"):
         with pytest.raises(InputError) as caught:
             read_field(tmp_path / name)
         assert name in str(caught.value)

@@ -58,9 +58,7 @@ def test_every_tiff_layout(tmp_path, options):
     assert volume.name == "in"
     np.testing.assert_array_equal(whole(volume), STACK)
     # A window that cuts strips and tiles, and single voxels.
-    np.testing.assert_array_equal(
-        volume.read(slice(2, 5), slice(11, 53), slice(40, 77)), STACK[2:5, 11:53, 40:77]
-    )
+    np.testing.assert_array_equal(volume.read(slice(2, 5), slice(11, 53), slice(40, 77)), STACK[2:5, 11:53, 40:77])
     assert volume.section(5, slice(69, 70), slice(89, 90)) == STACK[5, 69, 89]
 
 
@@ -75,9 +73,7 @@ def test_uncompressed_is_mapped_and_compressed_is_lazy(tmp_path, monkeypatch):
     decoded = []
     whole_decode = pages._decode
     monkeypatch.setattr(pages, "_decode", lambda page, i: decoded.append(i) or whole_decode(page, i))
-    np.testing.assert_array_equal(
-        packed.read(slice(3, 4), slice(40, 50), slice(5, 40)), STACK[3:4, 40:50, 5:40]
-    )
+    np.testing.assert_array_equal(packed.read(slice(3, 4), slice(40, 50), slice(5, 40)), STACK[3:4, 40:50, 5:40])
 
 
 def test_only_the_tiles_of_a_window_are_decoded(tmp_path, monkeypatch):
@@ -140,8 +136,7 @@ def test_damaged_tiff(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("unit", "per_unit"),
-    [("nm", 1), ("um", 1e3), ("micron", 1e3), ("\\u00B5m", 1e3), ("mm", 1e6), ("angstrom", 0.1)],
+    ("unit", "per_unit"), [("nm", 1), ("um", 1e3), ("micron", 1e3), ("\\u00B5m", 1e3), ("mm", 1e6), ("angstrom", 0.1)]
 )
 def test_imagej_units(tmp_path, unit, per_unit):
     tifffile.imwrite(
@@ -165,9 +160,7 @@ def test_printers_resolution_is_unknown(tmp_path):
 
 
 def test_shaped_tiff_with_words(tmp_path):
-    tifffile.imwrite(
-        tmp_path / "in.tif", STACK, resolution=(0.25, 0.25), metadata={"spacing": 40.0, "unit": "nm"}
-    )
+    tifffile.imwrite(tmp_path / "in.tif", STACK, resolution=(0.25, 0.25), metadata={"spacing": 40.0, "unit": "nm"})
     assert io.read(tmp_path / "in.tif").grid.voxel_nm == pytest.approx((40, 4, 4))
 
 
@@ -176,9 +169,7 @@ def test_shaped_tiff_with_words(tmp_path):
     [([45, 4.6, 4.6], (45, 4.6, 4.6)), ([4, 4], None), ("4", None), ([0, 4, 4], None), (["a", 4, 4], None)],
 )
 def test_size_in_free_metadata(tmp_path, said, voxel_nm):
-    tifffile.imwrite(
-        tmp_path / "in.tif", STACK, compression="zlib", metadata={"axes": "ZYX", "voxel_nm": said}
-    )
+    tifffile.imwrite(tmp_path / "in.tif", STACK, compression="zlib", metadata={"axes": "ZYX", "voxel_nm": said})
     assert io.read(tmp_path / "in.tif").grid.voxel_nm == voxel_nm
     zarr.create_array(tmp_path / "in.zarr", data=STACK, attributes={"voxel_nm": said})
     assert io.read(tmp_path / "in.zarr").grid.voxel_nm == voxel_nm
@@ -208,11 +199,7 @@ def test_what_is_not_a_length(unit):
 
 def test_given_size_wins_and_nonsense_is_refused(tmp_path):
     tifffile.imwrite(
-        tmp_path / "in.tif",
-        STACK,
-        imagej=True,
-        resolution=(0.25, 0.25),
-        metadata={"spacing": 40, "unit": "nm"},
+        tmp_path / "in.tif", STACK, imagej=True, resolution=(0.25, 0.25), metadata={"spacing": 40, "unit": "nm"}
     )
     assert io.read(tmp_path / "in.tif", voxel_nm=(28, 11.24, 11.24)).grid.voxel_nm == (28, 11.24, 11.24)
     with pytest.raises(InputError, match="nm"):
@@ -240,9 +227,7 @@ def test_plain_zarr_arrays(tmp_path, version, dtype):
 def multiscale(path, version, array, axes, transforms, image_transforms=None, version_key=True):
     group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
     group.create_array("s0", data=array, chunks=tuple(min(n, 32) for n in array.shape))
-    group.create_array(
-        "s1", data=array[..., ::2, ::2], chunks=tuple(min(n, 32) for n in array[..., ::2, ::2].shape)
-    )
+    group.create_array("s1", data=array[..., ::2, ::2], chunks=tuple(min(n, 32) for n in array[..., ::2, ::2].shape))
     image = {
         "axes": axes,
         "datasets": [{"path": p, "coordinateTransformations": transforms} for p in ("s0", "s1")],
@@ -250,9 +235,7 @@ def multiscale(path, version, array, axes, transforms, image_transforms=None, ve
         **({"version": version} if version == "0.4" else {}),
     }
     group.attrs.update(
-        {"multiscales": [image]}
-        if version == "0.4"
-        else {"ome": {"version": version, "multiscales": [image]}}
+        {"multiscales": [image]} if version == "0.4" else {"ome": {"version": version, "multiscales": [image]}}
     )
     return path
 
@@ -263,8 +246,7 @@ def space(unit, names="zyx"):
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize(
-    ("unit", "per_unit"),
-    [("nanometer", 1), ("micrometer", 1e3), ("angstrom", 0.1), ("millimeter", 1e6), (None, None)],
+    ("unit", "per_unit"), [("nanometer", 1), ("micrometer", 1e3), ("angstrom", 0.1), ("millimeter", 1e6), (None, None)]
 )
 def test_ome_zarr_level_0_and_its_size(tmp_path, version, unit, per_unit):
     p = per_unit or 1
@@ -290,11 +272,7 @@ def test_image_transform_comes_after_the_levels(tmp_path):
 
 
 def test_single_channel_and_time_are_dropped(tmp_path):
-    axes = [
-        {"name": "t", "type": "time", "unit": "second"},
-        {"name": "c", "type": "channel"},
-        *space("micrometer"),
-    ]
+    axes = [{"name": "t", "type": "time", "unit": "second"}, {"name": "c", "type": "channel"}, *space("micrometer")]
     transforms = [{"type": "scale", "scale": [1, 1, 0.04, 0.005, 0.004]}]
     multiscale(tmp_path / "in.zarr", "0.5", STACK[None, None], axes, transforms)
     volume = io.read(tmp_path / "in.zarr")
@@ -337,13 +315,7 @@ def test_group_with_one_array_and_bioformats_layout(tmp_path):
     zarr.create_group(tmp_path / "one.zarr").create_array("volume", data=STACK)
     np.testing.assert_array_equal(whole(io.read(tmp_path / "one.zarr")), STACK)
     root = zarr.create_group(tmp_path / "bio.zarr", zarr_format=2, attributes={"bioformats2raw.layout": 3})
-    multiscale(
-        tmp_path / "bio.zarr" / "0",
-        "0.4",
-        STACK,
-        space("nanometer"),
-        [{"type": "scale", "scale": [40, 4, 4]}],
-    )
+    multiscale(tmp_path / "bio.zarr" / "0", "0.4", STACK, space("nanometer"), [{"type": "scale", "scale": [40, 4, 4]}])
     assert root is not None
     assert io.read(tmp_path / "bio.zarr").grid.voxel_nm == (40, 4, 4)
 
@@ -371,9 +343,7 @@ def test_big_endian_mrc_with_extended_header(tmp_path):
     with mrcfile.open(tmp_path / "in.mrc") as mrc:
         header = mrc.header.copy().astype(mrc.header.dtype.newbyteorder(">"))
     header["machst"] = [0x11, 0x11, 0, 0]
-    (tmp_path / "big.mrc").write_bytes(
-        header.tobytes() + raw[1024:1104] + (STACK % 100).astype(">i2").tobytes()
-    )
+    (tmp_path / "big.mrc").write_bytes(header.tobytes() + raw[1024:1104] + (STACK % 100).astype(">i2").tobytes())
     np.testing.assert_array_equal(whole(io.read(tmp_path / "big.mrc")), STACK % 100)
 
 

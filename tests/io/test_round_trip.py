@@ -87,9 +87,7 @@ def test_zarr_holds_types_tiff_cannot(tmp_path):
         assert sorted(p.suffix for p in tmp_path.iterdir() if dtype in p.name) == [".zarr"]
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 1), (1, 5, 7), (3, 1, 9), (3, 9, 1), (2, 3, 4), (3, 4, 3), (17, 2, 257)]
-)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 7), (3, 1, 9), (3, 9, 1), (2, 3, 4), (3, 4, 3), (17, 2, 257)])
 @pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
 def test_odd_and_tiny_shapes(tmp_path, shape, name):
     data = voxels("uint16", shape)
@@ -150,8 +148,7 @@ def test_large_tiff_is_bigtiff(tmp_path, monkeypatch):
     for sections, big in ((3900, False), (4200, True)):
         with pytest.raises(StopError):
             io.write(
-                Volume.of(da.zeros((sections, 1024, 1024), chunks=(1, 1024, 1024), dtype="u1")),
-                tmp_path / "o.tif",
+                Volume.of(da.zeros((sections, 1024, 1024), chunks=(1, 1024, 1024), dtype="u1")), tmp_path / "o.tif"
             )
         assert seen["bigtiff"] is big
 
@@ -185,33 +182,19 @@ def test_pyramid_keeps_edges_means_and_marks(tmp_path):
     )
     root = zarr.open(tmp_path / "out.zarr", mode="r")
     sets = root.attrs["ome"]["multiscales"][0]["datasets"]
-    assert [root[s["path"]].shape for s in sets] == [
-        (6, 1025, 520),
-        (6, 513, 260),
-        (3, 257, 130),
-        (2, 129, 65),
-    ]
+    assert [root[s["path"]].shape for s in sets] == [(6, 1025, 520), (6, 513, 260), (3, 257, 130), (2, 129, 65)]
     for s in sets:
-        scale, shift = (
-            s["coordinateTransformations"][0]["scale"],
-            s["coordinateTransformations"][1]["translation"],
-        )
+        scale, shift = (s["coordinateTransformations"][0]["scale"], s["coordinateTransformations"][1]["translation"])
         # The near edge of the first voxel stays where it was: -v/2 of level 0.
         np.testing.assert_allclose(np.array(shift) - np.array(scale) / 2, [-4, -2, -2])
     one = root["1"][:, :512]
-    np.testing.assert_allclose(
-        one, data[:, :1024].reshape(6, 512, 2, 260, 2).mean((2, 4)), rtol=1e-4, atol=1e-3
-    )
-    np.testing.assert_allclose(
-        root["1"][:, 512], data[:, 1024].reshape(6, 260, 2).mean(2), rtol=1e-4, atol=1e-3
-    )
+    np.testing.assert_allclose(one, data[:, :1024].reshape(6, 512, 2, 260, 2).mean((2, 4)), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(root["1"][:, 512], data[:, 1024].reshape(6, 260, 2).mean(2), rtol=1e-4, atol=1e-3)
     assert [int(root[f"labels/synthetic/{i}"][:].sum()) for i in range(4)] == [1, 1, 1, 1]
 
 
 def test_mask_of_another_shape_is_refused(tmp_path):
-    made = Result(
-        volume=Volume.of(voxels("u1")), synthetic=Volume.of(np.zeros((1, 2, 3), "u1")), provenance={}
-    )
+    made = Result(volume=Volume.of(voxels("u1")), synthetic=Volume.of(np.zeros((1, 2, 3), "u1")), provenance={})
     with pytest.raises(InputError, match=r"\(1, 2, 3\).*\(5, 40, 33\)"):
         io.write(made, tmp_path / "out.zarr")
     assert not list(tmp_path.iterdir())

@@ -57,9 +57,7 @@ def check(path, shape=SHAPE):
     truth = np.stack([section(z, shape) for z in range(shape[0])])
     np.testing.assert_array_equal(io.read(path).read(slice(None)), truth)
     np.testing.assert_array_equal(io.read_synthetic(path).read(slice(None)), truth > 128)
-    np.testing.assert_array_equal(
-        io.read_uncertainty(path).read(slice(None)), (truth.astype("f4") / 7).astype("f4")
-    )
+    np.testing.assert_array_equal(io.read_uncertainty(path).read(slice(None)), (truth.astype("f4") / 7).astype("f4"))
 
 
 def alone(path):
@@ -121,8 +119,7 @@ def test_large_sections_make_shallow_chunks():
 
 
 @pytest.mark.parametrize(
-    "chunks",
-    [(1, 500, 700), (8, 512, 512), (64, 64, 64), (16, 250, 700), ((5, 3, 1, 31), 500, 700), (7, 128, 128)],
+    "chunks", [(1, 500, 700), (8, 512, 512), (64, 64, 64), (16, 250, 700), ((5, 3, 1, 31), 500, 700), (7, 128, 128)]
 )
 def test_no_source_chunk_is_shared_by_two_blocks_of_y_x(chunks):
     data = da.zeros((40, 500, 700), chunks=chunks, dtype="u1")

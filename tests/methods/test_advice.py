@@ -11,15 +11,7 @@ def of(task, id_, **scores):
 
 
 def test_the_rival_that_did_best_is_named_with_its_flag():
-    told = of(
-        "interpolate",
-        "emsynth",
-        ours=29.40,
-        nearest=25.0,
-        linear=29.01,
-        blurred_linear=29.2,
-        optical_flow=29.44,
-    )
+    told = of("interpolate", "emsynth", ours=29.40, nearest=25.0, linear=29.01, blurred_linear=29.2, optical_flow=29.44)
     assert told.instead == "optical-flow"
     line = told.line("on hidden sections")
     assert "EMSynth, 29.40 dB, does not beat optical flow, 29.44 dB on hidden sections" in line
@@ -37,9 +29,7 @@ def test_nothing_is_advised_that_is_worse():
 
 
 def test_where_no_method_gives_the_best_the_next_best_is_named():
-    told = of(
-        "interpolate", "emsynth", ours=29.0, nearest=25.0, linear=29.2, blurred_linear=29.6, optical_flow=29.1
-    )
+    told = of("interpolate", "emsynth", ours=29.0, nearest=25.0, linear=29.2, blurred_linear=29.6, optical_flow=29.1)
     assert told.instead == "linear"
     assert "its margin is blur" in told.line("")
     assert "linear, 29.20 dB, does better too: use --method linear" in told.line("")

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from napari_emsynth.errors import Cancelled, InputError
-from napari_emsynth.methods import train as methods_train
-from napari_emsynth.methods import train_input
+from napari_emsynth.methods import train as methods_train, train_input
 from napari_emsynth.methods.train import run, train
 from napari_emsynth.methods.train_input import crop, naming
 from napari_emsynth.samples import truth
@@ -23,17 +22,13 @@ METHOD = "interpolate/emsynth"
 
 
 def volume():
-    return Volume.of(
-        truth().read(slice(0, 24), slice(0, 96), slice(0, 96)), voxel_nm=(10, 10, 10), name="crop"
-    )
+    return Volume.of(truth().read(slice(0, 24), slice(0, 96), slice(0, 96)), voxel_nm=(10, 10, 10), name="crop")
 
 
 def test_training_writes_weights_that_load(tmp_path):
     out = tmp_path / "mine.safetensors"
     steps = []
-    report = train(
-        METHOD, volume(), out, steps=2, save_anyway=True, on_step=lambda t: steps.append(t["step"])
-    )
+    report = train(METHOD, volume(), out, steps=2, save_anyway=True, on_step=lambda t: steps.append(t["step"]))
     assert json.loads(json.dumps(report)) == report
     assert steps == [1, 2]
     assert report["finished"]
@@ -84,16 +79,7 @@ def test_a_killed_run_goes_on_from_its_description(tmp_path):
         raise Cancelled("as a window that closes")
 
     with pytest.raises(Cancelled):
-        train(
-            METHOD,
-            volume(),
-            out,
-            steps=3,
-            save_anyway=True,
-            start="scratch",
-            runtime=Runtime(seed=5),
-            on_step=kill,
-        )
+        train(METHOD, volume(), out, steps=3, save_anyway=True, start="scratch", runtime=Runtime(seed=5), on_step=kill)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.ckpt.safetensors", "mine.job.json"]
     (left,) = unfinished_in(tmp_path)
     assert (left.step, left.job.steps, left.job.start, left.job.seed) == (1, 3, "scratch", 5)
@@ -169,9 +155,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_names_it(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(
-        InputError, match=r"w.ckpt.safetensors could not be .*No space left.*last one there is kept"
-    ):
+    with pytest.raises(InputError, match=r"w.ckpt.safetensors could not be .*No space left.*last one there is kept"):
         train(METHOD, volume(), out, steps=2, save_anyway=True, resume=True)
     assert (tmp_path / "w.ckpt.safetensors").read_bytes() == before
     assert len(unfinished_in(tmp_path)) == 1
@@ -248,9 +232,7 @@ def lessons(monkeypatch, tmp_path, method, data, **options):
 
     monkeypatch.setattr(methods_train, "fit", fitted)
     with pytest.raises(Cancelled):
-        train(
-            method, data, tmp_path / "w.safetensors", steps=1, runtime=Runtime(note=notes.append), **options
-        )
+        train(method, data, tmp_path / "w.safetensors", steps=1, runtime=Runtime(note=notes.append), **options)
     return given[0], notes
 
 

@@ -90,9 +90,7 @@ def test_one_pixel_that_jumps_over_the_next_is_a_fold():
 
 
 def test_the_mean_magnitude_is_a_length():
-    assert mean_magnitude(np.broadcast_to(np.array([3.0, 4.0])[:, None, None], (2, *SHAPE))) == pytest.approx(
-        5
-    )
+    assert mean_magnitude(np.broadcast_to(np.array([3.0, 4.0])[:, None, None], (2, *SHAPE))) == pytest.approx(5)
 
 
 def test_the_exact_inverse_leaves_nothing_of_a_stacks_distortion():

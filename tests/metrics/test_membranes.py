@@ -33,16 +33,12 @@ def test_the_same_volume_gives_the_same_answer_at_any_contrast(tissue):
     volume = tissue[0][:24, :40, :40]
     found = membrane_segmentation(volume)
     assert np.array_equal(membrane_segmentation(volume), found)
-    assert voi(found, membrane_segmentation(0.25 * volume.astype(np.float64) + 1000)) == pytest.approx(
-        (0, 0), abs=0.05
-    )
+    assert voi(found, membrane_segmentation(0.25 * volume.astype(np.float64) + 1000)) == pytest.approx((0, 0), abs=0.05)
 
 
 def test_joining_more_merges_more(tissue):
     volume, truth = tissue
-    splits, merges = zip(
-        *(voi(truth, membrane_segmentation(volume, join)) for join in (0, 1, 1e6)), strict=True
-    )
+    splits, merges = zip(*(voi(truth, membrane_segmentation(volume, join)) for join in (0, 1, 1e6)), strict=True)
     assert splits[0] >= splits[1] >= splits[2] == 0
     assert merges[0] <= merges[1] < merges[2]
     assert membrane_segmentation(volume, 1e6).max() == 1
@@ -51,9 +47,7 @@ def test_joining_more_merges_more(tissue):
 def test_damaged_walls_cost(tissue):
     volume, truth = tissue
     blurred = gaussian_filter(volume.astype(np.float32), (4, 0, 0))
-    assert sum(voi(truth, membrane_segmentation(blurred))) > 2 * sum(
-        voi(truth, membrane_segmentation(volume))
-    )
+    assert sum(voi(truth, membrane_segmentation(blurred))) > 2 * sum(voi(truth, membrane_segmentation(volume)))
 
 
 def test_ridges_are_dark_sheets_of_any_direction():

@@ -85,7 +85,5 @@ def test_reslices_of_thick_sections_are_far_from_sections():
     assert isotropic < 0.2
     assert reslice_distance(thick, sections) > 2 * isotropic
     assert reslice_distance(volume, volume.transpose(1, 0, 2), every=1) == pytest.approx(
-        spectral_distance(
-            [*volume.transpose(1, 0, 2), *volume.transpose(2, 0, 1)], list(volume.transpose(1, 0, 2))
-        )
+        spectral_distance([*volume.transpose(1, 0, 2), *volume.transpose(2, 0, 1)], list(volume.transpose(1, 0, 2)))
     )

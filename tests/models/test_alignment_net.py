@@ -100,9 +100,7 @@ def test_configurations_survive_json_and_nonsense_is_refused():
         Config(reach=0)
 
 
-@pytest.mark.parametrize(
-    ("size", "at_once"), [((5, 37), 1 << 14), ((6, 16), 40), ((3, 2), 1 << 14), ((1, 1), 1)]
-)
+@pytest.mark.parametrize(("size", "at_once"), [((5, 37), 1 << 14), ((6, 16), 40), ((3, 2), 1 << 14), ((1, 1), 1)])
 def test_correlations_are_products_with_every_shift(monkeypatch, size, at_once):
     monkeypatch.setattr(alignment_net, "AT_ONCE", at_once)
     rng = torch.Generator().manual_seed(0)

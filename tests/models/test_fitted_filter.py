@@ -75,19 +75,14 @@ def test_the_error_is_the_mean_square_that_the_filter_leaves():
     sections, truth, taps = noise(2), noise(1)[0], RNG.standard_normal((2, TAPS, TAPS)).astype(np.float32)
     inner = slice(TAPS // 2, -(TAPS // 2))
     expected = np.mean((apply(taps, sections) - truth)[inner, inner] ** 2)
-    assert equations(sections, truth).error(taps.ravel().astype(np.float64)) == pytest.approx(
-        expected, rel=1e-4
-    )
+    assert equations(sections, truth).error(taps.ravel().astype(np.float64)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_some_sections_alone_are_part_of_the_equations_of_all():
     sections, truth = noise(4), noise(1)[0]
     columns = list(range(TAPS**2, 3 * TAPS**2))
     np.testing.assert_allclose(
-        equations(sections, truth).of(columns).gram,
-        equations(sections[1:3], truth).gram,
-        rtol=1e-4,
-        atol=1e-2,
+        equations(sections, truth).of(columns).gram, equations(sections[1:3], truth).gram, rtol=1e-4, atol=1e-2
     )
 
 
@@ -100,8 +95,7 @@ def test_the_ridge_is_light_where_there_is_much_to_learn_and_heavy_where_there_i
     taps = (0.3 * RNG.standard_normal((2, TAPS, TAPS))).astype(np.float32)
     told = [equations(s, apply(taps, s)) for s in noise(8).reshape(4, 2, 40, 40)]
     mixed = [
-        equations(s, s.mean(axis=0) + t)
-        for s, t in zip(noise(8, 16).reshape(4, 2, 16, 16), noise(4, 16), strict=True)
+        equations(s, s.mean(axis=0) + t) for s, t in zip(noise(8, 16).reshape(4, 2, 16, 16), noise(4, 16), strict=True)
     ]
     assert best_ridge(told, (-1, 1))[0] == RIDGES[0]
     assert best_ridge(mixed, (-1, 1))[0] == RIDGES[-1]
@@ -109,13 +103,7 @@ def test_the_ridge_is_light_where_there_is_much_to_learn_and_heavy_where_there_i
 
 @pytest.mark.parametrize(
     ("offsets", "shares"),
-    [
-        ((-1, 1), (0.5, 0.5)),
-        ((-1, 3), (0.75, 0.25)),
-        (FOUR, (0, 0.5, 0.5, 0)),
-        ((-3, -2), (0, 1)),
-        ((2,), (1,)),
-    ],
+    [((-1, 1), (0.5, 0.5)), ((-1, 3), (0.75, 0.25)), (FOUR, (0, 0.5, 0.5, 0)), ((-3, -2), (0, 1)), ((2,), (1,))],
 )
 def test_linear_taps_by_hand(offsets, shares):
     taps = linear_taps(offsets)

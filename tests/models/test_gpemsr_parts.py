@@ -31,9 +31,7 @@ class TestIndexer:
     def test_parameters_are_counted_by_hand(self):
         # Stem 1 -> 6, one halving, two blocks of two convolutions, 1x1 to 9 codes.
         network = Indexer(codes=9, halvings=1, width=6, blocks=2)
-        assert sum(p.numel() for p in network.parameters()) == (54 + 6) + 4 * (9 * 36 + 6) + (16 * 36 + 6) + (
-            54 + 9
-        )
+        assert sum(p.numel() for p in network.parameters()) == (54 + 6) + 4 * (9 * 36 + 6) + (16 * 36 + 6) + (54 + 9)
 
     def test_accuracy_counts_the_most_probable_codes(self):
         logits = torch.tensor([[3.0, 0.0], [2.0, 1.0], [1.0, 2.0]])[None, :, None]  # two places

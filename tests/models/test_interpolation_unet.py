@@ -5,14 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from napari_emsynth.models.interpolation_unet import (
-    Clues,
-    Config,
-    InterpolationUNet,
-    Sides,
-    clues_of,
-    partner_of,
-)
+from napari_emsynth.models.interpolation_unet import Clues, Config, InterpolationUNet, Sides, clues_of, partner_of
 
 
 def perturbed(seed=0):

@@ -87,9 +87,7 @@ def test_nothing_outside_the_receptive_field_matters(kind):
     config = SMALL[kind]
     network = generator(config)
     z, y, x = config.border
-    shape = (
-        (1, 2, 2 * y + 5, 2 * x + 5) if kind == "interpolation" else (1, 1, 2 * z + 5, 2 * y + 5, 2 * x + 5)
-    )
+    shape = (1, 2, 2 * y + 5, 2 * x + 5) if kind == "interpolation" else (1, 1, 2 * z + 5, 2 * y + 5, 2 * x + 5)
     image = torch.randn(shape, requires_grad=True)
     answer = network(image)
     answer[(0, 0, *(n // 2 for n in answer.shape[2:]))].backward()

@@ -114,9 +114,7 @@ def test_slabs_are_guessed_apart():
 
 def test_magnified_sections_are_alike_further_away():
     larger = MEASURED.magnified(2.0)
-    assert larger.at(np.array([4.0]), np.array([0.0])) == pytest.approx(
-        MEASURED.at(np.array([2.0]), np.array([0.0]))
-    )
+    assert larger.at(np.array([4.0]), np.array([0.0])) == pytest.approx(MEASURED.at(np.array([2.0]), np.array([0.0])))
 
 
 def test_noise_makes_all_but_a_pixel_itself_less_alike():

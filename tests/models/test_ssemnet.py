@@ -54,9 +54,7 @@ def test_features_move_with_the_section():
     with torch.no_grad():
         here, there = net.encoder(section), net.encoder(moved)
     inner = slice(5, -5)
-    torch.testing.assert_close(
-        torch.roll(here, (1, -2), dims=(2, 3))[..., inner, inner], there[..., inner, inner]
-    )
+    torch.testing.assert_close(torch.roll(here, (1, -2), dims=(2, 3))[..., inner, inner], there[..., inner, inner])
 
 
 def test_features_are_rectified_and_varied():

@@ -37,10 +37,7 @@ def test_wide_gaussians_are_gaussians_binned_or_not(sigma):
     exact = gaussian_filter(image.numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=6)
     # A binned border is repeated as a bin: nearer to it than the deviation the two differ by right.
     inner = (..., slice(80, -80), slice(80, -80))
-    assert (
-        np.abs(widely_smoothed(image, sigma).numpy() - exact)[inner].max()
-        < 0.06 * np.abs(exact[inner]).max() + 1e-3
-    )
+    assert np.abs(widely_smoothed(image, sigma).numpy() - exact)[inner].max() < 0.06 * np.abs(exact[inner]).max() + 1e-3
     constant = torch.full((1, 1, 30, 33), 2.5)
     assert torch.allclose(widely_smoothed(constant, sigma), constant, atol=1e-5)
 

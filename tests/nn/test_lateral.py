@@ -24,9 +24,7 @@ def test_a_pixel_is_enlarged_about_its_own_centre(factor):
     image = torch.zeros(1, 1, 9, 11)
     image[..., 4, 6] = 1.0
     fine = enlarged(image, factor)[0, 0]
-    centres = [
-        float((fine.sum(dim=1 - axis) * torch.arange(fine.shape[axis])).sum() / fine.sum()) for axis in (0, 1)
-    ]
+    centres = [float((fine.sum(dim=1 - axis) * torch.arange(fine.shape[axis])).sum() / fine.sum()) for axis in (0, 1)]
     assert centres == pytest.approx([factor * 4.5 - 0.5, factor * 6.5 - 0.5], abs=1e-2)
 
 

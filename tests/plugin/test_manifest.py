@@ -59,11 +59,7 @@ def test_preferences_have_the_defaults_of_a_session(plugin_settings: Any, npe2pm
     chosen = get_plugin_settings(PLUGIN).restore
     assert preferences() == loose
     chosen.lazy, chosen.device, chosen.blink_key = True, "cpu", "J"
-    assert (preferences().lazy, preferences().device, preferences().blink_key) == (
-        True,
-        "cpu",
-        "J",
-    )
+    assert (preferences().lazy, preferences().device, preferences().blink_key) == (True, "cpu", "J")
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -20,9 +20,7 @@ VOXEL_NM = (28.0, 11.24, 11.24)
 
 
 @pytest.mark.parametrize("name", ["out.ome.tif", "out.ome.zarr"])
-def test_an_export_opened_by_napari_keeps_everything(
-    raw_viewer: Any, stack: Any, tmp_path: Path, name: str
-) -> None:
+def test_an_export_opened_by_napari_keeps_everything(raw_viewer: Any, stack: Any, tmp_path: Path, name: str) -> None:
     result = interpolate(stack, [5], method="linear", voxel_nm=VOXEL_NM)
     write(result, tmp_path / name)
     image, mask, width = raw_viewer.open(str(tmp_path / name), plugin=PLUGIN)

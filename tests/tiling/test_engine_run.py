@@ -103,12 +103,7 @@ def test_a_stochastic_fn_follows_the_seed_and_leaves_the_users_generator_alone()
     source = image(1, 30, 30)
 
     def noisy(seed):
-        return run(
-            lambda x: x + torch.randn_like(x),
-            source,
-            halo=1,
-            runtime=Runtime(device="cpu", tile=9, seed=seed),
-        )
+        return run(lambda x: x + torch.randn_like(x), source, halo=1, runtime=Runtime(device="cpu", tile=9, seed=seed))
 
     before = torch.random.get_rng_state()
     np.testing.assert_array_equal(noisy(1), noisy(1))
@@ -166,12 +161,7 @@ def test_cancel_before_the_start_computes_nothing():
     token = CancelToken()
     token.cancel()
     with pytest.raises(Cancelled):
-        run(
-            lambda x: pytest.fail("computed"),
-            image(1, 8, 8),
-            halo=0,
-            runtime=Runtime(device="cpu", cancel=token),
-        )
+        run(lambda x: pytest.fail("computed"), image(1, 8, 8), halo=0, runtime=Runtime(device="cpu", cancel=token))
 
 
 @pytest.mark.parametrize(
@@ -273,11 +263,5 @@ def test_nonsense_is_refused_before_anything_is_computed(more, words):
 def test_cuda_equals_cpu():
     fn, source = net(2, valid=False), image(2, 300, 500)
     cpu = run(fn, source, halo=2, runtime=Runtime(device="cpu", tile=64))
-    gpu = run(
-        fn,
-        source,
-        halo=2,
-        runtime=Runtime(device="cuda", precision="fp32", tile=64),
-        batch=3,
-    )
+    gpu = run(fn, source, halo=2, runtime=Runtime(device="cuda", precision="fp32", tile=64), batch=3)
     np.testing.assert_allclose(gpu, cpu, atol=2e-3)  # TensorFloat-32 has 10 bits

@@ -31,9 +31,7 @@ def test_a_gpu_gives_up_batch_then_tile_then_precision_then_the_gpu():
         ("cpu", torch.float32, (50, 65), 1),
         ("cpu", torch.float32, (32, 32), 1),
     ]
-    for line, word in zip(
-        lines, ["one tile", "smaller", "smaller", "fp16", "CPU", "smaller", "smaller"], strict=True
-    ):
+    for line, word in zip(lines, ["one tile", "smaller", "smaller", "fp16", "CPU", "smaller", "smaller"], strict=True):
         assert word in line
         assert "\n" not in line
 

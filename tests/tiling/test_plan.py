@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.tiling.plan import plan, reflect
@@ -92,9 +91,7 @@ def test_reads_stay_close_to_the_tile():
     assert tile.pad == ((0, 0), (0, 0))
 
 
-@pytest.mark.parametrize(
-    ("length", "expected"), [(1, [0] * 7), (2, [1, 0, 1, 0, 1, 0, 1]), (4, [3, 2, 1, 0, 1, 2, 3])]
-)
+@pytest.mark.parametrize(("length", "expected"), [(1, [0] * 7), (2, [1, 0, 1, 0, 1, 0, 1]), (4, [3, 2, 1, 0, 1, 2, 3])])
 def test_reflect(length, expected):
     assert reflect(np.arange(-3, 4), length).tolist() == expected
 
@@ -106,10 +103,7 @@ def test_reflect(length, expected):
         ({"shape": (4, 4), "tile": (0, 4), "halo": (0, 0)}, "tile 0 voxels is below the limit of 1"),
         ({"shape": (4, 4), "tile": (4, 4), "halo": (-1, 0)}, "halo -1 voxels is below the limit of 0"),
         ({"shape": (4, 4), "tile": (4,), "halo": (0, 0)}, "tile (4,) has 1 numbers, needs 2"),
-        (
-            {"shape": (4,), "tile": (4,), "halo": (0,), "multiple": (0,)},
-            "multiple 0 voxels is below the limit of 1",
-        ),
+        ({"shape": (4,), "tile": (4,), "halo": (0,), "multiple": (0,)}, "multiple 0 voxels is below the limit of 1"),
     ],
 )
 def test_nonsense_is_refused_in_one_line(numbers, words):

@@ -121,9 +121,7 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch, tmp_path):
 
 
 def test_what_others_do_is_what_the_cores_did_less_our_own(monkeypatch):
-    looks = iter(
-        [Clocks(0.0, 10.0, 5.0), Clocks(0.01, 10.01, 5.0), Clocks(2.0, 13.0, 6.0), Clocks(4.0, 13.5, 7.0)]
-    )
+    looks = iter([Clocks(0.0, 10.0, 5.0), Clocks(0.01, 10.01, 5.0), Clocks(2.0, 13.0, 6.0), Clocks(4.0, 13.5, 7.0)])
     monkeypatch.setattr(Clocks, "now", classmethod(lambda cls: next(looks)))
     monkeypatch.setattr(module, "_load", lambda: 0.25)
     others = module._Others()

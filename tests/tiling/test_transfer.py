@@ -48,9 +48,7 @@ def log(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", lambda: Event(log))
     monkeypatch.setattr(torch.cuda, "stream", on)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream(log, "compute"))
-    monkeypatch.setattr(
-        torch.Tensor, "record_stream", lambda self, stream: log.append(("used by", stream.name, None))
-    )
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: log.append(("used by", stream.name, None)))
     monkeypatch.setattr(CudaTransfer, "_empty", lambda self, shape: torch.empty(shape))
     return log
 

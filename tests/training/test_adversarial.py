@@ -161,8 +161,7 @@ def watch(vigil, *accuracies, fake_std=1.0):
 
 
 @pytest.mark.parametrize(
-    ("start", "then", "said"),
-    [([], 1.0, "was right in"), ([1.0] * 40 + [0.0] * 20, 0.5, "could tell nothing")],
+    ("start", "then", "said"), [([], 1.0, "was right in"), ([1.0] * 40 + [0.0] * 20, 0.5, "could tell nothing")]
 )
 def test_a_lost_balance_is_noticed_after_long(start, then, said):
     vigil = Vigil()

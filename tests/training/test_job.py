@@ -7,13 +7,7 @@ import sys
 import pytest
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.training.job import (
-    TrainingJob,
-    read_description,
-    read_header,
-    unfinished,
-    unfinished_in,
-)
+from napari_emsynth.training.job import TrainingJob, read_description, read_header, unfinished, unfinished_in
 
 FULL = TrainingJob(
     method="interpolate/emsynth", out="w.safetensors", start="scratch", objective="accurate", minutes=2.5,

@@ -78,9 +78,7 @@ def test_the_best_is_kept_even_when_later_training_spoils_it(tmp_path):
 
 def test_the_start_is_judged_before_the_first_step(tmp_path):
     checks = []
-    trained = run(
-        tmp_path / "c.safetensors", steps=3, on_check=lambda state, scores: checks.append((state, scores))
-    )
+    trained = run(tmp_path / "c.safetensors", steps=3, on_check=lambda state, scores: checks.append((state, scores)))
     assert trained.start["step"] == 0
     assert checks[0][1] == trained.start
     assert trained.gained

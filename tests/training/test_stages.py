@@ -164,10 +164,7 @@ def test_scores_rise_with_the_stages_and_the_last_is_its_own(tmp_path):
     _, trained = train(Recipe(), tmp_path / "a.ckpt.safetensors", 12, resume=True)
     assert -100 < trained.counters.best < 0
     network = Parts()
-    assert Recipe().validate(network, CPU) == {
-        "score": Part("third").validate(network, CPU)["score"],
-        "stage": 2.0,
-    }
+    assert Recipe().validate(network, CPU) == {"score": Part("third").validate(network, CPU)["score"], "stage": 2.0}
 
 
 def test_a_run_of_other_stages_is_another_run(tmp_path):

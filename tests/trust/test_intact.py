@@ -81,9 +81,7 @@ def test_one_line_says_which_and_why(stack):
 
 
 def test_a_large_volume_is_looked_at_around_what_matters(monkeypatch):
-    data = np.concatenate(
-        [Phantom(shape=(40, 64, 64), noise=8.0, seed=seed).volume().data for seed in (0, 0)]
-    )
+    data = np.concatenate([Phantom(shape=(40, 64, 64), noise=8.0, seed=seed).volume().data for seed in (0, 0)])
     data = plant(data, {10: "blank", 38: "blank", 70: "blank"}, seed=1)[0]
     monkeypatch.setattr(intact, "SIDE", 12)
     counted = Counted(data)

@@ -27,9 +27,7 @@ def test_brightness_contrast_and_white_noise_change_nothing():
 
 
 def test_magnified_images_have_longer_structures():
-    assert correlation_length(zoom(BLOBS, 2, order=3)) == pytest.approx(
-        2 * correlation_length(BLOBS), rel=0.15
-    )
+    assert correlation_length(zoom(BLOBS, 2, order=3)) == pytest.approx(2 * correlation_length(BLOBS), rel=0.15)
 
 
 def test_noise_alone_and_nothing_at_all_have_no_length():

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_emsynth import io
 from napari_emsynth.params import Params, param
@@ -39,9 +38,7 @@ def made(**more):
 
 
 def minimal(*, params, sections=()):
-    return record(
-        task="t", method="m", weights=None, params=params, seed=0, source={}, sections=sections, notices=[]
-    )
+    return record(task="t", method="m", weights=None, params=params, seed=0, source={}, sections=sections, notices=[])
 
 
 def test_record_is_json_and_equals_itself():
@@ -79,12 +76,7 @@ def test_record_says_what_was_done():
 
 def test_plain_mappings_are_taken_too():
     one = minimal(params={"a": 1}, sections=[{"section": 1}])
-    assert (one["weights"], one["params"], one["source"], one["sections"]) == (
-        None,
-        {"a": 1},
-        {},
-        [{"section": 1}],
-    )
+    assert (one["weights"], one["params"], one["source"], one["sections"]) == (None, {"a": 1}, {}, [{"section": 1}])
 
 
 def test_source_of_an_array_and_of_a_file(tmp_path):
@@ -119,11 +111,7 @@ NUMBERS = st.one_of(
 )
 
 
-@given(
-    st.recursive(
-        NUMBERS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=3), v), max_leaves=9
-    )
-)
+@given(st.recursive(NUMBERS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=3), v), max_leaves=9))
 def test_what_was_made_plain_is_json_and_stays_as_it_is(value):
     plain = jsonable(value)
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain == jsonable(plain)

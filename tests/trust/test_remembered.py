@@ -66,11 +66,7 @@ def test_an_array_that_was_written_to_is_noticed(stack, kind):
 
 def test_views_of_the_same_pixels_share_what_is_known_and_others_do_not(stack):
     both = np.stack((plant(stack, {5: "blank"})[0], plant(stack, {9: "blank"})[0]))
-    assert [kinds(detect(Volume.of(both[i]))) for i in (0, 1, 0)] == [
-        {5: "blank"},
-        {9: "blank"},
-        {5: "blank"},
-    ]
+    assert [kinds(detect(Volume.of(both[i]))) for i in (0, 1, 0)] == [{5: "blank"}, {9: "blank"}, {5: "blank"}]
     assert kinds(detect(Volume.of(both[0][::-1]))) == {10: "blank"}
 
 

@@ -36,9 +36,7 @@ def test_calibration_covers_the_stated_share():
 
 
 def test_calibration_undoes_any_unit_of_the_scale():
-    assert calibrate([sample(scale=5.0)], (1.0,)) == pytest.approx(
-        calibrate([sample(scale=1.0)], (1.0,)) / 5, rel=1e-5
-    )
+    assert calibrate([sample(scale=5.0)], (1.0,)) == pytest.approx(calibrate([sample(scale=1.0)], (1.0,)) / 5, rel=1e-5)
 
 
 def test_a_good_synthesis_beats_the_floors_and_a_bad_one_does_not():
@@ -77,9 +75,7 @@ def rivals(seed, noise=(1.0, 0.5, 3.0)):
     truth = rng.standard_normal((64, 64)).astype(np.float32)
     guesses = tuple(truth + n * rng.standard_normal((64, 64)).astype(np.float32) for n in noise)
     flat = np.ones_like(truth)
-    return Sample(
-        truth=truth, guesses=guesses, scale=flat, below=truth, above=truth, t=0.5, base=flat, peak=10.0
-    )
+    return Sample(truth=truth, guesses=guesses, scale=flat, below=truth, above=truth, t=0.5, base=flat, peak=10.0)
 
 
 def test_the_mix_weighs_independent_errors_by_their_inverse_variance():

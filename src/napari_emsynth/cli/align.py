@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_emsynth.cli.along import outputs as along
-from napari_emsynth.cli.along import split, told
+from napari_emsynth.cli.along import outputs as along, split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.cli.source import streamed
@@ -46,14 +45,12 @@ def align(
         typer.Option(metavar="LABELS=OUT2", help="Move labels along, their ids kept; may be repeated."),
     ] = None,
     apply_to_image: Annotated[
-        list[str] | None,
-        typer.Option(metavar="IMAGE=OUT2", help="Move another image along; may be repeated."),
+        list[str] | None, typer.Option(metavar="IMAGE=OUT2", help="Move another image along; may be repeated.")
     ] = None,
     materials: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Of IN's shape: 0 tissue, 1 fold or crack (may tear), 2 dirt or empty (ignored).",
+            metavar="FILE", help="Of IN's shape: 0 tissue, 1 fold or crack (may tear), 2 dirt or empty (ignored)."
         ),
     ] = None,
     values: dict[str, Any],
@@ -125,9 +122,7 @@ class Asked:
         names += self._said("weights", "reference", "skip")
         names += [f"--materials {self.materials}"] if self.materials is not None else []
         if names:
-            raise InputError(
-                f"{names[0]}: with --from-displacement nothing is aligned, unless --method says how"
-            )
+            raise InputError(f"{names[0]}: with --from-displacement nothing is aligned, unless --method says how")
 
     def _flags(self) -> list[tuple[str, bool]]:
         """Return the flags that need a displacement field, and whether they are given."""
@@ -187,7 +182,8 @@ class Asked:
         Raises:
             InputError: fields or limits that do not fit the stack, or what the method refuses.
         """
-        from napari_emsynth.methods.align.stack.carry import moved_before, through
+        from napari_emsynth.fields.apply import applied
+        from napari_emsynth.methods.align.stack.carry import through
 
         earlier = self.earlier(volume, runtime)
         if not self.aligns:
@@ -199,7 +195,7 @@ class Asked:
             )
             name, found = self._found()
             return through(volume, moved, name=name, found=found)
-        before = volume if earlier is None else moved_before(volume, earlier)
+        before = volume if earlier is None else applied(volume, earlier, "cubic")
         return self._aligned(before, runtime, earlier)
 
     def earlier(self, volume: Volume, runtime: Runtime) -> Displacement | None:
@@ -231,17 +227,16 @@ class Asked:
 
     def _aligned(self, volume: Volume, runtime: Runtime, earlier: Displacement | None = None) -> Result:
         """Align a stack, which ``earlier`` may have moved already."""
+        from napari_emsynth.fields.apply import applied
         from napari_emsynth.io import read
         from napari_emsynth.methods.align.task import align as task
 
         tissue = None if self.materials is None else streamed(read(self.materials))
         if tissue is not None and earlier is not None:
-            tissue = earlier.apply(tissue, "nearest")
+            tissue = applied(tissue, earlier, "nearest")
         return task(volume, options=self.options, materials=tissue, runtime=runtime)
 
-    def write(
-        self, result: Result, outputs: list[Output], save: Save, cluster: Cluster, runtime: Runtime
-    ) -> None:
+    def write(self, result: Result, outputs: list[Output], save: Save, cluster: Cluster, runtime: Runtime) -> None:
         """Write everything.
 
         Raises:
@@ -252,13 +247,7 @@ class Asked:
 
         with cluster.placing() as place:
             if result.displacement is None:
-                write(
-                    place(result),
-                    self.out,
-                    overwrite=save.overwrite,
-                    resume=save.resume,
-                    progress=runtime.progress,
-                )
+                write(place(result), self.out, overwrite=save.overwrite, resume=save.resume, progress=runtime.progress)
                 return
             export(
                 result,

@@ -26,8 +26,7 @@ def evaluate(
         int | None, typer.Option(metavar="F", help="superres: by which pixels are made coarser, 8 or 16.")
     ] = None,
     sampling: Annotated[
-        str | None,
-        typer.Option(metavar="HOW", help="upsample: point (sections are left out) or slab (averaged)."),
+        str | None, typer.Option(metavar="HOW", help="upsample: point (sections are left out) or slab (averaged).")
     ] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Bundled weights or a .safetensors file.")
@@ -40,9 +39,7 @@ def evaluate(
     with Screen(as_json=common.json) as screen:
         runtime = common.runtime(screen)
         volume = common.open(source, screen)
-        scores = task(
-            name, volume, gap=gap, factor=factor, sampling=sampling, weights=weights, runtime=runtime
-        )
+        scores = task(name, volume, gap=gap, factor=factor, sampling=sampling, weights=weights, runtime=runtime)
         screen.answer({**scores, "source": str(source), "notices": screen.notes}, describe(scores))
 
 
@@ -50,8 +47,7 @@ def describe(scores: dict[str, Any]) -> str:
     """Return the scores for a person: a row a method."""
     measures = list(next(iter(scores["scores"].values())))
     rows = [
-        (method, *(f"{values[measure]:.3f}" for measure in measures))
-        for method, values in scores["scores"].items()
+        (method, *(f"{values[measure]:.3f}" for measure in measures)) for method, values in scores["scores"].items()
     ]
     verdict = "better than every floor" if scores["beats_floors"] else "NOT better than every floor"
     count = len(scores["sections"])

@@ -51,9 +51,7 @@ def option_flags(cls: type[Described]) -> Group:
 def _option_flag(field: OptionField) -> inspect.Parameter:
     """Return the flag of one option; None stands for "not given", so that the option's default holds."""
     shown = None if field.default in (None, (), False) or field.required else str(field.default)
-    option = typer.Option(
-        field.spelling, help=field.help, metavar=field.metavar or None, show_default=shown or False
-    )
+    option = typer.Option(field.spelling, help=field.help, metavar=field.metavar or None, show_default=shown or False)
     if field.kind == "switch":
         return inspect.Parameter(field.name, KEYWORD, default=False, annotation=Annotated[bool, option])
     if field.required:
@@ -111,8 +109,7 @@ def spread(command: Callable[..., None], groups: Mapping[str, Group]) -> Callabl
     @functools.wraps(command)
     def run(**given: Any) -> None:
         values = {
-            name: group.build({flag.name: given.pop(flag.name) for flag in group.flags})
-            for name, group in used.items()
+            name: group.build({flag.name: given.pop(flag.name) for flag in group.flags}) for name, group in used.items()
         }
         command(**given, **values)
 

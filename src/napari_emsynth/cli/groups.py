@@ -19,12 +19,9 @@ from napari_emsynth.spec import Result, Runtime
 if TYPE_CHECKING:
     from napari_emsynth.volume import Volume
 
-Source = Annotated[
-    Path, typer.Argument(metavar="IN", help="A .tif, .ome.tif, .zarr, .mrc, or a folder of images.")
-]
+Source = Annotated[Path, typer.Argument(metavar="IN", help="A .tif, .ome.tif, .zarr, .mrc, or a folder of images.")]
 AsJson = Annotated[
-    bool,
-    typer.Option("--json", help="One JSON object on standard output, everything else on standard error."),
+    bool, typer.Option("--json", help="One JSON object on standard output, everything else on standard error.")
 ]
 
 
@@ -38,8 +35,7 @@ class Common:
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
     precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto"
     tile: Annotated[
-        int | None,
-        typer.Option(metavar="PX", help="Tile edge along y and x; by default what fits the memory."),
+        int | None, typer.Option(metavar="PX", help="Tile edge along y and x; by default what fits the memory.")
     ] = None
     seed: Annotated[int, typer.Option(metavar="N", help="Of every random number drawn.")] = 0
     json: AsJson = False
@@ -78,8 +74,7 @@ class Common:
         volume = streamed(read(path, parse_voxel_nm(self.voxel_size)))
         if volume.grid.voxel_nm is None:
             screen.say(
-                f"the voxel size of {path} is unknown: only what needs it is refused; "
-                "give --voxel-size z,y,x in nm"
+                f"the voxel size of {path} is unknown: only what needs it is refused; give --voxel-size z,y,x in nm"
             )
         return volume
 
@@ -96,12 +91,10 @@ class Save:
 class Cluster:
     """Where a lazy result is computed."""
 
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Compute in N processes of this machine.")
-    ] = None
-    dask: Annotated[
-        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Compute on a running Dask cluster.")
-    ] = None
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Compute in N processes of this machine.")] = None
+    dask: Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Compute on a running Dask cluster.")] = (
+        None
+    )
 
     def check(self) -> None:
         """Refuse a place that cannot be, before any work.

@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 
 def interpolate(
     source: Source,
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="A .tif, .ome.tif, .zarr or .ome.zarr to write.")
-    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .tif, .ome.tif, .zarr or .ome.zarr to write.")],
     *,
     options: dict[str, Any],
     mask: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Of IN's shape, non-zero = replace; --sections may then be left out."
-        ),
+        typer.Option(metavar="FILE", help="Of IN's shape, non-zero = replace; --sections may then be left out."),
     ] = None,
     values: dict[str, Any],
     common: Common,
@@ -57,9 +53,7 @@ def interpolate(
         screen.answer(summary, describe(summary))
 
 
-def summarise(
-    result: Result, runtime: Runtime, out: Path, seconds: float, notes: list[str]
-) -> dict[str, Any]:
+def summarise(result: Result, runtime: Runtime, out: Path, seconds: float, notes: list[str]) -> dict[str, Any]:
     """Return the JSON object of a finished run."""
     from napari_emsynth.tiling.device import bare_name
 
@@ -76,9 +70,7 @@ def summarise(
         "shape": list(result.volume.shape),
         "sections": sorted({entry["section"] for entry in sections}),
         "treatment": [{k: v for k, v in entry.items() if k != "selfcheck"} for entry in sections],
-        "selfcheck": [
-            {"section": entry["section"], **entry["selfcheck"]} for entry in sections if entry["selfcheck"]
-        ],
+        "selfcheck": [{"section": entry["section"], **entry["selfcheck"]} for entry in sections if entry["selfcheck"]],
         "left_out": record["left_out"],
         "seconds": round(seconds, 3),
         "voxels_per_second": round(made / seconds, 1),
@@ -96,9 +88,7 @@ def describe(summary: dict[str, Any]) -> str:
     spent = f"{summary['seconds']:.1f} s on {summary['device']}"
     lines = [
         f"{summary['method']}: {len(rows)} section(s) in {spent} -> {summary['out']}",
-        table(
-            ("section", "treatment", "from", "self-check dB", *(f.replace("_", " ") for f in FLOORS)), rows
-        ),
+        table(("section", "treatment", "from", "self-check dB", *(f.replace("_", " ") for f in FLOORS)), rows),
         *summary["notices"],
     ]
     return "\n".join(lines)

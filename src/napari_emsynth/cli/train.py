@@ -32,8 +32,7 @@ def train(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
     roi: Annotated[
-        str | None,
-        typer.Option(metavar="Z0:Z1,Y0:Y1,X0:X1", help="Learn from this part only; sections and px."),
+        str | None, typer.Option(metavar="Z0:Z1,Y0:Y1,X0:X1", help="Learn from this part only; sections and px.")
     ] = None,
     common: Common,
 ) -> None:
@@ -73,9 +72,7 @@ def objective_of(objective: str | None, factor: int | None) -> str | None:
     if factor is None:
         return objective
     if objective is not None:
-        raise InputError(
-            f"--factor {factor} and --objective {objective} both say what to train for; give one"
-        )
+        raise InputError(f"--factor {factor} and --objective {objective} both say what to train for; give one")
     return f"x{factor}"
 
 
@@ -108,9 +105,7 @@ def check_weights_file(out: Path, source: Path, *, overwrite: bool, resume: bool
         raise InputError(f"{out} exists; give --overwrite to replace it, or --from {out} and another --out")
     checkpoint = out.with_name(out.stem + CHECKPOINT)
     if checkpoint.exists():
-        raise InputError(
-            f"{checkpoint} is of an unfinished run; give --resume to go on, --overwrite to begin anew"
-        )
+        raise InputError(f"{checkpoint} is of an unfinished run; give --resume to go on, --overwrite to begin anew")
 
 
 def reporter(screen: Screen) -> Callable[[dict[str, float]], None]:

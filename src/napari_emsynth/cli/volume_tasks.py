@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_emsynth.cli.along import outputs as along
-from napari_emsynth.cli.along import split, told
+from napari_emsynth.cli.along import outputs as along, split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.errors import InputError
@@ -78,12 +77,7 @@ def make(
         result = function_of(task)(volume, options=options, runtime=runtime)
         with cluster.placing() as place:
             export(
-                result,
-                outputs,
-                overwrite=save.overwrite,
-                resume=save.resume,
-                place=place,
-                progress=runtime.progress,
+                result, outputs, overwrite=save.overwrite, resume=save.resume, place=place, progress=runtime.progress
             )
         for name, path in beside.items():
             write(getattr(result, name), path, overwrite=save.overwrite, progress=runtime.progress)
@@ -93,9 +87,7 @@ def make(
         screen.answer(summary, describe(summary))
 
 
-def summarise(
-    result: Result, runtime: Runtime, out: Path, seconds: float, notes: list[str]
-) -> dict[str, Any]:
+def summarise(result: Result, runtime: Runtime, out: Path, seconds: float, notes: list[str]) -> dict[str, Any]:
     """Return the JSON object of a finished run."""
     from napari_emsynth.tiling.device import bare_name
 
@@ -161,17 +153,11 @@ def _checked(check: dict[str, Any] | None) -> list[str]:
     if "linear" in check:
         in_plane = check.get("in_plane")
         lines = [f"self-check on {check['n']} hidden sections: {_beside(check)}"]
-        return (
-            lines if in_plane is None else [*lines, f"in plane, rows posed as sections: {_beside(in_plane)}"]
-        )
-    correlation = (
-        f"correlation of neighbours {check['cpc_before']:.3f} before, {check['cpc_after']:.3f} after"
-    )
+        return lines if in_plane is None else [*lines, f"in plane, rows posed as sections: {_beside(in_plane)}"]
+    correlation = f"correlation of neighbours {check['cpc_before']:.3f} before, {check['cpc_after']:.3f} after"
     jitter = f"known jitter {check['psnr_jittered']:.2f} dB before, {check['psnr_aligned']:.2f} dB after"
     if "epe_aligned" in check:
-        jitter = (
-            f"known distortion {check['epe_jittered']:.2f} px before, {check['epe_aligned']:.2f} px after"
-        )
+        jitter = f"known distortion {check['epe_jittered']:.2f} px before, {check['epe_aligned']:.2f} px after"
     return [f"self-check on {check['n']} sections: {correlation}; {jitter}"]
 
 
@@ -186,6 +172,4 @@ def _residual(off: dict[str, float] | None) -> list[str]:
     if not off:
         return []
     before, after = (f"{off[name]:.3g}" for name in ("before", "after"))
-    return [
-        f"off the acquired means by {before} (RMS) as the method drew it, by {after} at most in the result"
-    ]
+    return [f"off the acquired means by {before} (RMS) as the method drew it, by {after} at most in the result"]

@@ -81,6 +81,4 @@ def _remote(distributed: Any, address: str) -> Any:
         return distributed.Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"no Dask scheduler answers at {address} within {SECONDS_TO_ANSWER} s: {reason}"
-        ) from None
+        raise InputError(f"no Dask scheduler answers at {address} within {SECONDS_TO_ANSWER} s: {reason}") from None

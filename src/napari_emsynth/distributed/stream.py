@@ -93,9 +93,7 @@ class Streamed:
         """Return the blocks that a box touches, in reading order."""
         spans = []
         for wanted, starts in zip(box, self._ahead.starts, strict=True):
-            first, last = (
-                int(np.searchsorted(starts, at, side="right")) - 1 for at in (wanted[0], wanted[-1])
-            )
+            first, last = (int(np.searchsorted(starts, at, side="right")) - 1 for at in (wanted[0], wanted[-1]))
             spans.append(range(first, last + 1))
         return sorted(self._ahead.rank[block] for block in itertools.product(*spans))
 

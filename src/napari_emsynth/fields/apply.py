@@ -16,20 +16,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from napari_emsynth.chain import Carry, library
+from napari_emsynth.chain import Carry, chained, library
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
-from napari_emsynth.fields.resample import (
-    HALO,
-    INTERPOLATIONS,
-    Interpolation,
-    Window,
-    pulled,
-)
-from napari_emsynth.fields.resample import (
-    outside as beyond,
-)
-from napari_emsynth.spec import Runtime, no_progress
+from napari_emsynth.fields.resample import HALO, INTERPOLATIONS, Interpolation, Window, outside as beyond, pulled
+from napari_emsynth.spec import Result, Runtime, no_progress
 from napari_emsynth.volume import Array, Float, Known, Volume
 
 Box = tuple[slice, slice, slice]
@@ -42,10 +33,7 @@ LAZY_EDGE, LAZY_BYTES = 512, 1 << 27
 
 
 def moved(
-    volume: Volume,
-    field: Displacement,
-    interpolation: str | None = None,
-    runtime: Runtime = Runtime(),
+    volume: Volume, field: Displacement, interpolation: str | None = None, runtime: Runtime = Runtime()
 ) -> Volume:
     """Return a volume moved by a field, on the same grid and of the same dtype.
 
@@ -80,7 +68,8 @@ def applied(
         given: [z, y, x] a Volume or an array of the field's shape.
         field: that moves it.
         interpolation: see :func:`moved`.
-        record: provenance of the alignment; a Volume carries it on, with what was moved and how.
+        record: provenance of the alignment; a Volume carries it on, with what was moved and how. Without one it knows
+            what it was before: aligned again, it is drawn from that.
         runtime: its progress and cancel.
 
     Raises:
@@ -93,7 +82,7 @@ def applied(
     if not isinstance(given, Volume):
         return out.data
     if record is None:
-        return out
+        return replace(out, known=Known(moved=(volume, field)))
     carried = {"name": volume.name, "dtype": str(volume.dtype), "interpolation": how}
     return replace(out, known=Known(record={**record, "carried": carried}))
 
@@ -125,6 +114,40 @@ def carrying(field: Displacement) -> Carry:
         return known if marks.dtype.kind == "f" else (known > 0).astype(marks.dtype)
 
     return Carry(marks=shares, empty=lambda earlier, _made: shares(earlier), draws=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Follows:
+    """Takes other volumes along with one that was moved.
+
+    Args:
+        field: that moved it.
+    """
+
+    field: Displacement
+
+    def apply(self, given: Volume | Array, interpolation: str | None = None, *, record: Mapping[str, Any]) -> Any:
+        """Return what a user gave, moved, see :func:`applied`."""
+        return applied(given, self.field, interpolation, record=record)
+
+    def carried(self, volume: Volume, record: Mapping[str, Any], interpolation: str | None = None) -> Result:
+        """Return another volume moved along, with the mask of what came from outside, a record, and its own marks.
+
+        Args:
+            volume: [z, y, x] of the field's shape.
+            record: provenance of the alignment.
+            interpolation: see :func:`moved`.
+
+        Raises:
+            InputError: another shape, an unknown interpolation.
+        """
+        out: Volume = applied(volume, self.field, interpolation, record=record)
+        beyond = outside(self.field, volume)
+        made = Result(
+            volume=out, synthetic=beyond, empty=beyond, provenance=dict(out.record or {}), displacement=self.field,
+            along=self,
+        )  # fmt: skip
+        return chained(made, volume, carrying(self.field))
 
 
 def interpolation_for(dtype: np.dtype[Any], asked: str | None) -> Interpolation:
@@ -190,12 +213,8 @@ class Draw:
             return read[_within(tile, where)]
         # Rounding may put a vector a hair beyond the bounds that were read for: the halo has a pixel to spare.
         wanted = self._around(tile, u.min(axis=(1, 2)), u.max(axis=(1, 2)))
-        rows, columns = (
-            slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(wanted, where, strict=True)
-        )
-        window = Window(
-            read[_within((rows, columns), where)], rows.start, columns.start, self.field.shape[1:]
-        )
+        rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(wanted, where, strict=True))
+        window = Window(read[_within((rows, columns), where)], rows.start, columns.start, self.field.shape[1:])
         return pulled(window, u, (tile[0].start, tile[1].start), self.how)[0]
 
     def _needed(self, sections: range, y: slice, x: slice) -> Span2:
@@ -233,9 +252,7 @@ class Outside:
             runtime.cancel.check()
             for tile in _tiles(y, x):
                 u = self.field.dense(section, *tile)
-                out[(i, *_within(tile, (y, x)))] = beyond(
-                    u, (tile[0].start, tile[1].start), self.field.shape[1:]
-                )
+                out[(i, *_within(tile, (y, x)))] = beyond(u, (tile[0].start, tile[1].start), self.field.shape[1:])
         return out
 
 

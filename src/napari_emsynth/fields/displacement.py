@@ -10,7 +10,7 @@ full-size volume by the same lengths; a limited field has no vector beyond its l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -182,14 +182,6 @@ class Displacement:
         least = replace(self, limit_nm=nm if self.limit_nm is None else min(nm, self.limit_nm))
         return replace(least, data=self.mapped(lambda z: least._kept_short(self.section(z)), self.nodes))
 
-    def apply(
-        self, volume: Any, interpolation: str | None = None, *, record: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Return a Volume or an array [z, y, x] moved by the field, see :func:`napari_emsynth.fields.apply.applied`."""
-        from napari_emsynth.fields.apply import applied
-
-        return applied(volume, self, interpolation, record=record)
-
     def on_nodes(self, z: int, nodes: tuple[int, int]) -> Float:
         """Return one section's field [2, *nodes] at the places of another lattice."""
         if nodes == self.nodes:
@@ -224,9 +216,7 @@ class Displacement:
             return vectors
         length = np.hypot(vectors[0] * self.voxel_nm[1], vectors[1] * self.voxel_nm[2])
         far = length > self.limit_nm * HAIR
-        return vectors * np.where(far, self.limit_nm * HAIR / np.where(far, length, 1), 1).astype(
-            vectors.dtype
-        )
+        return vectors * np.where(far, self.limit_nm * HAIR / np.where(far, length, 1), 1).astype(vectors.dtype)
 
 
 class _Sections:

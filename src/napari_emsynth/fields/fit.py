@@ -44,9 +44,7 @@ def _check_view(field: Displacement, volume: Volume) -> None:
     high = min(n / max(own - BIN_PX, 0.5) for n, own in zip(volume.shape[1:], field.shape[1:], strict=True))
     if field.shape[0] != volume.shape[0] or low > high:
         shapes = (" x ".join(str(n) for n in shape) for shape in (field.shape, volume.shape))
-        raise InputError(
-            "a displacement field for {} voxels (z, y, x) does not fit a volume of {}".format(*shapes)
-        )
+        raise InputError("a displacement field for {} voxels (z, y, x) does not fit a volume of {}".format(*shapes))
 
 
 def _check_sizes(field: Displacement, volume: Volume) -> None:

@@ -23,9 +23,7 @@ SHRINK_BLUR_PX = 0.6
 def pull(section: Float, displacement: Float) -> Float:
     """Return ``section(p + u(p))``; section [y, x], displacement [2, y, x] (dy, dx) px."""
     grid = np.indices(section.shape, dtype=np.float32)
-    return np.asarray(
-        map_coordinates(section, grid + displacement, order=1, mode="nearest"), dtype=np.float32
-    )
+    return np.asarray(map_coordinates(section, grid + displacement, order=1, mode="nearest"), dtype=np.float32)
 
 
 def fits(shape: tuple[int, ...], by: int = 1) -> bool:
@@ -45,9 +43,7 @@ def flow(fixed: Float, moving: Float, radius: int, warps: int, *, prefilter: boo
     """
     from skimage.registration import optical_flow_ilk
 
-    found = optical_flow_ilk(
-        fixed, moving, radius=radius, num_warp=warps, prefilter=prefilter, dtype=np.float32
-    )
+    found = optical_flow_ilk(fixed, moving, radius=radius, num_warp=warps, prefilter=prefilter, dtype=np.float32)
     return np.asarray(found, dtype=np.float32)
 
 
@@ -64,8 +60,5 @@ def enlarged(found: Float, shape: tuple[int, ...]) -> Float:
     if found.shape[1:] == shape:
         return found
     factors = np.divide(shape, found.shape[1:])
-    full = [
-        f * zoom(u, factors, order=1, grid_mode=True, mode="nearest")
-        for u, f in zip(found, factors, strict=True)
-    ]
+    full = [f * zoom(u, factors, order=1, grid_mode=True, mode="nearest") for u, f in zip(found, factors, strict=True)]
     return np.stack(full).astype(np.float32)

@@ -221,12 +221,7 @@ class _Source:
 def _spline(t: Any) -> tuple[Any, ...]:
     """Return the four weights (2) of places ``t`` in [0, 1) behind the second pixel."""
     s = 1 - t
-    return (
-        s * s * s / 6,
-        (4 - 6 * t * t + 3 * t * t * t) / 6,
-        (4 - 6 * s * s + 3 * s * s * s) / 6,
-        t * t * t / 6,
-    )
+    return (s * s * s / 6, (4 - 6 * t * t + 3 * t * t * t) / 6, (4 - 6 * s * s + 3 * s * s * s) / 6, t * t * t / 6)
 
 
 def _filled(values: Any, unknown: Array) -> Any:

@@ -197,9 +197,7 @@ def _claim(work: Work) -> IO[bytes]:
         lock = path.open("ab")
         if not _lock(lock):
             lock.close()
-            raise InputError(
-                f"{work.target} is being written by another job; wait for it or choose another name"
-            )
+            raise InputError(f"{work.target} is being written by another job; wait for it or choose another name")
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 return lock

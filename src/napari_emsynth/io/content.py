@@ -62,17 +62,11 @@ class Content:
             marks = {} if source.known is None else source.known.marks
             parts = {name: Volume(array, source.grid, name) for name, array in marks.items()}
             return cls(source, **parts, provenance=plain(source.record))
-        named = {
-            "synthetic mask": source.synthetic,
-            "uncertainty": source.uncertainty,
-            "empty mask": source.empty,
-        }
+        named = {"synthetic mask": source.synthetic, "uncertainty": source.uncertainty, "empty mask": source.empty}
         for name, part in named.items():
             if part is not None and part.shape != source.volume.shape:
                 raise InputError(f"the {name} has shape {part.shape}, the volume {source.volume.shape}")
-        return cls(
-            source.volume, source.synthetic, source.uncertainty, source.empty, plain(source.provenance)
-        )
+        return cls(source.volume, source.synthetic, source.uncertainty, source.empty, plain(source.provenance))
 
     @property
     def parts(self) -> dict[str, Volume]:

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_emsynth.chain import chained
 from napari_emsynth.errors import InputError
-from napari_emsynth.fields.apply import LAZY_EDGE, applied, carrying, outside
+from napari_emsynth.fields.apply import LAZY_EDGE
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io import check_holds, check_output, read_provenance, write
 from napari_emsynth.io.content import stable
@@ -54,21 +53,10 @@ def carried(result: Result, volume: Volume, interpolation: str | None = None) ->
     Raises:
         InputError: nothing can follow the result, another shape, an unknown interpolation, an image to upsample.
     """
-    source = lazily(volume)
-    if result.along is not None:
-        upsampled: Result = result.along.carried(source, result.provenance, interpolation)
-        return upsampled
-    field = field_of(result)
-    out: Volume = applied(source, field, interpolation, record=result.provenance)
-    beyond = outside(field, source)
-    moved = Result(
-        volume=out,
-        synthetic=beyond,
-        empty=beyond,
-        provenance=dict(out.record or {}),
-        displacement=field,
-    )
-    return chained(moved, source, carrying(field))
+    if result.along is None:
+        field_of(result)  # which says why nothing can go along
+    carried: Result = result.along.carried(lazily(volume), result.provenance, interpolation)
+    return carried
 
 
 @dataclass(frozen=True, kw_only=True)

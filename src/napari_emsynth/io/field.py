@@ -110,9 +110,7 @@ def check_field_output(
     path = Path(path)
     if path.suffix.lower() not in FIELD_SUFFIXES:
         needs = " or ".join(FIELD_SUFFIXES)
-        raise InputError(
-            f"cannot write the displacement to {path}: suffix {path.suffix or 'missing'!r}, needs {needs}"
-        )
+        raise InputError(f"cannot write the displacement to {path}: suffix {path.suffix or 'missing'!r}, needs {needs}")
     check_place(path, source, overwrite, folder=path.suffix.lower() == ".zarr")
 
 
@@ -165,9 +163,7 @@ class _Npy:
     def begun(cls, path: Path, shape: tuple[int, ...]) -> _Npy:
         """Write the header."""
         with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": "<f4", "fortran_order": False, "shape": shape}
-            )
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             header = file.tell()
             file.truncate(header + 4 * math.prod(shape))
         return cls(path, shape, header)
@@ -185,9 +181,7 @@ def _said(field: Displacement, nodes: tuple[int, int]) -> dict[str, Any]:
     """Return what a .zarr says of its field."""
     unit = {"unit": "nanometer"} if field.voxel_nm else {}
     axes: list[dict[str, Any]] = [{"name": name, "type": "space", **unit} for name in "zyx"]
-    axes.insert(
-        1, {"name": "displacement", "type": "displacement", "unit": "pixel", "components": COMPONENTS}
-    )
+    axes.insert(1, {"name": "displacement", "type": "displacement", "unit": "pixel", "components": COMPONENTS})
     return {
         "version": VERSION,
         "direction": DIRECTION,
@@ -298,12 +292,7 @@ def _zarr(path: Path) -> tuple[Any, Mapping[str, Any]]:
 
 
 def _check_array(path: Path, data: Any) -> None:
-    if (
-        len(data.shape) != 4
-        or data.shape[1] != 2
-        or min(data.shape) < 1
-        or np.dtype(data.dtype).kind not in "iuf"
-    ):
+    if len(data.shape) != 4 or data.shape[1] != 2 or min(data.shape) < 1 or np.dtype(data.dtype).kind not in "iuf":
         raise InputError(
             f"{path} holds {data.dtype} of shape {tuple(data.shape)}, needs a displacement: float32 z, 2 (dy, dx), y, x"
         )

@@ -48,9 +48,7 @@ def read_folder(folder: Path) -> Volume:
     for file in files[1:]:
         other = _look(file)
         if other != (shape, dtype):
-            raise InputError(
-                f"{file} is {other[1]} {other[0]}, {files[0].name} is {dtype} {shape}; all must be alike"
-            )
+            raise InputError(f"{file} is {other[1]} {other[0]}, {files[0].name} is {dtype} {shape}; all must be alike")
     section = delayed(_section, pure=True)
     data = da.stack([da.from_delayed(section(str(f)), shape, dtype) for f in files])
     return Volume(data, Grid(shape=(len(files), *shape)), folder.name, {"path": str(folder)})
@@ -67,18 +65,12 @@ def _look(file: Path) -> tuple[tuple[int, int], np.dtype[Any]]:
         else:
             with Image.open(file) as image:
                 grey = GREY_MODES.get(image.mode)
-                shape = (
-                    (image.height, image.width)
-                    if grey
-                    else (image.height, image.width, len(image.getbands()))
-                )
+                shape = (image.height, image.width) if grey else (image.height, image.width, len(image.getbands()))
                 dtype = np.dtype(grey or "uint8")
     except (tifffile.TiffFileError, UnidentifiedImageError, OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read as an image: {error}") from error
     if len(shape) != 2:
-        raise InputError(
-            f"{file} has shape {tuple(shape)}; every image of a folder must be one grey section y, x"
-        )
+        raise InputError(f"{file} has shape {tuple(shape)}; every image of a folder must be one grey section y, x")
     return (int(shape[0]), int(shape[1])), dtype
 
 

@@ -75,9 +75,7 @@ class Pages:
                     continue
                 y, x, (height, width) = place[2], place[3], shape[1:3]
                 y0, y1, x0, x1 = max(y, top), min(y + height, bottom), max(x, left), min(x + width, right)
-                out[y0 - top : y1 - top, x0 - left : x1 - left] = segment[
-                    0, y0 - y : y1 - y, x0 - x : x1 - x, 0
-                ]
+                out[y0 - top : y1 - top, x0 - left : x1 - left] = segment[0, y0 - y : y1 - y, x0 - x : x1 - x, 0]
         return out
 
     def _decode(self, page: Any, index: int) -> Any:

@@ -100,9 +100,7 @@ def _volume(tif: Any, path: Path, index: int) -> Volume:
     if data is None:
         _check_end(tif.pages if alone else series.pages, path)
         if not alone and len(series.pages) != shape[0]:
-            raise InputError(
-                f"{path} keeps {shape[0]} sections in {len(series.pages)} pages; save one section a page"
-            )
+            raise InputError(f"{path} keeps {shape[0]} sections in {len(series.pages)} pages; save one section a page")
         data = _lazy(Pages(path, None if alone else index, shape, np.dtype(series.dtype)))
     grid = Grid(shape=shape, voxel_nm=voxel_nm, origin_nm=origin_nm)
     return Volume(data, grid, stem(path), {"path": str(path)})
@@ -131,9 +129,7 @@ def _shape(series: Any, path: Path, alone: bool, ours: bool) -> Shape:
         axes, full = axes[:-1], full[:-1]
     stacked = [n for n in full[:-2] if n > 1]
     if len(stacked) > 1:
-        raise InputError(
-            f"{said} (axes {series.get_axes(True)}), needs 3 axes z, y, x: choose one channel and time"
-        )
+        raise InputError(f"{said} (axes {series.get_axes(True)}), needs 3 axes z, y, x: choose one channel and time")
     if not stacked and not ours:
         raise InputError(f"{said}, which is one section; a volume needs z, y, x")
     return (stacked[0] if stacked else 1, full[-2], full[-1])
@@ -156,11 +152,7 @@ def _mapped(series: Any, path: Path, shape: Shape) -> Array | None:
 def _check_end(pages: Any, path: Path) -> None:
     """Refuse a file that ends before its last page does."""
     last = pages[-1]
-    ends = (
-        [o + n for o, n in zip(last.dataoffsets, last.databytecounts, strict=True)]
-        if last is not None
-        else []
-    )
+    ends = [o + n for o, n in zip(last.dataoffsets, last.databytecounts, strict=True)] if last is not None else []
     if max(ends, default=0) > path.stat().st_size:
         raise InputError(f"{path} is cut short: its last section is incomplete")
 
@@ -170,9 +162,7 @@ def _lazy(pages: Pages) -> Any:
     import dask.array as da
 
     _, y, x = pages.shape
-    return da.from_array(
-        pages, chunks=(1, y, x), name=False, asarray=True, meta=np.empty((0, 0, 0), pages.dtype)
-    )
+    return da.from_array(pages, chunks=(1, y, x), name=False, asarray=True, meta=np.empty((0, 0, 0), pages.dtype))
 
 
 # --------------------------------------------------------------------------------------- voxel size
@@ -269,9 +259,7 @@ def write_tiff(content: Content, work: Work, progress: Progress, cancel: CancelT
             sections = _sections(content, spools, progress, cancel)
             tiff.write(sections, **_options(content, "volume"))
             for name in later:
-                tiff.write(
-                    _unspool(spools[name], content, name), compression="zlib", **_options(content, name)
-                )
+                tiff.write(_unspool(spools[name], content, name), compression="zlib", **_options(content, name))
     finally:
         for spool in spools.values():
             spool.close()
@@ -315,20 +303,14 @@ def _unspool(spool: IO[bytes], content: Content, name: str) -> Iterator[Array]:
 def _options(content: Content, name: str) -> dict[str, Any]:
     """Return what the writer is told of one series."""
     grid = content.volume.grid
-    said: dict[str, Any] = {
-        "axes": "ZYX",
-        "Name": (content.volume.name or "volume") if name == "volume" else name,
-    }
+    said: dict[str, Any] = {"axes": "ZYX", "Name": (content.volume.name or "volume") if name == "volume" else name}
     options: dict[str, Any] = {
         "shape": grid.shape, "dtype": content.dtype(name), "photometric": "minisblack", "metadata": said,
     }  # fmt: skip
     if grid.voxel_nm is not None:
         for axis, size in zip("ZYX", grid.voxel_nm, strict=True):
             said |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "nm"}
-        options |= {
-            "resolution": (1e7 / grid.voxel_nm[2], 1e7 / grid.voxel_nm[1]),
-            "resolutionunit": "CENTIMETER",
-        }
+        options |= {"resolution": (1e7 / grid.voxel_nm[2], 1e7 / grid.voxel_nm[1]), "resolutionunit": "CENTIMETER"}
     if any(grid.origin_nm):
         said["Plane"] = _positions(grid)
     if name == "volume":  # null marks a file of ours that has no record: one section of it is still a volume
@@ -340,9 +322,5 @@ def _positions(grid: Grid) -> dict[str, list[Any]]:
     """Return the place of every section in nm, as OME keeps an origin."""
     count, step = grid.shape[0], grid.voxel_nm[0] if grid.voxel_nm else 0.0
     z, y, x = grid.origin_nm
-    places = {
-        "PositionX": [x] * count,
-        "PositionY": [y] * count,
-        "PositionZ": [z + i * step for i in range(count)],
-    }
+    places = {"PositionX": [x] * count, "PositionY": [y] * count, "PositionZ": [z + i * step for i in range(count)]}
     return places | {f"{name}Unit": ["nm"] * count for name in places}

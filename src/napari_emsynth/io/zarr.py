@@ -72,9 +72,7 @@ def _group(path: Path, group: Any) -> Volume:
     if len(arrays) == 1:
         return _array(path, next(iter(arrays.values())))
     found = f"{len(arrays)} 3-D arrays ({', '.join(sorted(arrays))})" if arrays else "no 3-D array"
-    raise InputError(
-        f"{path} is a Zarr group with {found} and no multiscales metadata; name one array inside it"
-    )
+    raise InputError(f"{path} is a Zarr group with {found} and no multiscales metadata; name one array inside it")
 
 
 def _array(path: Path, array: Any) -> Volume:

@@ -34,9 +34,7 @@ MOST_LEVELS = 5
 RGBA = {"synthetic": [255, 0, 255, 128], "empty": [128, 128, 128, 255]}
 
 
-def write_zarr(
-    content: Content, work: Work, progress: Progress, cancel: CancelToken | None, *, resume: bool
-) -> None:
+def write_zarr(content: Content, work: Work, progress: Progress, cancel: CancelToken | None, *, resume: bool) -> None:
     """Write (or finish writing) an OME-Zarr.
 
     Raises:
@@ -77,9 +75,7 @@ def _place(name: str) -> str:
     return "" if name == "volume" else f"labels/{name}/" if name in MASKS else f"{name}/"
 
 
-def _create(
-    root: Any, group: str, shape: Shape, chunk: Shape, dtype: np.dtype[Any], name: str, level: int = 0
-) -> Any:
+def _create(root: Any, group: str, shape: Shape, chunk: Shape, dtype: np.dtype[Any], name: str, level: int = 0) -> Any:
     """Make the array of one level; the mask's empty chunks are left out of the file."""
     return root.create_array(
         f"{group}{level}",
@@ -166,9 +162,7 @@ def _finish(root: Any, content: Content, chunk: Shape, cancel: CancelToken | Non
     for name in content.parts:
         for number, (fine, coarse) in enumerate(zip(levels(grid), levels(grid)[1:], strict=False), start=1):
             source = root[f"{_place(name)}{number - 1}"]
-            target = _create(
-                root, _place(name), coarse.shape(grid.shape), chunk, content.dtype(name), name, number
-            )
+            target = _create(root, _place(name), coarse.shape(grid.shape), chunk, content.dtype(name), name, number)
             steps = tuple(c // f for c, f in zip(coarse.factors, fine.factors, strict=True))
             _coarsen(source, target, (steps[0], steps[1], steps[2]), any_is_one=name in MASKS, cancel=cancel)
     image = content.volume.name or "volume"
@@ -219,10 +213,7 @@ def _multiscale(name: str, grid: Grid) -> dict[str, Any]:
     for number, level in enumerate(levels(grid)):
         scale = [v * f for v, f in zip(voxel, level.factors, strict=True)]
         shift = [o + (s - v) / 2 for o, s, v in zip(grid.origin_nm, scale, voxel, strict=True)]
-        steps: list[dict[str, Any]] = [
-            {"type": "scale", "scale": scale},
-            {"type": "translation", "translation": shift},
-        ]
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
         datasets.append({"path": str(number), "coordinateTransformations": steps})
     axes = [{"name": a, "type": "space", **unit} for a in "zyx"]
     return {"name": name, "axes": axes, "datasets": datasets}

@@ -32,9 +32,7 @@ def _foreign(task: str) -> dict[str, MethodSpec]:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         spec = point.load()
         if not isinstance(spec, MethodSpec):
-            raise InputError(
-                f"entry point {point.name!r} of {ENTRY_POINT_GROUP} is not a MethodSpec: {spec!r}"
-            )
+            raise InputError(f"entry point {point.name!r} of {ENTRY_POINT_GROUP} is not a MethodSpec: {spec!r}")
         if spec.task == task:
             found[spec.id] = spec
     return found

@@ -166,9 +166,7 @@ def _undamaged(volume: Volume, norms: Mapping[int, Normalisation], runtime: Runt
     Damage is told by a section's neighbours, of which there are many; so it is looked for where grey levels stray.
     """
     means, stds = np.array([(n.mean, n.std) for n in norms.values()]).T
-    doubtful = [
-        z for z, stray in zip(norms, _strays(means, stds) | _strays(stds, stds), strict=True) if stray
-    ]
+    doubtful = [z for z, stray in zip(norms, _strays(means, stds) | _strays(stds, stds), strict=True) if stray]
     if not doubtful:
         return list(norms.values())
     found = left_out(volume, doubtful, runtime=replace(runtime, progress=no_progress))

@@ -51,9 +51,7 @@ def evaluate(
         InputError: an unknown method, a gap out of range, too few sections, a factor or a sampling of another task.
     """
     spec = get_by_name(name)
-    task: Callable[..., dict[str, Any]] = import_module(
-        f"napari_emsynth.methods.{spec.task}.scoring.evaluate"
-    ).evaluate
+    task: Callable[..., dict[str, Any]] = import_module(f"napari_emsynth.methods.{spec.task}.scoring.evaluate").evaluate
     chosen = {} if sections is None else {"sections": sections}
     if chosen and spec.task != "interpolate":
         raise InputError(f"sections cannot be chosen to evaluate {name}; it takes them from the middle")

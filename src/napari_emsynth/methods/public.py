@@ -69,9 +69,7 @@ def runtime_of(said: dict[str, Any]) -> Runtime:
     parts = {name: said.pop(name) for name in PARTS if name in said}
     whole = said.pop("runtime", None)
     if whole is None:
-        return Runtime(
-            **{name: value for name, value in parts.items() if (name, value) != ("progress", None)}
-        )
+        return Runtime(**{name: value for name, value in parts.items() if (name, value) != ("progress", None)})
     if parts:
         raise InputError(f"give either runtime or its parts ({', '.join(PARTS)}), not both")
     return cast("Runtime", whole)
@@ -94,15 +92,10 @@ def _options(cls: type[Described], said: dict[str, Any]) -> Described:
 
 def _parameters(own: dict[str, inspect.Parameter], asked: type[Described] | None) -> list[inspect.Parameter]:
     fields = () if asked is None else asked.fields()
-    options = [
-        inspect.Parameter(f.name, POSITIONAL if f.positional else KEYWORD, default=f.default) for f in fields
-    ]
+    options = [inspect.Parameter(f.name, POSITIONAL if f.positional else KEYWORD, default=f.default) for f in fields]
     options += [inspect.Parameter("options", KEYWORD, default=None)] if asked else []
     defaults = {f.name: f.default for f in dataclasses.fields(Runtime) if f.name in PARTS}
-    how = [
-        inspect.Parameter(name, KEYWORD, default=None if name == "progress" else defaults[name])
-        for name in PARTS
-    ]
+    how = [inspect.Parameter(name, KEYWORD, default=None if name == "progress" else defaults[name]) for name in PARTS]
     rest = [p for name, p in own.items() if name not in ("options", "runtime")]
     size = inspect.Parameter("voxel_nm", KEYWORD, default=None)
     whole = inspect.Parameter("runtime", KEYWORD, default=None)
@@ -115,9 +108,7 @@ def _described(asked: type[Described] | None) -> str:
     lines = [f"{f.name}: {_told(f)}" for f in (() if asked is None else asked.fields())]
     lines += ["options: all of those in one object; excludes them."] if asked else []
     lines += [SIZE, *(f"{name}: {text}" for name, text in PARTS.items()), WHOLE]
-    wrapped = [
-        textwrap.fill(line, WIDTH, initial_indent="    ", subsequent_indent="        ") for line in lines
-    ]
+    wrapped = [textwrap.fill(line, WIDTH, initial_indent="    ", subsequent_indent="        ") for line in lines]
     return "\n".join(wrapped).strip()
 
 

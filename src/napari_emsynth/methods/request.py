@@ -68,9 +68,7 @@ class Request:
             InputError: an unknown method, bad parameters, weights of a method without any, no volume.
         """
         spec = get(task, method)
-        return cls(
-            task, Volume.of(volume), method, params_of(spec, params), weights_of(spec, weights), runtime
-        )
+        return cls(task, Volume.of(volume), method, params_of(spec, params), weights_of(spec, weights), runtime)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what belongs to this process."""

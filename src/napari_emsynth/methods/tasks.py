@@ -27,7 +27,5 @@ def name_of(task: Task) -> str:
 
 def function_of(task: Task) -> Callable[..., Any]:
     """Return the function that does a task, as a user calls it."""
-    function: Callable[..., Any] = getattr(
-        import_module(f"napari_emsynth.methods.{task}.task"), name_of(task)
-    )
+    function: Callable[..., Any] = getattr(import_module(f"napari_emsynth.methods.{task}.task"), name_of(task))
     return function

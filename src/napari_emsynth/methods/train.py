@@ -18,14 +18,7 @@ from torch import Tensor
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get_by_name
 from napari_emsynth.methods.public import public
-from napari_emsynth.methods.train_input import (
-    check_checkpoint,
-    check_place,
-    completed,
-    crop,
-    naming,
-    ranges,
-)
+from napari_emsynth.methods.train_input import check_checkpoint, check_place, completed, crop, naming, ranges
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.device import resolve
 from napari_emsynth.training.data import TrainingData, closed_up, split
@@ -144,9 +137,7 @@ def run(
     damage = left_out(region, runtime=Runtime(cancel=runtime.cancel))
     found = damage.shifted(job.slices[0].start if job.slices else 0)
     make = recipe_of(spec, objective, job.only)
-    recipe = _taught(
-        lambda data: make(data, tensors, None if card is None else card.config), region, damage, runtime
-    )
+    recipe = _taught(lambda data: make(data, tensors, None if card is None else card.config), region, damage, runtime)
     if tensors is not None and card is not None:
         # Weights that do not fit are refused before anything is written.
         store.fill(recipe.build(), tensors, card.id, spec.name)
@@ -180,9 +171,7 @@ def run(
     return report(job, objective, written, trained, str(device)) | {"left_out": found.to_json()}
 
 
-def _taught(
-    make: Callable[[TrainingData], Recipe], region: Volume, damage: LeftOut, runtime: Runtime
-) -> Recipe:
+def _taught(make: Callable[[TrainingData], Recipe], region: Volume, damage: LeftOut, runtime: Runtime) -> Recipe:
     """Return a recipe that learns from the intact sections of a region.
 
     From those that adjoin each other; where damage leaves too short runs for the method, those before and after a
@@ -197,15 +186,11 @@ def _taught(
         if not damage.kinds:
             raise
         recipe = make(split(closed_up(region, damage.sections)))
-    runtime.note(
-        "between damaged sections are too few for this method: those around them count as neighbours"
-    )
+    runtime.note("between damaged sections are too few for this method: those around them count as neighbours")
     return recipe
 
 
-def report(
-    job: TrainingJob, objective: str, card: Card | None, trained: Trained, device: str
-) -> dict[str, Any]:
+def report(job: TrainingJob, objective: str, card: Card | None, trained: Trained, device: str) -> dict[str, Any]:
     """Return the outcome as a JSON object; ``card`` is of the weights that were written, None where none were."""
     return {
         "method": job.method,
@@ -241,10 +226,7 @@ def plan_of(job: TrainingJob) -> Plan:
     seconds = None if job.minutes is None else 60 * job.minutes
     every = VALIDATE_EVERY if seconds is None else min(VALIDATE_EVERY, max(SHORTEST, seconds / VALIDATIONS))
     return Plan(
-        seconds=seconds,
-        steps=job.steps,
-        lr=LR_SCRATCH if job.start == SCRATCH else LR_FINE,
-        validate_every=every,
+        seconds=seconds, steps=job.steps, lr=LR_SCRATCH if job.start == SCRATCH else LR_FINE, validate_every=every
     )
 
 
@@ -291,14 +273,7 @@ def _drafts(
     return check
 
 
-def _write(
-    spec: MethodSpec,
-    job: TrainingJob,
-    objective: str,
-    recipe: Recipe,
-    trained: Trained,
-    device: str,
-) -> Card:
+def _write(spec: MethodSpec, job: TrainingJob, objective: str, recipe: Recipe, trained: Trained, device: str) -> Card:
     """Write the best weights with their card."""
     network = recipe.network()
     network.load_state_dict({k: v.cpu() for k, v in trained.state.items()})

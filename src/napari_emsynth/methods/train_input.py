@@ -66,9 +66,7 @@ def check_place(spec: MethodSpec, path: Path) -> None:
     if not spec.recipes:
         raise InputError(f"{spec.name} has nothing to train")
     if path.resolve().is_relative_to(PACKAGE.resolve()):
-        raise InputError(
-            f"{path} is inside the installed package, where nothing is written; choose another folder"
-        )
+        raise InputError(f"{path} is inside the installed package, where nothing is written; choose another folder")
 
 
 def check_checkpoint(job: TrainingJob, recipe: Recipe) -> None:
@@ -77,14 +75,8 @@ def check_checkpoint(job: TrainingJob, recipe: Recipe) -> None:
     Raises:
         InputError: another method, configuration, region or volume.
     """
-    if (
-        job.resume
-        and job.checkpoint.exists()
-        and read_header(job.checkpoint)["fingerprint"] != recipe.fingerprint()
-    ):
-        raise InputError(
-            f"checkpoint {job.checkpoint} belongs to another method, configuration, region or volume"
-        )
+    if job.resume and job.checkpoint.exists() and read_header(job.checkpoint)["fingerprint"] != recipe.fingerprint():
+        raise InputError(f"checkpoint {job.checkpoint} belongs to another method, configuration, region or volume")
 
 
 @contextmanager
@@ -94,19 +86,13 @@ def naming(checkpoint: Path, device: torch.device) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        without_memory = (
-            isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
-        )
+        without_memory = isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
         if device.type == "cpu" and not without_memory:
             raise
         what = (
-            f"not enough memory on {device} to train"
-            if without_memory
-            else f"device {device} was lost while training"
+            f"not enough memory on {device} to train" if without_memory else f"device {device} was lost while training"
         )
-        kept = (
-            f"the last checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was written yet"
-        )
+        kept = f"the last checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was written yet"
         raise InputError(f"{what} ({said}); {kept}") from None
 
 
@@ -133,11 +119,7 @@ def crop(volume: Volume, roi: Sequence[slice] | None) -> Volume:
     Raises:
         InputError: a region outside the volume, empty, or larger than a quarter of the free memory.
     """
-    cut = (
-        ((0, volume.shape[0]), (0, volume.shape[1]), (0, volume.shape[2]))
-        if roi is None
-        else ranges(roi, volume)
-    )
+    cut = ((0, volume.shape[0]), (0, volume.shape[1]), (0, volume.shape[2])) if roi is None else ranges(roi, volume)
     size = volume.dtype.itemsize
     for low, high in cut:
         size *= high - low

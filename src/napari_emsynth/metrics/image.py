@@ -29,9 +29,7 @@ K1, K2 = 0.01, 0.03
 def _pair(a: Array, b: Array) -> tuple[Float64, Float64]:
     """Return both images as float64, after checking that they can be compared."""
     if a.shape != b.shape:
-        raise InputError(
-            f"images of shapes {a.shape} and {b.shape} px cannot be compared; shapes must be equal"
-        )
+        raise InputError(f"images of shapes {a.shape} and {b.shape} px cannot be compared; shapes must be equal")
     return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
 
 

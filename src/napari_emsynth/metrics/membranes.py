@@ -127,9 +127,7 @@ def _joined(regions: Labels, membrane: Float, join: float) -> Labels:
     return _numbered(into)[regions]
 
 
-def _merge(
-    borders: dict[int, dict[int, tuple[float, int]]], a: int, b: int
-) -> Iterator[tuple[float, int, int]]:
+def _merge(borders: dict[int, dict[int, tuple[float, int]]], a: int, b: int) -> Iterator[tuple[float, int, int]]:
     """Give b's neighbours to a; yield mean, neighbour and number of voxels of every face of a that changed."""
     del borders[a][b]
     for c, (total, size) in borders.pop(b).items():

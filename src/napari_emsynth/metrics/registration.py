@@ -69,9 +69,7 @@ def chunk_correlations(a: Array, b: Array, chunk: int = CHUNK_PX) -> Float64:
         InputError: shapes differ.
     """
     if a.shape != b.shape:
-        raise InputError(
-            f"sections of shapes {a.shape} and {b.shape} px cannot be compared; shapes must be equal"
-        )
+        raise InputError(f"sections of shapes {a.shape} and {b.shape} px cannot be compared; shapes must be equal")
     cells = [_chunks(section, chunk) for section in (a, b)]
     known = np.isfinite(cells[0]).all(axis=1) & np.isfinite(cells[1]).all(axis=1)
     centred = [c[known] - c[known].mean(axis=1, keepdims=True) for c in cells]
@@ -150,9 +148,7 @@ def folds(u: Array) -> float:
     """
     _check_fields(0, u)
     if min(u.shape[1:]) < 2:
-        raise InputError(
-            f"folds of a field of {u.shape[1]} x {u.shape[2]} px: the limit is 2 px along both axes"
-        )
+        raise InputError(f"folds of a field of {u.shape[1]} x {u.shape[2]} px: the limit is 2 px along both axes")
     u = np.asarray(u, np.float64)
     along_y = u[:, 1:, :-1] - u[:, :-1, :-1]
     along_x = u[:, :-1, 1:] - u[:, :-1, :-1]
@@ -254,6 +250,4 @@ def _check_fields(margin: int, *fields: Array) -> None:
         raise InputError(f"fields of shape {said} cannot be measured; needs [2, y, x], equal")
     edge = min(fields[0].shape[1:])
     if not 0 <= 2 * margin < edge:
-        raise InputError(
-            f"margin of {margin} px is outside 0 to {(edge - 1) // 2} px for an edge of {edge} px"
-        )
+        raise InputError(f"margin of {margin} px is outside 0 to {(edge - 1) // 2} px for an edge of {edge} px")

@@ -195,12 +195,8 @@ def _correlated(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
     k, some = 2 * reach + 1, min(SOME, w)
     more, span = -w % some, some + 2 * reach
     left = F.pad(fixed, (0, more)).unfold(3, some, some).permute(0, 2, 3, 4, 1)
-    right = (
-        F.pad(moving, (reach, reach + more)).unfold(3, span, some).unfold(2, k, 1).permute(0, 2, 3, 1, 5, 4)
-    )
-    products: Tensor = left.reshape(-1, some, c) @ right.reshape(
-        -1, c, k * span
-    )  # [b h blocks, some, k span]
+    right = F.pad(moving, (reach, reach + more)).unfold(3, span, some).unfold(2, k, 1).permute(0, 2, 3, 1, 5, 4)
+    products: Tensor = left.reshape(-1, some, c) @ right.reshape(-1, c, k * span)  # [b h blocks, some, k span]
     # Node i may meet columns i to i + 2 reach of each of the k rows.
     band = products.flatten(1).unfold(1, span * (k - 1) + k, k * span + 1).unfold(2, k, span)
     return band.reshape(b, h, -1, k * k)[:, :, :w].permute(0, 3, 1, 2)

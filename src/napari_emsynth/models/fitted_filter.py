@@ -57,26 +57,18 @@ class Equations:
     def __add__(self, other: Equations) -> Equations:
         """Both places together."""
         return Equations(
-            self.gram + other.gram,
-            self.right + other.right,
-            self.power + other.power,
-            self.count + other.count,
+            self.gram + other.gram, self.right + other.right, self.power + other.power, self.count + other.count
         )
 
     def __sub__(self, other: Equations) -> Equations:
         """All places but one."""
         return Equations(
-            self.gram - other.gram,
-            self.right - other.right,
-            self.power - other.power,
-            self.count - other.count,
+            self.gram - other.gram, self.right - other.right, self.power - other.power, self.count - other.count
         )
 
     def of(self, columns: Sequence[int]) -> Equations:
         """Those of some of the unknowns alone."""
-        return Equations(
-            self.gram[np.ix_(columns, columns)], self.right[list(columns)], self.power, self.count
-        )
+        return Equations(self.gram[np.ix_(columns, columns)], self.right[list(columns)], self.power, self.count)
 
     def error(self, weights: Array) -> float:
         """Mean square error per px of a filter [n] at this place."""
@@ -92,16 +84,11 @@ def equations(sections: Float, truth: Float, step: int = 1) -> Equations:
         truth: [y, x] normalised.
         step: every ``step``-th pixel along y and x is used.
     """
-    patches = [
-        sliding_window_view(s, (TAPS, TAPS))[::step, ::step].reshape(-1, TAPS * TAPS) for s in sections
-    ]
+    patches = [sliding_window_view(s, (TAPS, TAPS))[::step, ::step].reshape(-1, TAPS * TAPS) for s in sections]
     a = np.concatenate(patches, axis=1).astype(np.float32)
     y = truth[REACH : truth.shape[0] - REACH : step, REACH : truth.shape[1] - REACH : step].ravel()
     return Equations(
-        (a.T @ a).astype(np.float64),
-        (a.T @ y).astype(np.float64),
-        float(np.square(y, dtype=np.float64).sum()),
-        y.size,
+        (a.T @ a).astype(np.float64), (a.T @ y).astype(np.float64), float(np.square(y, dtype=np.float64).sum()), y.size
     )
 
 

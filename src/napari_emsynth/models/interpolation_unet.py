@@ -170,18 +170,13 @@ class Context(nn.Module):
         sizes = [2 * UNSHUFFLE**2, *inner]
         # Without biases, no input gives no output: an absent damaged section needs no computation at all.
         self.convs = nn.ModuleList(
-            conv(a, b, 1 if i == 0 else 2, bias=False)
-            for i, (a, b) in enumerate(zip(sizes, inner, strict=False))
+            conv(a, b, 1 if i == 0 else 2, bias=False) for i, (a, b) in enumerate(zip(sizes, inner, strict=False))
         )
-        self.to_state = nn.ModuleList(
-            nn.Conv2d(b, w, 1, bias=False) for b, w in zip(inner, widths, strict=True)
-        )
+        self.to_state = nn.ModuleList(nn.Conv2d(b, w, 1, bias=False) for b, w in zip(inner, widths, strict=True))
 
     def forward(self, partial: Tensor, keep: Tensor) -> list[Tensor]:
         """partial, keep [b, 1, y, x] -> one addend a level [b, widths[i], ...]."""
-        x = torch.cat(
-            (F.pixel_unshuffle(partial * keep, UNSHUFFLE), F.pixel_unshuffle(keep, UNSHUFFLE)), dim=1
-        )
+        x = torch.cat((F.pixel_unshuffle(partial * keep, UNSHUFFLE), F.pixel_unshuffle(keep, UNSHUFFLE)), dim=1)
         out = []
         for layer, project in zip(self.convs, self.to_state, strict=True):
             x = rectified(layer(x))
@@ -225,9 +220,7 @@ class DecoderLevel(nn.Module):
         add_partner(x, self.partner(own))
         x += self.when(when)[:, :, None, None]
         if coarser is not None and self.coarser is not None:
-            x += F.interpolate(
-                self.coarser(coarser), size=own.shape[-2:], mode="bilinear", align_corners=False
-            )
+            x += F.interpolate(self.coarser(coarser), size=own.shape[-2:], mode="bilinear", align_corners=False)
         if context is not None:
             x += context.repeat(2, 1, 1, 1)
         x = self.refine(x)
@@ -303,11 +296,7 @@ class InterpolationUNet(nn.Module):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(
-        self,
-        sides: Sides,
-        clues: Clues,
-        partial: Tensor | None = None,
-        keep: Tensor | None = None,
+        self, sides: Sides, clues: Clues, partial: Tensor | None = None, keep: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Synthesise a section.
 
@@ -323,13 +312,7 @@ class InterpolationUNet(nn.Module):
         answer = self.explain(sides, clues, partial, keep)
         return answer.mean, answer.log_scale
 
-    def explain(
-        self,
-        sides: Sides,
-        clues: Clues,
-        partial: Tensor | None = None,
-        keep: Tensor | None = None,
-    ) -> Answer:
+    def explain(self, sides: Sides, clues: Clues, partial: Tensor | None = None, keep: Tensor | None = None) -> Answer:
         """Like :meth:`forward`, with the flow hints of all levels: training looks at them."""
         near = torch.cat((sides.below, sides.above))  # [2b, 1, y, x]
         far = torch.cat((sides.far_below, sides.far_above))
@@ -366,9 +349,7 @@ class InterpolationUNet(nn.Module):
         bounded: Tensor = limit * torch.tanh(flow / limit)
         return bounded
 
-    def _render(
-        self, near: Tensor, base: Tensor, state: Tensor, flow: Tensor, t_side: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _render(self, near: Tensor, base: Tensor, state: Tensor, flow: Tensor, t_side: Tensor) -> tuple[Tensor, Tensor]:
         full = F.pixel_shuffle(self.head(F.leaky_relu(state, SLOPE)), UNSHUFFLE)  # [2b, 4, y, x]
         logit, residual, log_scale, gate = full.chunk(4, dim=1)
         warped = warp(near, upsample_flow(flow, (near.shape[-2], near.shape[-1])))

@@ -35,11 +35,7 @@ from napari_emsynth.nn.residual import Kernel, PreActivationUnit, convolution, s
 Kind = Literal["interpolation", "alignment", "superresolution"]
 
 # Modules before and after the middle layer, by network.
-MODULES: dict[Kind, tuple[int, int]] = {
-    "interpolation": (2, 3),
-    "alignment": (2, 3),
-    "superresolution": (3, 2),
-}
+MODULES: dict[Kind, tuple[int, int]] = {"interpolation": (2, 3), "alignment": (2, 3), "superresolution": (3, 2)}
 # Sections out for each section in, and the transposed kernel's length along z.
 RATE, TRANSPOSED = 2, 4
 # Sections of the transposed convolution's output: this one coincides with the first section of its input.
@@ -136,21 +132,15 @@ class Generator(nn.Module):
         taps: its starting weights along z.
     """
 
-    def __init__(
-        self, config: Config, middle: nn.Conv3d | nn.ConvTranspose3d, taps: dict[int, float]
-    ) -> None:
+    def __init__(self, config: Config, middle: nn.Conv3d | nn.ConvTranspose3d, taps: dict[int, float]) -> None:
         super().__init__()
         self.config = config
         before, after = config.modules
         kernel = config.module_kernel
         self.stem = convolution(1, config.maps, kernel)
-        self.before = nn.Sequential(
-            *(PreActivationUnit(config.maps, kernel, config.depth) for _ in range(before))
-        )
+        self.before = nn.Sequential(*(PreActivationUnit(config.maps, kernel, config.depth) for _ in range(before)))
         self.middle = middle
-        self.after = nn.Sequential(
-            *(PreActivationUnit(config.maps, kernel, config.depth) for _ in range(after))
-        )
+        self.after = nn.Sequential(*(PreActivationUnit(config.maps, kernel, config.depth) for _ in range(after)))
         self.output = convolution(config.maps, 1, kernel)
         self._initialise(taps)
 
@@ -300,9 +290,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: CriticConfig = CriticConfig()) -> None:
         super().__init__()
         if config.left < 1:
-            raise InputError(
-                f"a discriminator of {config.modules} modules needs images of more than {config.size} px"
-            )
+            raise InputError(f"a discriminator of {config.modules} modules needs images of more than {config.size} px")
         self.config = config
         layers: list[nn.Module] = []
         for i in range(config.modules):

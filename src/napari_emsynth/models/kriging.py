@@ -189,9 +189,7 @@ class Kriging:
 
     def _solve(self, count: int) -> _Known:
         lengths, counts = _lags(self.reach)
-        of = (
-            counts @ self._averaged(np.arange(count, dtype=np.float64), lengths, self._pairs).T
-        )  # [c, c, count]
+        of = counts @ self._averaged(np.arange(count, dtype=np.float64), lengths, self._pairs).T  # [c, c, count]
         blocks = np.block([[of[..., abs(i - j)] for j in range(count)] for i in range(count)])
         # A class of n pixels is scaled by 1 / sqrt(n), so that the ridge is that of single pixels.
         root = np.sqrt(np.tile([float(len(pixels)) for pixels in self.classes], count))
@@ -226,9 +224,7 @@ class Kriging:
         places, _ = self._places
         n = len(places)
         steps = np.arange(1 - n, n)
-        return np.asarray(steps * (self.spacing / n), np.float64), np.asarray(
-            (n - np.abs(steps)) / n**2, np.float64
-        )
+        return np.asarray(steps * (self.spacing / n), np.float64), np.asarray((n - np.abs(steps)) / n**2, np.float64)
 
 
 @cache
@@ -268,10 +264,7 @@ def class_sums(section: Float, classes: Sequence[Sequence[tuple[int, int]]]) -> 
 
 def applied(weights: Matrix, sums: Iterable[Float]) -> Float:
     """Return (1) [y, x]: weights [s, c] of :meth:`Kriging.weights` on the sums [c, y, x] of every section."""
-    parts = [
-        np.einsum("c,cyx->yx", w, section)
-        for w, section in zip(weights.astype(np.float32), sums, strict=True)
-    ]
+    parts = [np.einsum("c,cyx->yx", w, section) for w, section in zip(weights.astype(np.float32), sums, strict=True)]
     # From both ends inwards, so that a mirrored stack has the mirrored answer to the last bit.
     pairs = [parts[i] + parts[-1 - i] for i in range(len(parts) // 2)]
     middle = parts[len(parts) // 2 : len(parts) // 2 + len(parts) % 2]

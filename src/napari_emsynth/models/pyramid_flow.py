@@ -32,9 +32,7 @@ class Step(nn.Module):
     def __init__(self, widths: Sequence[int], kernel: int) -> None:
         super().__init__()
         # Fixed, moving and two components in; two components out.
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, kernel, padding=kernel // 2) for a, b in pairwise((4, *widths, 2))
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, kernel, padding=kernel // 2) for a, b in pairwise((4, *widths, 2)))
         for layer in self.convs:
             assert isinstance(layer, nn.Conv2d)
             assert layer.bias is not None

@@ -77,9 +77,7 @@ class DecoderLevel(nn.Module):
         x: Tensor = self.own(own)
         x += self.facts(facts)[:, :, None, None]
         if coarser is not None and self.coarser is not None:
-            x += F.interpolate(
-                self.coarser(coarser), size=own.shape[-2:], mode="bilinear", align_corners=False
-            )
+            x += F.interpolate(self.coarser(coarser), size=own.shape[-2:], mode="bilinear", align_corners=False)
         return torch.as_tensor(self.refine(x))
 
 

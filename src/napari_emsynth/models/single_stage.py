@@ -56,9 +56,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.factor < 2 or self.factor & (self.factor - 1):
-            raise InputError(
-                f"the factor of a network must be a power of two and at least 2, got {self.factor}"
-            )
+            raise InputError(f"the factor of a network must be a power of two and at least 2, got {self.factor}")
         if self.sections < 1 or self.sections % 2 == 0:
             raise InputError(f"a network sees an odd number of sections, got {self.sections}")
         if not self.fine or min(self.width, self.blocks, *self.fine) < 1:

@@ -43,9 +43,7 @@ def sampled(x: Tensor, offsets: Tensor, groups: int) -> Tensor:
     at = offsets.float().reshape(b * groups, TAPS, 2, h, w)
     at = at + taps.T[None, :, :, None, None] + pixel_grid((h, w), x)[:, None]
     # grid_sample wants (x, y) in [-1, 1] between the outer edges of the corner pixels.
-    grid = torch.stack(
-        ((2 * at[:, :, 1] + 1) / w - 1, (2 * at[:, :, 0] + 1) / h - 1), dim=-1
-    )  # [bg, 9, y, x, 2]
+    grid = torch.stack(((2 * at[:, :, 1] + 1) / w - 1, (2 * at[:, :, 0] + 1) / h - 1), dim=-1)  # [bg, 9, y, x, 2]
     seen = F.grid_sample(
         x.float().reshape(b * groups, c // groups, h, w),
         grid.reshape(b * groups, TAPS * h, w, 2),

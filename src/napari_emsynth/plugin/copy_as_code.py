@@ -61,11 +61,7 @@ def flags(options: Options, settings: MethodSettings, volume: Volume) -> list[st
     words = options.words()
     for name, value in settings.params.items():
         flag = name.replace("_", "-")
-        words += (
-            [f"--{flag}" if value else f"--no-{flag}"]
-            if isinstance(value, bool)
-            else [f"--{flag}", f"{value}"]
-        )
+        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", f"{value}"]
     for name, value in changed(settings, RUNTIME).items():
         words += [f"--{name}", f"{value}"]
     if settings.tile:

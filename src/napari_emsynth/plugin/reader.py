@@ -40,14 +40,11 @@ def read_layers(path: str) -> list[LayerData]:
         install(viewer)
     volume = io.read(path)
     mask, width = (
-        None if volume.known is None else volume.known.marks.get(part)
-        for part in ("synthetic", "uncertainty")
+        None if volume.known is None else volume.known.marks.get(part) for part in ("synthetic", "uncertainty")
     )
     name, space, limits = stem(Path(path)), space_of(volume), contrast_of(volume)
     metadata = {"path": str(path), **told(volume)}
-    layers = [
-        (volume.data, {"name": name, "contrast_limits": limits, "metadata": metadata, **space}, "image")
-    ]
+    layers = [(volume.data, {"name": name, "contrast_limits": limits, "metadata": metadata, **space}, "image")]
     if mask is not None:
         layers.append((mask, mask_look() | {"name": f"{name} synthetic", **space}, "image"))
     if width is not None:

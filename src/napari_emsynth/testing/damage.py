@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from scipy.ndimage import shift as shift_image
+from scipy.ndimage import gaussian_filter, shift as shift_image
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.normalisation import to_dtype
@@ -127,9 +126,7 @@ def _curve(shape: tuple[int, int], rng: Rng) -> Float64:
     along = np.cos(angle) * (y - centre[0]) + np.sin(angle) * (x - centre[1])
     across = -np.sin(angle) * (y - centre[0]) + np.cos(angle) * (x - centre[1])
     size = min(shape)
-    wave = (
-        0.05 * size * np.sin(2 * np.pi * along / (size * rng.uniform(0.8, 1.6)) + rng.uniform(0, 2 * np.pi))
-    )
+    wave = 0.05 * size * np.sin(2 * np.pi * along / (size * rng.uniform(0.8, 1.6)) + rng.uniform(0, 2 * np.pi))
     return np.abs(across - wave)  # type: ignore[no-any-return]
 
 
@@ -244,9 +241,7 @@ def plant(data: Array, plan: Mapping[int, str], *, seed: int = 0) -> tuple[Array
     return out, record
 
 
-def plant_regions(
-    data: Array, plan: Mapping[int, str], *, seed: int = 0
-) -> tuple[Array, Mask, list[Planted]]:
+def plant_regions(data: Array, plan: Mapping[int, str], *, seed: int = 0) -> tuple[Array, Mask, list[Planted]]:
     """Return a copy of a stack with damaged regions, their mask [z, y, x], and the record.
 
     Args:
@@ -265,9 +260,7 @@ def plant_regions(
     return out, masks, record
 
 
-def spread(
-    depth: int, *, seed: int = 0, spacing: int = 4, kinds: tuple[str, ...] = SECTION_KINDS
-) -> dict[int, str]:
+def spread(depth: int, *, seed: int = 0, spacing: int = 4, kinds: tuple[str, ...] = SECTION_KINDS) -> dict[int, str]:
     """Return a plan with one damaged section about every ``spacing`` sections, kinds in turn.
 
     Args:

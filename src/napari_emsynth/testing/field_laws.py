@@ -37,9 +37,7 @@ def stack(shifts: dict[int, tuple[float, float]] | None = None, dtype: str = "ui
     phantom = Phantom(shape=SHAPE, dtype=dtype, drift=0.15, noise=3.0, voxel_nm=VOXEL_NM)
     rng = np.random.default_rng(0)
     sections = [
-        phantom.to_dtype(
-            phantom.clean(z / 3, (shifts or {}).get(z, (0.0, 0.0))) + rng.normal(0, 3, SHAPE[1:])
-        )
+        phantom.to_dtype(phantom.clean(z / 3, (shifts or {}).get(z, (0.0, 0.0))) + rng.normal(0, 3, SHAPE[1:]))
         for z in range(SHAPE[0])
     ]
     data = np.stack(sections)
@@ -123,9 +121,7 @@ class FieldLaws:
         by = np.random.default_rng(2).normal(0, 1.5, (SHAPE[0], 2)).clip(-3, 3)
         known = np.broadcast_to(by[:, :, None, None], (SHAPE[0], 2, *SHAPE[1:]))
         volume = stack({z: (float(dy), float(dx)) for z, (dy, dx) in enumerate(by)})
-        before, after = (
-            stack_residual(u, known, margin=8) for u in (np.zeros(known.shape), dense(self.run(volume)))
-        )
+        before, after = (stack_residual(u, known, margin=8) for u in (np.zeros(known.shape), dense(self.run(volume))))
         assert after < self.left * before
 
     def test_displacement_confidence_and_sections_fit_the_stack(self) -> None:

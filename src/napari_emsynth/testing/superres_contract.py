@@ -75,13 +75,7 @@ class SuperresContract(SpecLaws):
 
     def run(self, volume: Any, **options: Any) -> Result:
         """Super-resolve by the method under test; the self-check is off unless asked for."""
-        chosen: dict[str, Any] = {
-            "factor": self.factor,
-            "selfcheck": False,
-            "damaged": (),
-            "runtime": CPU,
-            **options,
-        }
+        chosen: dict[str, Any] = {"factor": self.factor, "selfcheck": False, "damaged": (), "runtime": CPU, **options}
         return superresolve(volume, method=self.id, weights=self.weights, **chosen)
 
     def plain(self) -> Result:

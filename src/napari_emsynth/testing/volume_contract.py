@@ -173,8 +173,7 @@ class VolumeContract(SpecLaws):
     def test_tiled_equals_whole(self) -> None:
         volume = _stack("float32", (3, 24, 28))
         whole, tiled = (
-            self.run(volume, runtime=Runtime(device="cpu", tile=tile)).volume.data
-            for tile in (None, self.tile)
+            self.run(volume, runtime=Runtime(device="cpu", tile=tile)).volume.data for tile in (None, self.tile)
         )
         assert close(tiled, whole, self.tolerance)
 

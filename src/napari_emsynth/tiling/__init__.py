@@ -4,14 +4,4 @@ from napari_emsynth.tiling.device import bare_name, choices, describe, resolve, 
 from napari_emsynth.tiling.plan import Tile, plan
 from napari_emsynth.tiling.run import run
 
-__all__ = [
-    "Tile",
-    "bare_name",
-    "choices",
-    "describe",
-    "plan",
-    "resolve",
-    "resolve_precision",
-    "run",
-    "why_no_gpu",
-]
+__all__ = ["Tile", "bare_name", "choices", "describe", "plan", "resolve", "resolve_precision", "run", "why_no_gpu"]

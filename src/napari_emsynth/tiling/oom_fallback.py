@@ -55,15 +55,11 @@ def next_fallback(now: Fallback, start: Fallback) -> tuple[Fallback, str] | None
         return replace(now, batch=1), f"{said}: computing one tile at a time instead of {now.batch}"
     if max(now.tile) > SMALLEST_TILE:
         tile = tuple(max(min(n, SMALLEST_TILE), n // 2) for n in now.tile)
-        return replace(
-            now, tile=tile
-        ), f"{said}: smaller tiles, {_size(tile)} instead of {_size(now.tile)} px"
+        return replace(now, tile=tile), f"{said}: smaller tiles, {_size(tile)} instead of {_size(now.tile)} px"
     if now.device.type == "cpu":
         return None
     if now.dtype == torch.float32:
-        return replace(
-            now, dtype=torch.float16
-        ), f"{said}: half precision, fp16 instead of {precision_name(now.dtype)}"
+        return replace(now, dtype=torch.float16), f"{said}: half precision, fp16 instead of {precision_name(now.dtype)}"
     cpu = Fallback(torch.device("cpu"), torch.float32, start.tile, 1)
     return cpu, f"{said} with the smallest tiles: computing on the CPU, which is slower"
 

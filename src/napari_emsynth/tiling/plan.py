@@ -166,8 +166,6 @@ def _check(*, shape: Sequence[int], **numbers: Sequence[int]) -> None:
     lowest = {"tile": 1, "multiple": 1, "halo": 0}
     for name, values in numbers.items():
         if len(values) != len(shape):
-            raise InputError(
-                f"{name} {tuple(values)} has {len(values)} numbers, needs {len(shape)}: one an axis"
-            )
+            raise InputError(f"{name} {tuple(values)} has {len(values)} numbers, needs {len(shape)}: one an axis")
         if min(values) < lowest[name]:
             raise InputError(f"{name} {min(values)} voxels is below the limit of {lowest[name]} voxels")

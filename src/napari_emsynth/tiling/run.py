@@ -69,12 +69,7 @@ def run(
     axes = len(source.shape) - 1
     device = resolve(runtime.device)
     shape = tuple(source.shape[1:])
-    layout = _Layout(
-        shape,
-        per_axis(halo, axes, "halo"),
-        per_axis(multiple, axes, "multiple"),
-        faces,
-    )
+    layout = _Layout(shape, per_axis(halo, axes, "halo"), per_axis(multiple, axes, "multiple"), faces)
     wanted = choose_tile(shape, runtime, device, tile)
     tiles = layout.tiles(wanted)
     together = min(len(tiles), batch or choose_batch(tiles[0].size, device))
@@ -91,9 +86,7 @@ def run(
             step = next_fallback(fallback, start)
             if step is None:
                 edges = " x ".join(str(n) for n in fallback.tile)
-                raise MemoryError(
-                    f"out of memory on {fallback.device}, even with tiles of {edges} px"
-                ) from error
+                raise MemoryError(f"out of memory on {fallback.device}, even with tiles of {edges} px") from error
         finished = job.finished
         fallback, line = step
         runtime.note(line)
@@ -148,13 +141,7 @@ class _Job:
         finished: int,
     ) -> None:
         tiles = layout.tiles(fallback.tile)
-        self._fn, self._source, self._way, self._runtime, self._halo = (
-            fn,
-            source,
-            fallback,
-            runtime,
-            layout.halo,
-        )
+        self._fn, self._source, self._way, self._runtime, self._halo = (fn, source, fallback, runtime, layout.halo)
         self._total = len(tiles)
         self._todo = [t for t in tiles if t.out[0].stop > finished]
         self._done = self._total - len(self._todo)
@@ -194,9 +181,7 @@ class _Job:
 
     def _write(self, tiles: list[Tile], ticket: Ticket) -> None:
         for tile, block in zip(tiles, ticket(), strict=True):
-            keep = (
-                slice(k.start - c.start, k.stop - c.start) for k, c in zip(tile.keep, self._core, strict=True)
-            )
+            keep = (slice(k.start - c.start, k.stop - c.start) for k, c in zip(tile.keep, self._core, strict=True))
             self._answer.write(tile.out, block[(slice(None), *keep)])
             self.finished = max(self.finished, tile.out[0].start)
             self._done += 1
@@ -205,9 +190,7 @@ class _Job:
 
 def _margins(size: tuple[int, ...], answered: tuple[int, ...], halo: tuple[int, ...]) -> tuple[int, ...]:
     """Return what the fn cut off on each side, an axis: nothing, or the halo."""
-    if len(answered) == len(size) and all(
-        a in (s, s - 2 * h) for s, a, h in zip(size, answered, halo, strict=True)
-    ):
+    if len(answered) == len(size) and all(a in (s, s - 2 * h) for s, a, h in zip(size, answered, halo, strict=True)):
         return tuple((s - a) // 2 for s, a in zip(size, answered, strict=True))
     raise ValueError(f"fn answered {answered} to {size}; must be equal, or smaller by twice the halo {halo}")
 

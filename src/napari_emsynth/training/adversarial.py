@@ -143,11 +143,7 @@ class Adversaries:
             self.critic_optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.critic_optimiser.step()
-        return {
-            "d_loss": figures["d_loss"],
-            "d_accuracy": self.vigil.accuracy,
-            "gate_open": float(opened),
-        }
+        return {"d_loss": figures["d_loss"], "d_accuracy": self.vigil.accuracy, "gate_open": float(opened)}
 
     def _deceive(self, batch: Any, rng: Generator, *, with_pixels: bool) -> dict[str, float]:
         """Line (5): one update of the generator."""
@@ -180,9 +176,7 @@ class Adversaries:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put them back; the watch over collapse starts anew."""
-        self.critic.load_state_dict(
-            {k.removeprefix("critic."): v for k, v in state.items() if k.startswith("critic.")}
-        )
+        self.critic.load_state_dict({k.removeprefix("critic."): v for k, v in state.items() if k.startswith("critic.")})
         checkpoint.restore_optimiser(self.optimiser, state)
         checkpoint.restore_optimiser(self.critic_optimiser, state, "critic_opt")
         self.vigil = Vigil(accuracy=float(state["vigil"]))
@@ -220,8 +214,6 @@ class Vigil:
         if self._certain > PATIENCE:
             raise Divergence(f"the discriminator was right in {self.accuracy:.1%} of {PATIENCE} steps")
         if self._idle > PATIENCE:
-            raise Divergence(
-                f"the discriminator could tell nothing ({self.accuracy:.1%}) for {PATIENCE} steps"
-            )
+            raise Divergence(f"the discriminator could tell nothing ({self.accuracy:.1%}) for {PATIENCE} steps")
         if self._flat > PATIENCE // 10:
             raise Divergence(f"the generator's output went flat (deviation {fake_std:.3g} of {real_std:.3g})")

@@ -48,9 +48,7 @@ def flat_optimiser(optimiser: torch.optim.Optimizer, prefix: str = "opt") -> dic
     }
 
 
-def restore_optimiser(
-    optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "opt"
-) -> None:
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "opt") -> None:
     """Put back what :func:`flat_optimiser` returned; other entries are left alone."""
     packed = optimiser.state_dict()
     state: dict[int, dict[str, Tensor]] = {}

@@ -62,9 +62,7 @@ class TrainingJob(TrainOptions):
             check_budget(self.minutes, self.steps)
         for axis, (low, high) in zip("zyx", self.roi or (), strict=False):
             if not 0 <= low < high:
-                raise InputError(
-                    f"region {low}:{high} along {axis} is empty or starts below the limit of 0 voxels"
-                )
+                raise InputError(f"region {low}:{high} along {axis} is empty or starts below the limit of 0 voxels")
 
     @property
     def path(self) -> Path:

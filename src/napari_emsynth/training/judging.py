@@ -39,9 +39,7 @@ def covering(answers: Iterable[tuple[Float, Float]]) -> float:
     pairs = list(answers)
     if not pairs:
         return LAPLACE
-    errors, scales = (
-        np.concatenate([values.ravel() for values in kind]) for kind in zip(*pairs, strict=True)
-    )
+    errors, scales = (np.concatenate([values.ravel() for values in kind]) for kind in zip(*pairs, strict=True))
     return covering_factor(errors, scales)
 
 

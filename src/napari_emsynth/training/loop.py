@@ -201,11 +201,7 @@ def fit(
 def _tell(trainer: Trainer, on_step: OnStep, terms: dict[str, float]) -> None:
     """Report a step; who listens may leave, and then finds everything in the checkpoint."""
     counters = trainer.counters
-    spent = {
-        "step": counters.step,
-        "seconds": counters.seconds,
-        "progress": trainer.plan.progress(counters),
-    }
+    spent = {"step": counters.step, "seconds": counters.seconds, "progress": trainer.plan.progress(counters)}
     try:
         on_step({**spent, **terms})
     except Cancelled:

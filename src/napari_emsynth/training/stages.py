@@ -135,9 +135,7 @@ class Stages:
         taken: steps of the stage that is on: moving averages must not go back to before it.
     """
 
-    def __init__(
-        self, recipe: Recipe, stages: Sequence[tuple[Stage, float]], plan: Plan, device: torch.device
-    ) -> None:
+    def __init__(self, recipe: Recipe, stages: Sequence[tuple[Stage, float]], plan: Plan, device: torch.device) -> None:
         assert all(share > 0 for _, share in stages), stages
         self.plan, self.device = plan, device
         self.at, self.spent, self.entered, self.taken = 0, 0.0, 0.0, 0

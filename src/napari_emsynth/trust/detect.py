@@ -186,10 +186,7 @@ def _half_missing(stack: _Stack, z: int) -> Finding | None:
     empty, others = float(stack.empty[z]), float(np.median(stack.empty))
     # Fades out over many sections: no neighbour shows it, the stack as a whole does.
     if empty > others + 0.3 and empty / LOST_SHARE > found[0]:
-        return (
-            empty / LOST_SHARE,
-            f"{empty:.0%} of the section is empty; half of the stack has {others:.0%} or less",
-        )
+        return (empty / LOST_SHARE, f"{empty:.0%} of the section is empty; half of the stack has {others:.0%} or less")
     return found
 
 
@@ -263,9 +260,7 @@ RULES: tuple[tuple[Kind, Rule], ...] = (
 STILL_A_REFERENCE: frozenset[Kind] = frozenset({"blurred", "displaced"})
 
 
-def _apply(
-    stack: _Stack, kind: Kind, rule: Rule, open_sections: Iterable[int], sensitivity: float
-) -> list[Suspect]:
+def _apply(stack: _Stack, kind: Kind, rule: Rule, open_sections: Iterable[int], sensitivity: float) -> list[Suspect]:
     found = []
     for z in open_sections:
         finding = rule(stack, z)
@@ -363,8 +358,6 @@ def uninformative(
         )
         for kind, finding in rules:
             if finding is not None and finding[0] >= 1:
-                found.append(
-                    Suspect(section=glance.section, kind=kind, score=1 - 0.5 / finding[0], detail=finding[1])
-                )
+                found.append(Suspect(section=glance.section, kind=kind, score=1 - 0.5 / finding[0], detail=finding[1]))
                 break
     return found if 2 * len(found) < len(seen) else []

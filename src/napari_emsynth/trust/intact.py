@@ -139,9 +139,7 @@ def _made_up(
     """Return the sections that earlier steps made up; none where they made up most of what is looked at."""
     if kinds is not None and "synthetic" not in kinds:
         return {}
-    found: dict[int, Kind] = {
-        z: "synthetic" for z in looked if z not in named and made_up(volume, z) > SYNTHETIC
-    }
+    found: dict[int, Kind] = {z: "synthetic" for z in looked if z not in named and made_up(volume, z) > SYNTHETIC}
     return found if len(found) <= MOST * len(looked) else {}
 
 

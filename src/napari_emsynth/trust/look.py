@@ -96,11 +96,7 @@ class Look:
         """
         middle = (FREQUENCIES >= 0.1) & (FREQUENCIES <= HIGHEST)
         gain, share = (float(values[middle].mean()) for values in (self.gain, self.share))
-        return (
-            {"within": round(1 - share, 3)}
-            if share < 0
-            else {"gain": round(gain, 3), "grain": round(share, 3)}
-        )
+        return {"within": round(1 - share, 3)} if share < 0 else {"gain": round(gain, 3), "grain": round(share, 3)}
 
 
 FREQUENCIES: Float = np.asarray((np.arange(BINS) + 0.5) / (2 * BINS), dtype=np.float32)
@@ -165,9 +161,7 @@ def _judged() -> Float:
 
 def _affordable(look: Look, samples: Sequence[Hidden]) -> Look:
     """Take less of the grain where all of it would cost too much."""
-    drawn = [
-        (_filtered(s.mean, look.equaliser), _filtered(s.neighbour - s.mean, look.grain), s) for s in samples
-    ]
+    drawn = [(_filtered(s.mean, look.equaliser), _filtered(s.neighbour - s.mean, look.grain), s) for s in samples]
 
     def cost(s: float) -> float:
         return float(np.mean([_cost(a + np.float32(s) * b, sample) for a, b, sample in drawn]))

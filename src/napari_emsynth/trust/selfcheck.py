@@ -237,6 +237,4 @@ def check(samples: Sequence[Sample]) -> SelfCheck:
     mix = fit_mix(samples) if len(samples) > 1 else (1.0,)
     # The factor comes from errors that the fit of the mix did not make smaller.
     factor = float(np.mean([fit.factor for fit in fits]))
-    return SelfCheck(
-        psnr=psnr, rivals=rivals, n=len(samples), calibration=Calibration(factor=factor, mix=mix)
-    )
+    return SelfCheck(psnr=psnr, rivals=rivals, n=len(samples), calibration=Calibration(factor=factor, mix=mix))

@@ -57,10 +57,7 @@ class Card:
         """Return the card as TOML text."""
         plain = {k: v for k, v in asdict(self).items() if k not in ("config", "figures")}
         lines = [f"{key} = {_value(value)}" for key, value in plain.items()]
-        for title, table in (
-            ("config", self.config),
-            *((f"figures.{_value(k)}", v) for k, v in self.figures.items()),
-        ):
+        for title, table in (("config", self.config), *((f"figures.{_value(k)}", v) for k, v in self.figures.items())):
             lines += ["", f"[{title}]", *(f"{_value(k)} = {_value(v)}" for k, v in table.items())]
         return "\n".join(lines) + "\n"
 

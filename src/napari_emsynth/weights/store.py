@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_bytes
-from safetensors.torch import save_file
+from safetensors.torch import load as load_bytes, save_file
 from torch import Tensor, nn
 
 from napari_emsynth.errors import InputError
@@ -47,9 +46,7 @@ def locate(method: str, name: str) -> tuple[Path, Path]:
     is_path = Path(name).suffix != "" or len(Path(name).parts) > 1
     path = Path(name) if is_path else own.folder() / f"{name}.safetensors"
     if not path.is_file():
-        raise InputError(
-            f"weights {name!r} of {method} are neither bundled, nor in {own.folder()}, nor a file"
-        )
+        raise InputError(f"weights {name!r} of {method} are neither bundled, nor in {own.folder()}, nor a file")
     card = path.with_suffix(".toml")
     if not card.is_file():
         raise InputError(f"weights {path} have no card: {card.name} is missing beside them")
@@ -127,9 +124,7 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], name: str, method: str)
         raise InputError(f"weights {name} do not fit the architecture of {method}: {first}") from None
 
 
-def write(
-    path: Path, card_path: Path, tensors: Mapping[str, Tensor], card: Card, *, half: bool = False
-) -> Card:
+def write(path: Path, card_path: Path, tensors: Mapping[str, Tensor], card: Card, *, half: bool = False) -> Card:
     """Write weights and their card, each atomically, and return the card with the file's sha256.
 
     Args:
@@ -142,10 +137,7 @@ def write(
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
-    stored = {
-        k: (v.half() if half and v.dtype == torch.float32 else v).cpu().contiguous()
-        for k, v in tensors.items()
-    }
+    stored = {k: (v.half() if half and v.dtype == torch.float32 else v).cpu().contiguous() for k, v in tensors.items()}
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -87,8 +87,7 @@ def answer(kind, skip=()):
 
 
 @pytest.mark.parametrize(
-    ("kind", "skip"),
-    [*((kind, ()) for kind in CASES), ("black", None), ("half missing", None), ("fold", None)],
+    ("kind", "skip"), [*((kind, ()) for kind in CASES), ("black", None), ("half missing", None), ("fold", None)]
 )
 def test_the_alignment_of_the_others_is_unharmed(kind, skip, unharmed):
     result = answer(kind, skip)

@@ -43,9 +43,7 @@ def test_what_a_damaged_section_shows_does_not_count(method):
     assert checks[0] == checks[1]
     intact = Volume.of(CLEAN.data[[z for z in range(19) if z not in PLAN]])
     assert checks[0]["cpc_before"] == pytest.approx(
-        align(intact, method=method, skip=() if method == FLOW else None).provenance["selfcheck"][
-            "cpc_before"
-        ],
+        align(intact, method=method, skip=() if method == FLOW else None).provenance["selfcheck"]["cpc_before"],
         abs=0.02,
     )
 

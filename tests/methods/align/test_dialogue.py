@@ -29,9 +29,7 @@ class Together(OneByOne):
     def together(self, questions, runtime):
         assert len({q.moving.shape for q in questions}) == 1
         self.rounds.append(len(questions))
-        return [
-            PairField(np.full((2, 1, 1), q.moving.mean(), np.float32), np.ones((1, 1))) for q in questions
-        ]
+        return [PairField(np.full((2, 1, 1), q.moving.mean(), np.float32), np.ones((1, 1))) for q in questions]
 
 
 def question(value, shape=(3, 4)):

@@ -57,9 +57,7 @@ def test_what_is_kept_is_what_did_not_move():
 
 
 def test_the_record_says_what_was_asked_and_what_failed():
-    record = align(
-        noisy(), method=ID, max_displacement_nm=200, reference=0, skip=[6], selfcheck=False
-    ).provenance
+    record = align(noisy(), method=ID, max_displacement_nm=200, reference=0, skip=[6], selfcheck=False).provenance
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["constraints"] == {
         "max_displacement_nm": 200, "reference": [0], "skip": [6], "materials": None,
@@ -98,9 +96,7 @@ def test_small_sections_are_aligned_but_not_checked():
 
 def test_lazy_equals_eager_and_draws_what_is_read():
     volume = stack({MOVED: SHIFT})
-    lazy = align(
-        da.from_array(volume.data, chunks=(3, 40, 72)), method=ID, voxel_nm=(30, 8, 8), selfcheck=False
-    )
+    lazy = align(da.from_array(volume.data, chunks=(3, 40, 72)), method=ID, voxel_nm=(30, 8, 8), selfcheck=False)
     eager = align(volume, method=ID, selfcheck=False)
     assert isinstance(lazy.volume.data, da.Array)
     assert isinstance(lazy.synthetic.data, da.Array)
@@ -181,9 +177,7 @@ def report(section, **more):
 def told(reports, pairs=(), constraints=Constraints()):
     field = Displacement.zero((len(reports), 20, 20), 10, voxel_nm=(30, 4, 4))
     trust = np.ones((len(reports), 2, 2), np.float32)
-    return notices(
-        Alignment(field=field, confidence=trust, sections=tuple(reports), pairs=tuple(pairs)), constraints
-    )
+    return notices(Alignment(field=field, confidence=trust, sections=tuple(reports), pairs=tuple(pairs)), constraints)
 
 
 def test_every_failed_pair_is_named_once_by_its_reason():
@@ -217,9 +211,7 @@ def test_skipped_doubtful_and_held_back_sections_are_named():
 def test_evaluation_counts_pixels_beside_the_floors():
     volume = Volume.of(Phantom(shape=(6, 64, 64), drift=0.2).volume().data)
     found = evaluate(volume, method=ID, limit=6)
-    assert (
-        set(found["scores"]) == set(found["cpc"]) - {"truth"} == {ID, "jittered", "blurred_z", "optical_flow"}
-    )
+    assert set(found["scores"]) == set(found["cpc"]) - {"truth"} == {ID, "jittered", "blurred_z", "optical_flow"}
     assert set(found["epe_px"]) == set(found["folds"]) == {ID, "jittered", "optical_flow"}
     assert found["epe_px"][ID] < 0.8 * found["epe_px"]["jittered"]
     assert found["folds"]["jittered"] == 0

@@ -26,9 +26,7 @@ def test_real_images_are_sections_of_the_input_and_fakes_reslices_of_the_output(
     r, rng = recipe(), np.random.default_rng(0)
     batch = r.minibatch(rng, CPU)
     assert batch.seen.shape == batch.true.shape == (1, 1, 42, 42, 42)
-    output = torch.arange(26.0)[None, None, :, None, None].expand(
-        1, 1, 26, 26, 26
-    )  # its value is its section
+    output = torch.arange(26.0)[None, None, :, None, None].expand(1, 1, 26, 26, 26)  # its value is its section
     fakes, reals = r.fakes(batch, output, rng), r.reals(batch, rng)
     assert fakes.shape == reals.shape == (6, 1, 26, 26)
     assert (fakes[:, 0, :, 0] == torch.arange(26.0)).all()  # rows of a reslice are sections

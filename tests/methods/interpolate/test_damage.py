@@ -74,9 +74,7 @@ def test_a_damaged_neighbour_that_has_to_serve_is_named():
 
 
 def test_lazy_and_eager_leave_out_the_same(stack):
-    eager, lazy = (
-        interpolate(v, [14], method="linear") for v in (stack, da.from_array(stack, chunks=(1, 96, 96)))
-    )
+    eager, lazy = (interpolate(v, [14], method="linear") for v in (stack, da.from_array(stack, chunks=(1, 96, 96))))
     assert lazy.provenance["left_out"] == eager.provenance["left_out"]
     np.testing.assert_array_equal(lazy.volume.data[14].compute(), eager.volume.data[14])
 
@@ -128,7 +126,5 @@ def test_an_intact_stack_is_evaluated_where_it_always_was():
 def test_a_stack_without_a_place_to_hide_one_is_refused():
     data = Phantom(shape=(9, 96, 96), noise=8.0).volume().data.copy()
     data[[1, 4, 7]] = 0
-    with pytest.raises(
-        InputError, match=r"no section lies between two intact ones 2 sections away: 1,4,7 \(blank\)"
-    ):
+    with pytest.raises(InputError, match=r"no section lies between two intact ones 2 sections away: 1,4,7 \(blank\)"):
         evaluate(data, method="linear", gap=2)

@@ -24,11 +24,7 @@ WHOLE = (slice(0, EDGE), slice(0, EDGE))
 def tissue(z=24, noise=6.0):
     """Smooth structures that change from section to section, with noise: four sections tell more than two."""
     field = gaussian_filter(RNG.standard_normal((z, EDGE, EDGE)), (1.2, 2, 2))
-    return (
-        (128 + 40 * field / field.std() + noise * RNG.standard_normal(field.shape))
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
+    return (128 + 40 * field / field.std() + noise * RNG.standard_normal(field.shape)).clip(0, 255).astype(np.uint8)
 
 
 def fitter(data, replaced=()):
@@ -80,9 +76,7 @@ def test_the_error_and_the_interval_are_those_of_sections_left_out():
     for k in (10, 14, 18):
         fit = work.fit(FOUR, k, WHOLE, without=k)
         known = {o: work.norm(k + o).forward(data[k + o]) for o in FOUR}
-        gap = Gap(
-            below=known[-1], above=known[1], far_below=known[-2], far_above=known[2], offsets=FOUR, fit=fit
-        )
+        gap = Gap(below=known[-1], above=known[1], far_below=known[-2], far_above=known[2], offsets=FOUR, fit=fit)
         off = work.norm(k).forward(data[k]) - fit.mean(gap)
         errors.append(np.sqrt(np.mean(off**2)) / fit.error)
         inside.append(np.mean(np.abs(off) <= fit.factor * fit.scale(gap)))

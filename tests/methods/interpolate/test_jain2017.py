@@ -2,13 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_emsynth.methods.interpolate.jain2017 import (
-    FINEST,
-    SPEC,
-    AdversarialSections,
-    Jain2017,
-    PixelRecipe,
-)
+from napari_emsynth.methods.interpolate.jain2017 import FINEST, SPEC, AdversarialSections, Jain2017, PixelRecipe
 from napari_emsynth.methods.interpolate.protocol import Gap
 from napari_emsynth.models.jain2017 import Config, InterpolationGenerator
 from napari_emsynth.spec import Runtime

@@ -79,8 +79,6 @@ def test_a_job_travels_without_its_callbacks():
     assert there._samples == {}
     window = repair.window
     for a, b in zip(
-        work.render(repair, window, None, Runtime()),
-        there.render(repair, window, None, Runtime()),
-        strict=True,
+        work.render(repair, window, None, Runtime()), there.render(repair, window, None, Runtime()), strict=True
     ):
         np.testing.assert_array_equal(a, b)

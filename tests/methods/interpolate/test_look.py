@@ -84,9 +84,7 @@ def test_lazy_equals_eager(stack):
 def test_steps_of_brightness_are_no_sharpness(stack):
     stepped = stack.astype(np.float32)
     stepped[::2] *= 2
-    plain, look = (
-        repaired(data).provenance["sections"][0]["look"] for data in (stack.astype(np.float32), stepped)
-    )
+    plain, look = (repaired(data).provenance["sections"][0]["look"] for data in (stack.astype(np.float32), stepped))
     assert look["gain"] == pytest.approx(plain["gain"], abs=0.05)
 
 

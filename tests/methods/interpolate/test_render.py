@@ -4,8 +4,7 @@ import dask
 import dask.array as da
 import numpy as np
 
-from napari_emsynth.methods.interpolate import job as job_module
-from napari_emsynth.methods.interpolate import render
+from napari_emsynth.methods.interpolate import job as job_module, render
 from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.trust.features import REACH
 from napari_emsynth.trust.intact import SIDE
@@ -45,9 +44,7 @@ def test_arrays_read_together_share_the_synthesis(monkeypatch):
     monkeypatch.setattr(
         job_module.Job, "render", lambda self, *args: drawn.append(args[0].section) or render_one(self, *args)
     )
-    dask.compute(
-        lazy.volume.data[4], lazy.uncertainty.data[4], lazy.synthetic.data[4], scheduler="synchronous"
-    )
+    dask.compute(lazy.volume.data[4], lazy.uncertainty.data[4], lazy.synthetic.data[4], scheduler="synchronous")
     assert drawn == [4]
 
 
@@ -58,8 +55,6 @@ def test_setting_up_a_lazy_result_does_not_read_the_whole_volume():
         read.append(block_id[0])
         return np.random.default_rng(block_id[0]).integers(0, 255, (1, 64, 64)).astype(np.uint8)
 
-    volume = da.map_blocks(
-        block, chunks=((1,) * 400, (64,), (64,)), dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8)
-    )
+    volume = da.map_blocks(block, chunks=((1,) * 400, (64,), (64,)), dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
     interpolate(volume, [200], method="linear")
     assert len(set(read)) <= 2 * SIDE + 1 + REACH

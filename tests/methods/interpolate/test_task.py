@@ -64,10 +64,7 @@ def test_sections_and_mask_together_are_both_replaced():
     mask = np.zeros((14, 40, 40), np.uint8)
     mask[5, :9, :9] = 1
     result = restore(stack(), [8], mask=mask)
-    assert {(s["section"], s["treatment"]) for s in result.provenance["sections"]} == {
-        (5, "masked"),
-        (8, "replaced"),
-    }
+    assert {(s["section"], s["treatment"]) for s in result.provenance["sections"]} == {(5, "masked"), (8, "replaced")}
 
 
 def test_inserted_sections_shift_the_rest():
@@ -218,9 +215,7 @@ def test_cancel_at_every_stage(stage):
 
 def test_progress_reaches_its_total():
     seen = []
-    restore(
-        stack(), [2, 5], runtime=Runtime(progress=lambda done, total, what: seen.append((done, total, what)))
-    )
+    restore(stack(), [2, 5], runtime=Runtime(progress=lambda done, total, what: seen.append((done, total, what))))
     assert seen[-1][0] == seen[-1][1]
     assert any("self-check" in what for _, _, what in seen)
 

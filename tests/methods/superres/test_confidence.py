@@ -41,10 +41,7 @@ def test_a_factor_is_looked_up_and_ends_where_measurements_end():
 
 def test_cards_without_a_law_have_one_factor_for_all():
     assert Confidence.of(card(factor=2.5)).on(Volume.of(phantom())) == 2.5
-    assert Confidence.of(card(factor=2.5, factors=((0.3, 4.0), (0.7, 2.5)))).factors == (
-        (0.3, 4.0),
-        (0.7, 2.5),
-    )
+    assert Confidence.of(card(factor=2.5, factors=((0.3, 4.0), (0.7, 2.5)))).factors == ((0.3, 4.0), (0.7, 2.5))
 
 
 def test_a_card_keeps_its_law():
@@ -67,9 +64,7 @@ def test_the_law_is_measured_on_sections_of_several_pixel_sizes():
 
 
 def test_blocks_too_small_for_a_case_have_the_factor_of_a_laplace_law():
-    assert measured([phantom()[:, :16, :16]], 8, 5, lambda case: case) == {
-        "factor": pytest.approx(math.log(10))
-    }
+    assert measured([phantom()[:, :16, :16]], 8, 5, lambda case: case) == {"factor": pytest.approx(math.log(10))}
 
 
 def test_made_smaller_means_are_kept():

@@ -39,9 +39,7 @@ def request(volume, method):
 def test_the_self_check_does_not_depend_on_which_were_named(method):
     # Of a lazy volume nothing is drawn but what is checked.
     volume = Volume.of(da.from_array(planted().data, chunks=(1, -1, -1)))
-    one, all_ = (
-        superresolve(volume, 8, method=method, damaged=damaged).provenance for damaged in ([7], sorted(PLAN))
-    )
+    one, all_ = (superresolve(volume, 8, method=method, damaged=damaged).provenance for damaged in ([7], sorted(PLAN)))
     assert one["selfcheck"] == all_["selfcheck"]
     advice = [[n for n in record["notices"] if "does not beat" in n] for record in (one, all_)]
     assert advice[0] == advice[1]

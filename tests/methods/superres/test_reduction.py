@@ -3,15 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_emsynth.methods.superres.reduction import (
-    cells,
-    consistent,
-    enlarged,
-    reduced,
-    repeated,
-    rounded,
-    whole,
-)
+from napari_emsynth.methods.superres.reduction import cells, consistent, enlarged, reduced, repeated, rounded, whole
 
 RNG = np.random.default_rng(0)
 FINE = RNG.normal(size=(24, 40)).astype(np.float32)

@@ -88,9 +88,7 @@ def test_blocks_start_where_a_network_with_strides_wants_them(stand_in, monkeypa
     monkeypatch.setattr(Sharpener, "multiple", 4)
     monkeypatch.setattr(Sharpener, "halo", 8)
     seen, read = [], job.read_padded
-    monkeypatch.setattr(
-        job, "read_padded", lambda volume, box, *rest: seen.append(box) or read(volume, box, *rest)
-    )
+    monkeypatch.setattr(job, "read_padded", lambda volume, box, *rest: seen.append(box) or read(volume, box, *rest))
     request = Request.of("superres", STACK, SHARPENER.id, weights=None, params=None, runtime=Runtime())
     drawn = Job.of(request, 8)
     whole = drawn((slice(1, 2), slice(0, 160), slice(0, 192)), Runtime())

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.upsample.acquisition import (
@@ -48,9 +47,7 @@ def test_back_projection_puts_slab_means_right_and_what_is_right_stays(fine, fac
     moved = back_projected(guess, thick, matrix, count=steps(factor))
     after = np.abs(np.tensordot(matrix, moved, 1) - thick).max()
     assert after < (1e-5 if factor == int(factor) else 0.01 * before)
-    assert np.square(moved - fine).sum() < np.square(guess - fine).sum(), (
-        "a projection is nearer to the truth"
-    )
+    assert np.square(moved - fine).sum() < np.square(guess - fine).sum(), "a projection is nearer to the truth"
     np.testing.assert_allclose(back_projected(fine, thick, matrix), fine, atol=1e-5)
 
 
@@ -67,9 +64,7 @@ def test_cubic_interpolation_keeps_what_it_knows(positions, count):
     np.testing.assert_allclose(cubic_weights(range(count), count), np.eye(count), atol=1e-6)
     if count >= 4:  # a ramp, away from the ends, stays a ramp
         inner = [1.0 + (p + 2) / 11 * (count - 3) for p in positions]
-        np.testing.assert_allclose(
-            cubic_weights(inner, count) @ np.arange(count), inner, atol=1e-4, rtol=1e-5
-        )
+        np.testing.assert_allclose(cubic_weights(inner, count) @ np.arange(count), inner, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])

@@ -47,9 +47,7 @@ def test_what_is_measured_does_not_depend_on_which_were_named(method, sampling):
 
 
 def test_what_a_damaged_section_shows_does_not_count():
-    one, other = (
-        upsample(lazy(planted(seed)), 2, method="emsynth", damaged=[9]).provenance for seed in (1, 2)
-    )
+    one, other = (upsample(lazy(planted(seed)), 2, method="emsynth", damaged=[9]).provenance for seed in (1, 2))
     assert measured(one) == measured(other)
 
 
@@ -113,9 +111,7 @@ def test_rows_of_damaged_sections_are_not_posed_as_sections():
     hidden = hide_in_plane(CLEAN, 2, "point", edge=64, planes=5, unfit=[6, 12])
     rows = hidden.truth.shape[0]
     found = [
-        z
-        for z in range(25)
-        if any((CLEAN.data[z, 8 : 8 + rows, 4:68] == p).all() for p in hidden.truth.swapaxes(0, 1))
+        z for z in range(25) if any((CLEAN.data[z, 8 : 8 + rows, 4:68] == p).all() for p in hidden.truth.swapaxes(0, 1))
     ]
     assert found == [0, 5, 11, 18, 24]
     assert hide_in_plane(CLEAN, 2, "point", edge=64, unfit=range(25)) is None

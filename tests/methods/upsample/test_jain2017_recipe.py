@@ -18,9 +18,7 @@ def numbered(z):
 
 
 def recipe(axes):
-    return SuperResolution(
-        TrainingData(blocks=[numbered(90)], held_out=[numbered(60)], axes=axes), config=TINY
-    )
+    return SuperResolution(TrainingData(blocks=[numbered(90)], held_out=[numbered(60)], axes=axes), config=TINY)
 
 
 def test_every_second_section_of_an_isotropic_block_is_left_out_and_known():
@@ -28,9 +26,7 @@ def test_every_second_section_of_an_isotropic_block_is_left_out_and_known():
     r.samples.stacks = r.samples.stacks[:1]
     r.samples.share = np.ones(1)
     batch = next(
-        b
-        for b in (r.minibatch(np.random.default_rng(s), CPU) for s in range(20))
-        if (b.seen[:, 0] == b.on).all()
+        b for b in (r.minibatch(np.random.default_rng(s), CPU) for s in range(20)) if (b.seen[:, 0] == b.on).all()
     )
     step = float(batch.on[0, 1, 0, 0] - batch.on[0, 0, 0, 0])
     half = float(batch.between[0, 0, 0, 0] - batch.on[0, 0, 0, 0])

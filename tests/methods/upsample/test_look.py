@@ -16,9 +16,7 @@ def tissue():
     """[z, y, x] uint8, alike in all directions, with detail that no section tells of another."""
     rng = np.random.default_rng(0)
     smooth = gaussian_filter(rng.normal(size=(64, 96, 96)), 1.5)
-    return np.clip(128 + 35 * smooth / smooth.std() + 6 * rng.normal(size=smooth.shape), 0, 255).astype(
-        np.uint8
-    )
+    return np.clip(128 + 35 * smooth / smooth.std() + 6 * rng.normal(size=smooth.shape), 0, 255).astype(np.uint8)
 
 
 def thick(tissue, factor, sampling):
@@ -26,9 +24,7 @@ def thick(tissue, factor, sampling):
 
 
 def drawn(stack, factor, sampling, look, **options):
-    return es.upsample(
-        stack, factor, sampling=sampling, method="kriging", look=look, selfcheck=False, **options
-    )
+    return es.upsample(stack, factor, sampling=sampling, method="kriging", look=look, selfcheck=False, **options)
 
 
 def sharpness(result, tissue, sections):

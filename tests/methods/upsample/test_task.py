@@ -49,13 +49,7 @@ def test_a_fractional_factor_keeps_the_sections_whose_place_is_whole():
 
 def test_the_record_says_between_which_sections_each_was_made():
     record = upsample(STACK, 2, method="linear").provenance
-    assert record["sections"][0] == {
-        "section": 1,
-        "treatment": "upsampled",
-        "below": 0,
-        "above": 1,
-        "t": 0.5,
-    }
+    assert record["sections"][0] == {"section": 1, "treatment": "upsampled", "below": 0, "above": 1, "t": 0.5}
     assert len(record["sections"]) == 7
     assert (record["factor"], record["sampling"], record["task"]) == (2, "point", "upsample")
     assert json.loads(json.dumps(record)) == record
@@ -65,14 +59,7 @@ def test_the_self_check_hides_every_other_section():
     check = upsample(STACK, 2, method="linear").provenance["selfcheck"]
     same = check["linear"]
     kriging = check["kriging"]
-    told = {
-        "psnr": same,
-        "linear": same,
-        "kriging": kriging,
-        "beats_floors": same >= kriging,
-        "n": 3,
-        "in_plane": None,
-    }
+    told = {"psnr": same, "linear": same, "kriging": kriging, "beats_floors": same >= kriging, "n": 3, "in_plane": None}
     assert check == told | {"instead": None, "advice": None}
     assert 15 < kriging < same, "tubes along z are no tissue: linear interpolation of them is all but right"
     assert 15 < check["psnr"] < 40
@@ -84,9 +71,7 @@ def test_a_method_that_loses_to_linear_is_reported(install):
     check = result.provenance["selfcheck"]
     assert not check["beats_floors"]
     assert check["instead"] == "linear"
-    assert any(
-        "does not beat linear" in n and "use --method linear" in n for n in result.provenance["notices"]
-    )
+    assert any("does not beat linear" in n and "use --method linear" in n for n in result.provenance["notices"])
 
 
 def test_a_method_that_redraws_says_so_in_mask_record_and_notice(install):
@@ -134,11 +119,7 @@ def test_cancel_and_progress():
 
     with pytest.raises(Cancelled):
         upsample(STACK, 2, method="linear", runtime=Runtime(progress=progress, cancel=token))
-    assert list(dict.fromkeys(what for _, _, what in seen)) == [
-        "looking for damage",
-        "self-check",
-        "upsampling",
-    ]
+    assert list(dict.fromkeys(what for _, _, what in seen)) == ["looking for damage", "self-check", "upsampling"]
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,7 @@ TINY = Config(
 def network(config=TINY, seed=0):
     torch.manual_seed(seed)
     net = GPEMSR(config).eval()
-    torch.nn.init.normal_(
-        net.reconstruction.head.weight, std=0.1
-    )  # it starts at zero; give it something to say
+    torch.nn.init.normal_(net.reconstruction.head.weight, std=0.1)  # it starts at zero; give it something to say
     return net
 
 

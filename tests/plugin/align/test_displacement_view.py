@@ -77,9 +77,7 @@ def test_layers_of_a_field_that_moves_nothing_can_be_made() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
-@pytest.mark.parametrize(
-    "tilt", [{}, {"rotate": 30, "shear": (0.1, 0.2, 0.3), "affine": np.eye(4) * [2, 2, 2, 1]}]
-)
+@pytest.mark.parametrize("tilt", [{}, {"rotate": 30, "shear": (0.1, 0.2, 0.3), "affine": np.eye(4) * [2, 2, 2, 1]}])
 def test_the_confidence_covers_the_stack(tilt: dict[str, object]) -> None:
     stack = Image(np.zeros(SHAPE), contrast_limits=(0, 1), scale=(4, 2, 3), translate=(7, 1, 2), **tilt)
     made = confidence_layer(np.ones((3, 4, 5), np.float32), SHAPE, Placement.of(stack).space)

@@ -104,9 +104,7 @@ def test_too_few_sections_are_one_line(
 
 
 def test_a_channel_of_four_axes(viewer: Any, session: Session, opened: Any, finish: Any, stack: Any) -> None:
-    layer = viewer.add_image(
-        np.stack([stack, 255 - stack]), name="four", scale=(1, 4, 2, 2), contrast_limits=(0, 255)
-    )
+    layer = viewer.add_image(np.stack([stack, 255 - stack]), name="four", scale=(1, 4, 2, 2), contrast_limits=(0, 255))
     opened.layer_box.choose(layer.unique_id)
     opened.channel.setValue(1)
     opened.look.click()

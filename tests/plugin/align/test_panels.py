@@ -50,12 +50,7 @@ def outcome_of(volume: Volume) -> VolumeOutcome:
     nodes = np.zeros((volume.shape[0], 2, 4, 5), np.float32)
     nodes[:, 0] = np.arange(volume.shape[0])[:, None, None] / 2
     field = Displacement(nodes, volume.shape, volume.grid.voxel_nm)
-    record = {
-        "task": "align",
-        "method": "by hand",
-        "sections": entries(volume.shape[0]),
-        "notices": ["look at 3"],
-    }
+    record = {"task": "align", "method": "by hand", "sections": entries(volume.shape[0]), "notices": ["look at 3"]}
     result = Result(
         volume=moved(volume, field, "cubic"), synthetic=outside(field, volume), displacement=field,
         confidence=np.full(nodes[:, 0].shape, 0.8, np.float32), provenance=record,
@@ -121,9 +116,7 @@ def test_the_table_follows_the_alignment(dock: Any) -> None:
     dock.table.section_chosen.emit(9)
     assert dock.session.viewer.dims.point[0] == 36
     assert names(dock) == ["stack", "stack aligned", "stack aligned synthetic"]
-    assert dock.session.viewer.layers["stack aligned synthetic"].visible, (
-        "only what came from outside is tinted"
-    )
+    assert dock.session.viewer.layers["stack aligned synthetic"].visible, "only what came from outside is tinted"
     dock.table.view.sortByColumn(2, Qt.SortOrder.AscendingOrder)
     dock.session.results_changed.emit()
     assert dock.table.sorted.index(0, 0).data() == "11", "the order stays"
@@ -174,9 +167,7 @@ def test_views_come_and_go(dock: Any, finish: Any, told: list[str]) -> None:
     assert "no alignment by displacements" in told[-1]
 
 
-def test_layers_go_along_and_to_files(
-    dock: Any, finish: Any, stack: Any, tmp_path: Path, told: list[str]
-) -> None:
+def test_layers_go_along_and_to_files(dock: Any, finish: Any, stack: Any, tmp_path: Path, told: list[str]) -> None:
     viewer, session = dock.session.viewer, dock.session
     ids = (stack > 120).astype(np.uint16) * 700
     labels = viewer.add_labels(ids.copy(), name="cells", **SPACE)
@@ -257,15 +248,9 @@ def test_preview_run_and_self_test(dock: Any, finish: Any, stack: Any, told: lis
     assert window_in_view(viewer, source, 5).sections == slice(3, 8)
     before, after = dock.reslices.panes["red/green"]
     assert before.picture.pixels.shape == after.picture.pixels.shape == (64, 72, 3)
-    np.testing.assert_array_equal(
-        before.picture.pixels[..., 0], after.picture.pixels[..., 0], "the reference stays"
-    )
+    np.testing.assert_array_equal(before.picture.pixels[..., 0], after.picture.pixels[..., 0], "the reference stays")
     choose(dock.plane, "red/green")
-    assert [name for name, pair in dock.reslices.panes.items() if not pair[0].isHidden()] == [
-        "xz",
-        "yz",
-        "red/green",
-    ]
+    assert [name for name, pair in dock.reslices.panes.items() if not pair[0].isHidden()] == ["xz", "yz", "red/green"]
     dock.run()
     finish(session)
     result = session.shown[-1].result

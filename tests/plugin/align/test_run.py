@@ -32,9 +32,7 @@ def smooth(seed: int, size: float) -> Displacement:
 def section_like(seed: int) -> Volume:
     noise = np.random.default_rng(seed).standard_normal(SHAPE)
     data = gaussian_filter(noise, (0, 1.5, 1.5))
-    return Volume.of(
-        np.round(128 + 300 * data).clip(0, 255).astype(np.uint8), voxel_nm=(8, 4, 4), name="stack"
-    )
+    return Volume.of(np.round(128 + 300 * data).clip(0, 255).astype(np.uint8), voxel_nm=(8, 4, 4), name="stack")
 
 
 def test_materials_by_the_users_own_labels() -> None:
@@ -76,9 +74,7 @@ def test_a_saved_field_aligns_as_it_did(volume: Volume, tmp_path: Path, suffix: 
 def test_a_field_of_a_binned_copy_serves_the_full_size(tmp_path: Path) -> None:
     small = Displacement(smooth(4, 1.5).data, SHAPE, (8, 8, 8))
     path = write_field(small, tmp_path / "field.zarr", dense=False)
-    full = Volume.of(
-        np.random.default_rng(0).integers(0, 255, (4, 96, 128)).astype(np.uint8), voxel_nm=(8, 4, 4)
-    )
+    full = Volume.of(np.random.default_rng(0).integers(0, 255, (4, 96, 128)).astype(np.uint8), voxel_nm=(8, 4, 4))
     made = with_field(full, path, SETTINGS, Runtime()).result
     np.testing.assert_allclose(made.displacement.dense(1)[:, 1::2, 1::2], 2 * small.dense(1), atol=0.2)
     with pytest.raises(InputError, match="does not fit"):

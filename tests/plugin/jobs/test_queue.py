@@ -128,9 +128,7 @@ def test_progress_has_an_eta(queue: JobQueue, qtbot: Any) -> None:
 
 def test_close_joins_and_silences(qtbot: Any) -> None:
     queue, told = JobQueue(), []
-    job = queue.submit(
-        QueuedJob("long", wait_for, on_done=told.append, on_cancelled=lambda: told.append("c"))
-    )
+    job = queue.submit(QueuedJob("long", wait_for, on_done=told.append, on_cancelled=lambda: told.append("c")))
     qtbot.waitUntil(lambda: job.state == "running")
     queue.close()
     assert not [t for t in threading.enumerate() if t.name == "emsynth-jobs"]

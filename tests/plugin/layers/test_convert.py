@@ -13,13 +13,7 @@ from napari.layers import Image, Labels, Shapes
 
 from napari_emsynth import io
 from napari_emsynth.errors import InputError
-from napari_emsynth.plugin.layers.convert import (
-    Placement,
-    current_section,
-    section_at,
-    section_translate,
-    volume_of,
-)
+from napari_emsynth.plugin.layers.convert import Placement, current_section, section_at, section_translate, volume_of
 from napari_emsynth.plugin.layers.masks import draw, ellipse, outlines
 
 SHAPE = (5, 8, 9)

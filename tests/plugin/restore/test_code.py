@@ -25,9 +25,7 @@ def file(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return io.write(Volume.of(stack, voxel_nm=(10, 10, 10)), tmp_path / "my stack.ome.tif")
 
 
-@pytest.mark.parametrize(
-    "what", [{"sections": (2, 5, 6)}, {"inserts": (4, 4)}, {"sections": (2,), "inserts": (8,)}]
-)
+@pytest.mark.parametrize("what", [{"sections": (2, 5, 6)}, {"inserts": (4, 4)}, {"sections": (2,), "inserts": (8,)}])
 def test_both_give_the_voxels_of_the_dock(file: Path, what: dict[str, Any], tmp_path: Path) -> None:
     volume = io.read(file)
     request = Request(**what, settings=LINEAR)
@@ -48,9 +46,7 @@ def test_both_give_the_voxels_of_the_dock(file: Path, what: dict[str, Any], tmp_
 
 def test_a_layer_without_a_file_says_what_to_do_first(stack: Any) -> None:
     region = np.ones((64, 72), bool)
-    request = Request(
-        sections=(2,), regions={4: region}, settings=replace(LINEAR, weights="w.safetensors", tile=256)
-    )
+    request = Request(sections=(2,), regions={4: region}, settings=replace(LINEAR, weights="w.safetensors", tile=256))
     text = as_code(request, Volume.of(stack, name="my stack"), None)
     assert "export layer 'my stack' to my_stack.tif first" in text
     assert "--mask mask.tif" in text

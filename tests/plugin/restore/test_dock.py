@@ -25,9 +25,7 @@ def fast(session: Session, repairs: RestoreTask) -> None:
 
 
 @pytest.fixture
-def opened(
-    viewer: Any, session: Session, repairs: RestoreTask, finish: Callable[..., None], stack: Any
-) -> Any:
+def opened(viewer: Any, session: Session, repairs: RestoreTask, finish: Callable[..., None], stack: Any) -> Any:
     """The dock on a viewer with one layer."""
     viewer.add_image(stack, name="stack", scale=(4, 2, 2), units=["nm"] * 3, contrast_limits=(0, 200))
     dock = open_dock(repairs)
@@ -45,9 +43,7 @@ def test_mark_run_undo_redo(
     viewer: Any, session: Session, repairs: RestoreTask, opened: Any, finish: Any, stack: Any
 ) -> None:
     source = viewer.layers["stack"]
-    labels = viewer.add_labels(
-        np.zeros(stack.shape, np.uint8), name="my work", scale=(4, 2, 2), units=["nm"] * 3
-    )
+    labels = viewer.add_labels(np.zeros(stack.shape, np.uint8), name="my work", scale=(4, 2, 2), units=["nm"] * 3)
     viewer.dims.set_point(0, 20)
     opened.add_damaged.click()
     viewer.dims.set_point(0, 32)
@@ -127,8 +123,7 @@ def test_a_quick_answer_is_shown_first_and_gives_way_to_the_one_asked_for(
     repairs.interpolate_at(viewer.layers["stack"], 4)
     finish(session)
     quick, refined = (
-        es.interpolate(stack, [4], method=method, selfcheck=False).volume.data[4]
-        for method in ("fitted", "emsynth")
+        es.interpolate(stack, [4], method=method, selfcheck=False).volume.data[4] for method in ("fitted", "emsynth")
     )
     assert [section for section, _ in looks] == [4, 4]
     np.testing.assert_array_equal(looks[0][1], quick)
@@ -138,12 +133,7 @@ def test_a_quick_answer_is_shown_first_and_gives_way_to_the_one_asked_for(
 
 
 def test_a_repair_that_is_cancelled_leaves_no_quick_answer(
-    viewer: Any,
-    session: Session,
-    repairs: RestoreTask,
-    opened: Any,
-    finish: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    viewer: Any, session: Session, repairs: RestoreTask, opened: Any, finish: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repairs.set_settings(replace(repairs.settings, method="emsynth"))
     show = repairs.preview.show
@@ -158,18 +148,11 @@ def test_a_repair_that_is_cancelled_leaves_no_quick_answer(
     assert names(viewer) == ["stack"]
 
 
-def test_lazy_and_uncertainty(
-    viewer: Any, session: Session, repairs: RestoreTask, opened: Any, finish: Any
-) -> None:
+def test_lazy_and_uncertainty(viewer: Any, session: Session, repairs: RestoreTask, opened: Any, finish: Any) -> None:
     repairs.set_settings(replace(repairs.settings, lazy=True, with_uncertainty=True))
     repairs.interpolate_at(viewer.layers["stack"], 4)
     finish(session)
-    assert names(viewer) == [
-        "stack",
-        "stack restored",
-        "stack restored synthetic",
-        "stack restored uncertainty",
-    ]
+    assert names(viewer) == ["stack", "stack restored", "stack restored synthetic", "stack restored uncertainty"]
     assert hasattr(viewer.layers["stack restored"].data, "dask")
     assert not viewer.layers["stack restored uncertainty"].visible
 
@@ -188,9 +171,7 @@ def test_dask_layers_keep_their_store(
 def test_a_channel_of_four_axes(
     viewer: Any, session: Session, repairs: RestoreTask, opened: Any, finish: Any, stack: Any
 ) -> None:
-    layer = viewer.add_image(
-        np.stack([stack, 255 - stack]), name="four", scale=(1, 4, 2, 2), contrast_limits=(0, 255)
-    )
+    layer = viewer.add_image(np.stack([stack, 255 - stack]), name="four", scale=(1, 4, 2, 2), contrast_limits=(0, 255))
     opened.layer_box.choose(layer.unique_id)
     opened.channel.setValue(1)
     opened.add_current()
@@ -242,13 +223,9 @@ def test_live_preview_follows_the_slider(
 ) -> None:
     viewer.dims.set_point(0, 12)
     opened.auto_box.setChecked(True)
-    qtbot.waitUntil(
-        lambda: repairs.preview.section == 3 and repairs.preview.layer_id is not None, timeout=30_000
-    )
+    qtbot.waitUntil(lambda: repairs.preview.section == 3 and repairs.preview.layer_id is not None, timeout=30_000)
     viewer.dims.set_point(0, 24)
-    qtbot.waitUntil(
-        lambda: repairs.preview.section == 6 and repairs.preview.layer_id is not None, timeout=30_000
-    )
+    qtbot.waitUntil(lambda: repairs.preview.section == 6 and repairs.preview.layer_id is not None, timeout=30_000)
     assert len(viewer.layers) == 2
     assert opened.layer_box.count() == 1, "the preview is nobody's source"
     opened.auto_box.setChecked(False)
@@ -256,9 +233,7 @@ def test_live_preview_follows_the_slider(
     assert names(viewer) == ["stack"]
 
 
-def test_blink_key_only_while_the_dock_is_visible(
-    make_napari_viewer: Any, finish: Any, stack: Any, qtbot: Any
-) -> None:
+def test_blink_key_only_while_the_dock_is_visible(make_napari_viewer: Any, finish: Any, stack: Any, qtbot: Any) -> None:
     viewer = make_napari_viewer(show=True)
     source = viewer.add_image(stack, name="stack")
     session = Session.of(viewer)
@@ -312,9 +287,7 @@ def test_notices_offer_linear(
     assert "stack restored [1]" not in names(viewer), "linear instead, not beside"
 
 
-def test_self_check_in_words(
-    session: Session, repairs: RestoreTask, viewer: Any, opened: Any, finish: Any
-) -> None:
+def test_self_check_in_words(session: Session, repairs: RestoreTask, viewer: Any, opened: Any, finish: Any) -> None:
     repairs.mark(viewer.layers["stack"], 5)
     opened.run()
     finish(session)
@@ -323,9 +296,7 @@ def test_self_check_in_words(
     assert "blurred linear" in score_tip(mark)
 
 
-def test_copy_as_code(
-    session: Session, repairs: RestoreTask, viewer: Any, opened: Any, told: list[str]
-) -> None:
+def test_copy_as_code(session: Session, repairs: RestoreTask, viewer: Any, opened: Any, told: list[str]) -> None:
     repairs.mark(viewer.layers["stack"], 5)
     opened.copy.click()
     text = QApplication.clipboard().text()
@@ -347,9 +318,7 @@ def test_the_dock_opens_once(session: Session, repairs: RestoreTask, opened: Any
     assert opened.parent().windowTitle() == DOCK_NAME
 
 
-def test_bad_layers_are_one_line(
-    viewer: Any, session: Session, repairs: RestoreTask, told: list[str]
-) -> None:
+def test_bad_layers_are_one_line(viewer: Any, session: Session, repairs: RestoreTask, told: list[str]) -> None:
     bad = [
         viewer.add_image(np.zeros((8, 8), np.uint8)),
         viewer.add_image(np.zeros((4, 8, 8, 3), np.uint8), rgb=True),

@@ -47,10 +47,7 @@ def test_replace_then_insert(volume: Volume) -> None:
     made = np.nonzero(outcome.result.synthetic.data.any(axis=(1, 2)))[0]
     assert list(made) == [3, 5, 6, 10, 11]
     record = outcome.result.provenance
-    assert [[e["section"] for e in step["sections"]] for step in (record["previous"], record)] == [
-        [3, 8],
-        [5, 6, 10],
-    ]
+    assert [[e["section"] for e in step["sections"]] for step in (record["previous"], record)] == [[3, 8], [5, 6, 10]]
     assert outcome.entries[(8, False)]["section"] == 11
     assert outcome.entries[(8, True)]["section"] == 10
     kept = np.delete(outcome.result.volume.data, made, axis=0)
@@ -82,9 +79,7 @@ def test_lazy_computes_only_what_is_read(volume: Volume, monkeypatch: pytest.Mon
     from napari_emsynth.methods.interpolate.linear import Linear
 
     calls, real = [], Linear.__call__
-    monkeypatch.setattr(
-        Linear, "__call__", lambda self, gap, runtime: (calls.append(1), real(self, gap, runtime))[1]
-    )
+    monkeypatch.setattr(Linear, "__call__", lambda self, gap, runtime: (calls.append(1), real(self, gap, runtime))[1])
     outcome = ask(volume, sections=(2, 5, 8), settings=replace(LINEAR, lazy=True, selfcheck=False))
     assert calls == []
     outcome.result.volume.section(5)

@@ -87,12 +87,7 @@ def test_outer_edges_stay_however_the_layer_lies() -> None:
     affine = np.eye(4)
     affine[1, 3], affine[1, 2] = 11.0, 0.3
     layer = Image(
-        np.zeros((2, 8, 9)),
-        scale=(4, 2, 3),
-        translate=(7, 1, 2),
-        rotate=30,
-        affine=affine,
-        contrast_limits=(0, 1),
+        np.zeros((2, 8, 9)), scale=(4, 2, 3), translate=(7, 1, 2), rotate=30, affine=affine, contrast_limits=(0, 1)
     )
     result = Image(np.zeros((2, 64, 72)), **placed(layer, SHARP).space)
     for ours, theirs in (((-0.5, -0.5), (-0.5, -0.5)), ((63.5, 71.5), (7.5, 8.5))):
@@ -287,7 +282,5 @@ def test_the_colours_of_a_residual_are_even() -> None:
     data = np.zeros((1, 4, 5), np.float32)
     space = {"scale": (1, 1, 1), "translate": (0, 0, 0), "rotate": np.eye(3), "shear": np.zeros(3)}
     layer = fidelity_layer("residual", data, (1, 32, 40), space)
-    assert layer.colormap.map(np.array([0.5]))[0, 3] == pytest.approx(0, abs=0.01), (
-        "nothing where it was right"
-    )
+    assert layer.colormap.map(np.array([0.5]))[0, 3] == pytest.approx(0, abs=0.01), "nothing where it was right"
     np.testing.assert_allclose(layer.scale, (1, 8, 8))

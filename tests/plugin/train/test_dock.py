@@ -141,9 +141,7 @@ def test_train_and_use_at_once(dock: TrainModels, qtbot: Any, folder: Path, told
     dock.leave()
 
 
-def test_pause_holds_and_stop_keeps_the_best(
-    dock: TrainModels, qtbot: Any, folder: Path, monkeypatch: Any
-) -> None:
+def test_pause_holds_and_stop_keeps_the_best(dock: TrainModels, qtbot: Any, folder: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(TwoNumbers, "pace_s", 0.005)
     dock.form.budget.setValue(100_000)
     dock.train.click()
@@ -202,9 +200,7 @@ def test_closing_the_window_leaves_a_checkpoint_and_the_next_goes_on(
     again.session.close()
 
 
-def test_a_run_goes_on_only_with_its_own_voxels(
-    dock: TrainModels, qtbot: Any, folder: Path, told: list[str]
-) -> None:
+def test_a_run_goes_on_only_with_its_own_voxels(dock: TrainModels, qtbot: Any, folder: Path, told: list[str]) -> None:
     dock.form.budget.setValue(100_000)
     dock.train.click()
     qtbot.waitUntil(lambda: bool(dock.training.run.terms), timeout=60_000)

@@ -29,9 +29,7 @@ JOB = TrainingJob(method="interpolate/emsynth", out="/weights/mine.safetensors",
 
 
 def phantom(shape: tuple[int, int, int] = (24, 64, 72)) -> Volume:
-    return Volume.of(
-        Phantom(shape=shape, seed=3).volume().read(slice(None)), voxel_nm=(40, 8, 8), name="stack"
-    )
+    return Volume.of(Phantom(shape=shape, seed=3).volume().read(slice(None)), voxel_nm=(40, 8, 8), name="stack")
 
 
 # -- curves ----------------------------------------------------------------------------------------
@@ -85,9 +83,7 @@ def test_everything_and_sections(layer: Any) -> None:
     whole = regions.everything(layer)
     assert whole == ((0, 24), (0, 64), (0, 72))
     assert regions.cut_sections(whole, 3, 20) == ((3, 21), (0, 64), (0, 72))
-    with pytest.raises(
-        InputError, match="sections 30 to 40 have nothing in common with the region's 0 to 23"
-    ):
+    with pytest.raises(InputError, match="sections 30 to 40 have nothing in common with the region's 0 to 23"):
         regions.cut_sections(whole, 30, 40)
 
 
@@ -106,9 +102,7 @@ def test_a_box_is_taken_where_voxel_centres_lie_inside(raw_viewer: Any, layer: A
 def test_boxes_on_several_sections_say_which(raw_viewer: Any, layer: Any) -> None:
     plane = np.array([[0, 8, 8], [0, 8, 40], [0, 40, 40], [0, 40, 8]], float)
     boxes = [plane + np.array([z, 0, 0]) for z in (2, 17)]
-    shapes = raw_viewer.add_shapes(
-        boxes, shape_type="rectangle", name="box", scale=(4, 2, 2), units=["nm"] * 3
-    )
+    shapes = raw_viewer.add_shapes(boxes, shape_type="rectangle", name="box", scale=(4, 2, 2), units=["nm"] * 3)
     assert regions.in_shapes(raw_viewer, shapes, layer) == ((2, 18), (8, 41), (8, 41))
 
 
@@ -175,8 +169,7 @@ def test_previews_that_cannot_be() -> None:
 )  # fmt: skip
 def test_the_code_makes_the_same_job(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
     import napari_emsynth as es
-    from napari_emsynth.cli import main
-    from napari_emsynth.cli import train as command
+    from napari_emsynth.cli import main, train as command
     from napari_emsynth.methods import train as methods_train
 
     made: list[TrainingJob] = []

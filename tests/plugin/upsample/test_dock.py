@@ -160,9 +160,7 @@ def test_a_preview_is_what_a_run_gives(stack: Any, sampling: str, look: str) -> 
     draw = drawn(volume, settings, window, Runtime(), {})
     planes = {p.name: p for p in preview(volume, settings, window, (4.0, 2.0, 2.0), draw, Runtime())}
     whole = run(volume, settings, Runtime()).result.volume.data
-    np.testing.assert_array_equal(
-        planes["xz"].after.pixels, whole[settings.sections(slice(4, 9)), window.row, 20:60]
-    )
+    np.testing.assert_array_equal(planes["xz"].after.pixels, whole[settings.sections(slice(4, 9)), window.row, 20:60])
     np.testing.assert_array_equal(
         planes["yz"].after.pixels, whole[settings.sections(slice(4, 9)), 10:50, window.column]
     )
@@ -250,9 +248,7 @@ def test_bad_layers_are_one_line(raw_viewer: Any, finish: Any, told: list[str], 
     dock.deleteLater()
 
 
-def test_what_did_better_instead(
-    viewer: Any, session: Session, opened: Any, finish: Any, told: list[str]
-) -> None:
+def test_what_did_better_instead(viewer: Any, session: Session, opened: Any, finish: Any, told: list[str]) -> None:
     opened.task.run(viewer.layers["stack"], settings=replace(LINEAR, method="twice", factor=3))
     finish(session)
     assert told == ["upsample/twice upsamples by 2, not by 3; linear does any factor"]
@@ -272,9 +268,7 @@ def test_what_did_better_instead(
     assert "stack upsampled x2 [1]" not in names(viewer), "instead, not beside"
 
 
-def test_lazy_computes_what_is_shown(
-    viewer: Any, session: Session, opened: Any, finish: Any, stack: Any
-) -> None:
+def test_lazy_computes_what_is_shown(viewer: Any, session: Session, opened: Any, finish: Any, stack: Any) -> None:
     opened.task.set_settings(replace(LINEAR, lazy=True))
     opened.run()
     finish(session)
@@ -289,9 +283,7 @@ def test_dask_layers_are_computed_unless_lazy(stack: Any) -> None:
     runtime = Runtime(progress=lambda done, total, what: seen.append(what))
     result = run(volume, replace(LINEAR, selfcheck=False), runtime).result
     assert isinstance(result.volume.data, np.ndarray)
-    np.testing.assert_array_equal(
-        result.volume.data, run(Volume.of(stack), LINEAR, Runtime()).result.volume.data
-    )
+    np.testing.assert_array_equal(result.volume.data, run(Volume.of(stack), LINEAR, Runtime()).result.volume.data)
     assert "blocks" in seen
 
 
@@ -301,9 +293,7 @@ def test_a_result_without_room_is_refused_first(stack: Any, monkeypatch: pytest.
         run(Volume.of(stack), LINEAR, Runtime())
 
 
-def test_closing_leaves_the_work_of_other_docks(
-    viewer: Any, session: Session, opened: Any, finish: Any
-) -> None:
+def test_closing_leaves_the_work_of_other_docks(viewer: Any, session: Session, opened: Any, finish: Any) -> None:
     def forever(job: QueuedJob) -> None:
         while True:
             job.cancel.check()

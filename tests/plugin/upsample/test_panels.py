@@ -193,8 +193,7 @@ def test_where_a_result_goes(qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_pa
         "napari_emsynth.plugin.volume_task.destination.ask_large", lambda _p, f: asked.append(f) or "file"
     )
     monkeypatch.setattr(
-        "napari_emsynth.plugin.volume_task.destination.ask_file",
-        lambda _p, name: tmp_path / name if asked else None,
+        "napari_emsynth.plugin.volume_task.destination.ask_file", lambda _p, name: tmp_path / name if asked else None
     )
     assert where(box, settings, small, "s") is MEMORY
     assert where(box, replace(settings, keep="memory"), large, "s") is MEMORY
@@ -218,9 +217,7 @@ def test_speed_counts_halos() -> None:
 
 
 def test_a_place_in_a_plane_is_a_voxel() -> None:
-    window = Window(
-        sections=slice(2, 8), rows=slice(10, 50), columns=slice(20, 60), section=4, cross=(30, 99)
-    )
+    window = Window(sections=slice(2, 8), rows=slice(10, 50), columns=slice(20, 60), section=4, cross=(30, 99))
     assert (window.row, window.column) == (30, 40), "one outside is passed over"
     voxel = (40.0, 10.0, 5.0)
     marks = crosses(window, voxel)

@@ -36,9 +36,7 @@ def test_a_result_in_a_file_is_the_one_in_memory(stack: Any, tmp_path: Path, sam
     assert there.path == target.path
     assert there.result.volume.is_lazy
     for name in ("volume", "synthetic"):
-        np.testing.assert_array_equal(
-            getattr(there.result, name).read(slice(None)), getattr(here.result, name).data
-        )
+        np.testing.assert_array_equal(getattr(there.result, name).read(slice(None)), getattr(here.result, name).data)
     assert there.result.volume.grid == here.result.volume.grid
     assert io.read(target.path).grid.shape == settings.shape(stack.shape)
 
@@ -155,9 +153,7 @@ def test_what_is_said_of_a_layer_is_remembered(
     assert form.forecast.text() == ""
 
 
-def test_the_preview_follows_the_view(
-    dock: Any, finish: Any, qtbot: Any, told: list[str], stack: Any
-) -> None:
+def test_the_preview_follows_the_view(dock: Any, finish: Any, qtbot: Any, told: list[str], stack: Any) -> None:
     viewer, session = dock.session.viewer, dock.session
     dock.auto_box.setChecked(True)
     qtbot.waitUntil(lambda: dock.task.last_preview is not None, timeout=20_000)
@@ -223,9 +219,7 @@ def test_labels_go_along_and_3d_comes_and_goes(
     panel.format.setCurrentText(".ome.zarr")
     panel.export_to(tmp_path)
     finish(session)
-    np.testing.assert_array_equal(
-        io.read(tmp_path / "cells_upsampled_x2.ome.zarr").read(slice(None)), moved.data
-    )
+    np.testing.assert_array_equal(io.read(tmp_path / "cells_upsampled_x2.ome.zarr").read(slice(None)), moved.data)
     assert "--apply-to cells.tif=cells_upsampled.ome.tif" in dock.copy_code()
     seen = {layer.name: layer.visible for layer in viewer.layers}
     dock.view_3d.click()

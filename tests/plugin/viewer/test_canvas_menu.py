@@ -78,8 +78,7 @@ def test_a_drag_zooms_and_a_click_opens(
     raw_viewer.add_image(stack)
     asked: list[Any] = []
     monkeypatch.setattr(
-        "napari_emsynth.plugin.restore.canvas_menu.open_menu",
-        lambda session, position: asked.append(position),
+        "napari_emsynth.plugin.restore.canvas_menu.open_menu", lambda session, position: asked.append(position)
     )
     (callback,) = [c for c in raw_viewer.mouse_drag_callbacks if getattr(c, "emsynth_menu", False)]
     for moved, opens in ((0, True), (3, True), (9, False)):

@@ -112,9 +112,7 @@ print("ended")
 @pytest.mark.parametrize("delay", [0, 1200])
 def test_napari_ends_cleanly_while_the_engine_loads_or_works(qapp: QApplication, delay: int) -> None:
     code = END.format(delay=delay)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert "ended" in done.stdout
     for word in ("Traceback", "QThread", "Segmentation", "deleted"):

@@ -160,10 +160,7 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
     result = viewer.layers["damaged sample restored [1]"]
     assert result.data.shape[0] == 49
     record = result.metadata["emsynth"]
-    assert [[e["section"] for e in step["sections"]] for step in (record["previous"], record)] == [
-        [6, 14],
-        [30],
-    ]
+    assert [[e["section"] for e in step["sections"]] for step in (record["previous"], record)] == [[6, 14], [30]]
     assert all(m.score for m in repairs.marks_of(source)), "the self-check's figures are in the table"
     viewer.dims.set_point(0, 140.0)
     film.take("result")
@@ -195,9 +192,7 @@ def test_a_session(film: Film, qtbot: Any, finish: Callable[..., None], tmp_path
 def grab(menu: QMenu, film: Film) -> None:
     """Keep the menu's own picture: a popup is a window of its own."""
     screen = QApplication.primaryScreen()
-    screen.grabWindow(0, *film.viewer.window.geometry()).save(
-        str(film.folder / f"{film.count:02d}-right-click.png")
-    )
+    screen.grabWindow(0, *film.viewer.window.geometry()).save(str(film.folder / f"{film.count:02d}-right-click.png"))
     assert menu.isVisible()
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from napari_emsynth.params import Params, param
 from napari_emsynth.plugin.restore.dock import SettingsForm

@@ -11,9 +11,7 @@ from napari_emsynth.training.samples.pairs import Augmentation
 
 BLOCK = np.random.default_rng(0).integers(0, 255, (24, 60, 64)).astype(np.uint8)
 RAMP = (np.arange(24)[:, None, None] * 3 + np.zeros((1, 60, 64)) + np.arange(64) % 9).astype(np.uint8)
-PLAIN = Augmentation(
-    rescale=0, jitter=0, contrast=0, noise=0, spoiled=0, partial=0, one_sided=0, far_absent=0
-)
+PLAIN = Augmentation(rescale=0, jitter=0, contrast=0, noise=0, spoiled=0, partial=0, one_sided=0, far_absent=0)
 
 
 def samples(block=BLOCK, augmentation=Augmentation(), **options):
@@ -53,9 +51,7 @@ def test_clues_are_what_the_offsets_say():
     drawn = samples(augmentation=PLAIN)
     number = next(n for n in range(40) if len(drawn.scene(n).offsets) == 4 and drawn.scene(n).thinned == 1)
     far_below, below, above, far_above = drawn.scene(number).offsets
-    _, (t, span, ratio_below, ratio_above, noise, correlation, error) = drawn._sample(
-        np.random.default_rng(0), number
-    )
+    _, (t, span, ratio_below, ratio_above, noise, correlation, error) = drawn._sample(np.random.default_rng(0), number)
     assert (t, span) == (-below / (above - below), above - below)
     assert (ratio_below, ratio_above) == (below / far_below, above / far_above)
     assert noise > 0.5  # the block is noise

@@ -5,14 +5,7 @@ import pytest
 import torch
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.training.samples.pairs import (
-    Augmentation,
-    SectionTriples,
-    random_keep,
-    shares,
-    stack_of,
-    stacks_of,
-)
+from napari_emsynth.training.samples.pairs import Augmentation, SectionTriples, random_keep, shares, stack_of, stacks_of
 
 CLEAN = Augmentation(rescale=0, jitter=0, contrast=0, noise=0, spoiled=0, partial=0, one_sided=0, thinned=0)
 
@@ -101,9 +94,7 @@ def test_kept_parts_are_masks(seed):
     assert set(np.unique(keep)) <= {0.0, 1.0}
 
 
-@pytest.mark.parametrize(
-    ("shape", "words"), [((2, 64, 64), "at least 3 sections"), ((9, 20, 64), "32 x 32 px")]
-)
+@pytest.mark.parametrize(("shape", "words"), [((2, 64, 64), "at least 3 sections"), ((9, 20, 64), "32 x 32 px")])
 def test_blocks_too_small_are_refused(shape, words):
     with pytest.raises(InputError, match=words):
         SectionTriples([np.zeros(shape, np.uint8)])

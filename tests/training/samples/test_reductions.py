@@ -12,9 +12,7 @@ CALM = Simulation(
     spacing=(1, 1), ended=0.0, rescale=0.0, jitter=0.0, contrast=0.0, noise=0.0, spoiled=0.0
 )  # fmt: skip
 # Every section has a value of its own, and varies within.
-BLOCK = (10 * np.arange(12)[:, None, None] + np.random.default_rng(0).normal(0, 1, (12, 70, 80))).astype(
-    np.float32
-)
+BLOCK = (10 * np.arange(12)[:, None, None] + np.random.default_rng(0).normal(0, 1, (12, 70, 80))).astype(np.float32)
 
 
 def samples(simulation=CALM, **options):

@@ -37,9 +37,7 @@ def chained(plan: Plan) -> Dialogue[tuple[Solution, list[PairReport]]]:
         runtime.cancel.check()
         runtime.progress(next(steps), total, f"registering section {z}")
 
-    there, back = yield from side_by_side(
-        [_outwards(plan, sections, start, solution, said) for sections in directions]
-    )
+    there, back = yield from side_by_side([_outwards(plan, sections, start, solution, said) for sections in directions])
     return solution, there + back
 
 
@@ -61,9 +59,7 @@ def _link(plan: Plan, z: int, start: int, raw: Sections, solution: Solution) -> 
     towards = -1 if z > start else 1
     between = range(z + towards, start + towards, towards)
     aligned = [n for n in between if solution.known[n]][: plan.params.neighbours]
-    weights = [
-        CHAIN_WEIGHTS[k] if k < len(CHAIN_WEIGHTS) else CHAIN_WEIGHTS[-1] / 2 for k in range(len(aligned))
-    ]
+    weights = [CHAIN_WEIGHTS[k] if k < len(CHAIN_WEIGHTS) else CHAIN_WEIGHTS[-1] / 2 for k in range(len(aligned))]
     fixed = [raw[n].moved_by(plan.displacement(solution.distortion[n : n + 1]).dense(0)) for n in aligned]
     known = plan.shift(z, aligned[0])
     by = solution.distortion[aligned[0]].mean(axis=(1, 2))

@@ -32,9 +32,7 @@ def prepare(
     """Return what draws any box of the result, see :func:`napari_emsynth.methods.drawing.prepare`."""
     method = options.method or default("align")
     grid = get("align", method).grid(volume.grid, options)
-    request = Request.of(
-        "align", volume, method, weights=options.weights, params=options.params, runtime=runtime
-    )
+    request = Request.of("align", volume, method, weights=options.weights, params=options.params, runtime=runtime)
     check_sections(request)
     if request.spec.answers != "displacement":
         return Drawing(grid, Job.of(request))

@@ -48,9 +48,7 @@ class OpticalFlowParams(SolvedParams):
     """Parameters of the flow."""
 
     radius: int = param(15, "Radius of the window that moves as one.", unit="px", low=2, high=64)
-    smooth_px: float = param(
-        8.0, "Deviation of the Gaussian that smooths the flow.", unit="px", low=0.0, high=100.0
-    )
+    smooth_px: float = param(8.0, "Deviation of the Gaussian that smooths the flow.", unit="px", low=0.0, high=100.0)
     shrink: int = param(
         2, "Estimate the flow on sections so many times smaller; 1 is three times slower.", low=1, high=8
     )
@@ -65,9 +63,7 @@ class OpticalFlow:
     def __init__(self, params: OpticalFlowParams) -> None:
         self.params = params
 
-    def __call__(
-        self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
-    ) -> PairField:
+    def __call__(self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime) -> PairField:
         """Register a section [y, x] onto one neighbour; without an answer where it has no structure."""
         (neighbour,) = fixed
         nodes = tuple(-(-n // self.params.step_px) for n in moving.shape)
@@ -84,9 +80,7 @@ class OpticalFlow:
         if trust.mean() < ABSTAIN:
             return PairField(np.zeros((2, *nodes), np.float32), np.zeros(nodes, np.float32))
         smooth = smoothed(there, trust, self.params.smooth_px)
-        return PairField(
-            np.stack([at_nodes(c, nodes) for c in smooth]), np.clip(at_nodes(trust, nodes), 0, 1)
-        )
+        return PairField(np.stack([at_nodes(c, nodes) for c in smooth]), np.clip(at_nodes(trust, nodes), 0, 1))
 
     def _flow(self, fixed: Float, moving: Float, by: int, runtime: Runtime) -> Float:
         runtime.cancel.check()

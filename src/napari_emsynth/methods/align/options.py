@@ -16,12 +16,8 @@ class AlignOptions(Options):
         InputError: a value that no volume could make right.
     """
 
-    max_displacement_nm: float | None = option(
-        None, "Move nothing further than F nm.", metavar="F", word=float
-    )
-    reference: Any = option(
-        (), "Sections that stay where they are, such as 12,40-42.", metavar="LIST", kind="sections"
-    )
+    max_displacement_nm: float | None = option(None, "Move nothing further than F nm.", metavar="F", word=float)
+    reference: Any = option((), "Sections that stay where they are, such as 12,40-42.", metavar="LIST", kind="sections")
     skip: Any = option(
         None,
         "Sections that nothing is matched with; none for no section; by default what looks damaged.",

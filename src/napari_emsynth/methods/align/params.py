@@ -18,9 +18,7 @@ class FieldParams(Params):
     neighbours: int = param(
         3, "How many sections before it each section is compared with.", unit="sections", low=1, high=5
     )
-    step_px: int = param(
-        16, "Distance of the field's nodes.", unit="px", low=4, high=128, step=4, advanced=True
-    )
+    step_px: int = param(16, "Distance of the field's nodes.", unit="px", low=4, high=128, step=4, advanced=True)
 
 
 @dataclass(frozen=True, kw_only=True)

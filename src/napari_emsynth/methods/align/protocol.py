@@ -88,9 +88,7 @@ class Registrar(Protocol):
 
     how: Literal["pairs", "chain"]
 
-    def __call__(
-        self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
-    ) -> PairField:
+    def __call__(self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime) -> PairField:
         """Register a section [y, x] onto its neighbours.
 
         Args:

@@ -18,8 +18,7 @@ from napari_emsynth.methods.align.scoring.selfcheck import DEPTH, SMALLEST_EDGE,
 from napari_emsynth.methods.align.stack.alignment import Alignment
 from napari_emsynth.methods.align.stack.carry import finished
 from napari_emsynth.methods.align.stack.constraints import Constraints
-from napari_emsynth.methods.align.stack.straighten import along, section_entries, straighten
-from napari_emsynth.methods.align.stack.straighten import notices as field_notices
+from napari_emsynth.methods.align.stack.straighten import along, notices as field_notices, section_entries, straighten
 from napari_emsynth.methods.align.unfit import looked_over, unfit
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.public import public
@@ -168,18 +167,14 @@ def refuse_constraints(request: Request, given: Constraints) -> None:
         "materials": given.materials is not None,
     }
     for what in (name for name, is_given in said.items() if is_given):
-        raise InputError(
-            f"{what}: {request.spec.name} redraws every voxel and has no displacement to keep to it"
-        )
+        raise InputError(f"{what}: {request.spec.name} redraws every voxel and has no displacement to keep to it")
 
 
 def advised(request: Request, found: SelfCheck) -> dict[str, str | None]:
     """Return what to do where the method loses, and why; there is nothing to use instead but the input."""
     if found.beats_floors:
         return {"instead": None, "advice": None}
-    line = (
-        f"{request.spec.title} does not undo {found.verdict}: prefer the input, or another method by --method"
-    )
+    line = f"{request.spec.title} does not undo {found.verdict}: prefer the input, or another method by --method"
     return {"instead": None, "advice": line}
 
 

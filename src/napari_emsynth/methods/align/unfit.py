@@ -9,9 +9,7 @@ from napari_emsynth.trust.intact import NOTHING, LeftOut, left_out
 from napari_emsynth.volume import Volume
 
 
-def looked_over(
-    volume: Volume, skip: Sequence[int] | None, matter: Iterable[int] | None, runtime: Runtime
-) -> LeftOut:
+def looked_over(volume: Volume, skip: Sequence[int] | None, matter: Iterable[int] | None, runtime: Runtime) -> LeftOut:
     """Return the sections that look damaged and that the user did not speak of.
 
     Args:

@@ -102,12 +102,7 @@ class Fit:
     def told(self) -> dict[str, object]:
         """Return what a record says of it."""
         served = [o for o, taps in zip(self.offsets, self.taps, strict=True) if taps.any()]
-        return {
-            "source": self.source,
-            "places": self.places,
-            "offsets": served,
-            "rms_error": round(self.error, 4),
-        }
+        return {"source": self.source, "places": self.places, "offsets": served, "rms_error": round(self.error, 4)}
 
 
 def _scale(law: tuple[float, float], below: Float, above: Float) -> Float:
@@ -263,9 +258,7 @@ class Fitter:
         errors, apart = [], []
         for n in np.unique(np.linspace(0, len(places) - 1, LAW_PLACES).round().astype(int)):
             near = self._known(places[n], offsets, small)
-            below, above = (
-                near[offsets.index(o)] for o in (near_offsets(offsets)[0], near_offsets(offsets)[-1])
-            )
+            below, above = (near[offsets.index(o)] for o in (near_offsets(offsets)[0], near_offsets(offsets)[-1]))
             taps = taps_of(solve(total - known[n], offsets, ridge))
             errors.append(np.abs(self._section(places[n], small) - apply(taps, near)).ravel())
             apart.append(_scale((0.0, 1.0), below, above).ravel())

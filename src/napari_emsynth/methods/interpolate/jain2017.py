@@ -72,9 +72,7 @@ class PixelRecipe(Recipe):
         self.config = Config.from_json(config or {})
         self.cut = self.config.border[1]
         self.judge = Judge(data)
-        self.samples = SectionTriples(
-            data.blocks, axes=data.axes, size=size, augmentation=LESSONS, thick=data.thick
-        )
+        self.samples = SectionTriples(data.blocks, axes=data.axes, size=size, augmentation=LESSONS, thick=data.thick)
 
     def minibatch(self, rng: Generator, device: torch.device) -> Lesson:
         """Draw a minibatch."""
@@ -84,9 +82,7 @@ class PixelRecipe(Recipe):
         """Cut the generator's border off: [b, 1, y, x] -> [b, 1, y - 2 border, x - 2 border]."""
         return images[..., self.cut : -self.cut, self.cut : -self.cut]
 
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, dict[str, float]]:
         """Mean absolute difference of one minibatch."""
         lesson = self.minibatch(rng, device)
         drawn = network(torch.cat((lesson.below, lesson.above), dim=1))
@@ -169,9 +165,7 @@ class Jain2017:
     def _halve(self, below: Float, above: Float, runtime: Runtime) -> Float:
         if not (below.any() or above.any()):
             return np.zeros_like(below)
-        drawn: Float = run(
-            self.network, np.stack((below, above)), halo=self.border, runtime=runtime, out_channels=1
-        )[0]
+        drawn: Float = run(self.network, np.stack((below, above)), halo=self.border, runtime=runtime, out_channels=1)[0]
         return drawn
 
 

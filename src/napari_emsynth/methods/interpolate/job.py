@@ -23,8 +23,7 @@ from napari_emsynth.models.fitted_filter import Offsets, near_offsets, sides
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Runtime
-from napari_emsynth.trust.look import REACH as LOOK_REACH
-from napari_emsynth.trust.look import Hidden, LookName, look_of
+from napari_emsynth.trust.look import REACH as LOOK_REACH, Hidden, LookName, look_of
 from napari_emsynth.trust.remembered import memory, prints
 from napari_emsynth.trust.selfcheck import Calibration, Sample, SelfCheck, check, intensity_range, mixed
 from napari_emsynth.volume import Array, Float, Volume
@@ -79,18 +78,13 @@ class Job:
 
     def built(self) -> Interpolator:
         """Return the built method."""
-        method: Interpolator = built(
-            get("interpolate", self.method), self.params, self.weights, self.runtime.device
-        )
+        method: Interpolator = built(get("interpolate", self.method), self.params, self.weights, self.runtime.device)
         return method
 
     def norm(self, z: int) -> Normalisation:
         """Return the statistics of an input section, remembered as long as the volume lives."""
         if z not in self._norms:
-            known, seen = (
-                memory(self.volume, "statistics"),
-                tuple(prints(self.volume, range(z, z + 1)).values()),
-            )
+            known, seen = (memory(self.volume, "statistics"), tuple(prints(self.volume, range(z, z + 1)).values()))
             found: Normalisation | None = known.get(z, seen)
             if found is None:
                 found = Normalisation.of_section(self.volume.section(z))
@@ -153,9 +147,7 @@ class Job:
         synthesis = _finished(method(replace(gap, partial=partial, keep=keep), runtime), gap, calibration)
         return replace(synthesis, mean=harmonise(synthesis.mean, own, keep)), norm
 
-    def gap(
-        self, known: Mapping[int, int], read: Window, fit: Callable[[], Fit]
-    ) -> tuple[Gap, Normalisation]:
+    def gap(self, known: Mapping[int, int], read: Window, fit: Callable[[], Fit]) -> tuple[Gap, Normalisation]:
         """Read and normalise the sections that serve; also return the statistics expected of the wanted one.
 
         Args:
@@ -210,9 +202,7 @@ class Job:
         borrowed = offsets[int(rng.integers(len(offsets)))]
         samples = [self._sample(k, posed, repair) for k, posed in self._hidden(repair) if borrowed in posed]
         # Each in units of its own section: a step of brightness is no sharpness.
-        hidden = [
-            Hidden(mixed(s.guesses, calibration.mix), s.sections[0], s.sections[borrowed]) for s in samples
-        ]
+        hidden = [Hidden(mixed(s.guesses, calibration.mix), s.sections[0], s.sections[borrowed]) for s in samples]
         return replace(calibration, look=look_of(hidden), borrowed=borrowed)
 
     def _hidden(self, repair: Repair) -> list[tuple[int, Offsets]]:
@@ -226,9 +216,7 @@ class Job:
             for k in _outwards(_start(repair), self.volume.shape[0], CHECK_REACH):
                 if len(found) == CHECK_COUNT:
                     break
-                if k not in found and all(
-                    self.marks.intact(z, window) for z in (k, *(k + o for o in offsets))
-                ):
+                if k not in found and all(self.marks.intact(z, window) for z in (k, *(k + o for o in offsets))):
                     found[k] = offsets
         return list(found.items())
 
@@ -259,9 +247,7 @@ class Job:
         sections = {o: self.norm(k + o).forward(self.volume.section(k + o, *window)) for o in (*offsets, 0)}
         return Sample(
             truth=norm.forward(truth),
-            guesses=tuple(
-                guess[inner] for guess in (synthesis.mean, *(rival() for rival in synthesis.rivals))
-            ),
+            guesses=tuple(guess[inner] for guess in (synthesis.mean, *(rival() for rival in synthesis.rivals))),
             scale=_scale_of(synthesis)[inner],
             below=gap.below[inner],
             above=gap.above[inner],
@@ -311,11 +297,7 @@ def _matched(partial: Float, like: Float, keep: Float) -> Float:
     a, b = partial[known], like[known]
     # Interpolated sections are smoother: compare deviations after the same smoothing.
     gain = float(
-        np.clip(
-            gaussian_filter(like, 2.0)[known].std() / max(gaussian_filter(partial, 2.0)[known].std(), 1e-3),
-            0.5,
-            2,
-        )
+        np.clip(gaussian_filter(like, 2.0)[known].std() / max(gaussian_filter(partial, 2.0)[known].std(), 1e-3), 0.5, 2)
     )
     return np.asarray((partial - a.mean()) * gain + b.mean(), dtype=np.float32)
 

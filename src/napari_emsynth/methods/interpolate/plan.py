@@ -78,9 +78,7 @@ def regions(mask: Array) -> list[Window]:
     for window in find_objects(labels, count):
         rows, columns = np.nonzero(mask[window])
         y, x = window[0].start, window[1].start
-        windows.append(
-            (slice(y + rows.min(), y + rows.max() + 1), slice(x + columns.min(), x + columns.max() + 1))
-        )
+        windows.append((slice(y + rows.min(), y + rows.max() + 1), slice(x + columns.min(), x + columns.max() + 1)))
     return windows
 
 
@@ -211,12 +209,7 @@ def plan_repairs(marks: Marks, order: Sequence[int | None]) -> list[Repair]:
 
 
 def _repair(
-    marks: Marks,
-    place: dict[int, int],
-    order: Sequence[int | None],
-    k: int,
-    treatment: Treatment,
-    window: Window,
+    marks: Marks, place: dict[int, int], order: Sequence[int | None], k: int, treatment: Treatment, window: Window
 ) -> Repair:
     source = order[k]
     first_above = next((z for z in order[k + 1 :] if z is not None), marks.shape[0])

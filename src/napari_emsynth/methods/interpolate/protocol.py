@@ -90,10 +90,7 @@ class Gap:
     def known(self) -> Float:
         """Return the known sections in the order of the offsets: [s, y, x]."""
         below, above = sides(self.offsets)
-        sections = [
-            *(self.below, self.far_below)[: len(below)][::-1],
-            *(self.above, self.far_above)[: len(above)],
-        ]
+        sections = [*(self.below, self.far_below)[: len(below)][::-1], *(self.above, self.far_above)[: len(above)]]
         assert all(section is not None for section in sections)
         return np.stack(sections)  # type: ignore[arg-type]
 

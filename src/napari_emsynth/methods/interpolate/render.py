@@ -135,14 +135,11 @@ def _composed(
     window: Window,
     size: tuple[int, ...],
 ) -> tuple[Array, Array, Array]:
-    values = (
-        np.zeros(size, job.volume.dtype) if source is None else job.volume.section(source, *window).copy()
-    )
+    values = np.zeros(size, job.volume.dtype) if source is None else job.volume.section(source, *window).copy()
     half, synthetic = np.zeros(size, np.float32), np.zeros(size, np.uint8)
     for repair, calibration in repairs:
         shared = tuple(
-            slice(max(a.start, b.start), min(a.stop, b.stop))
-            for a, b in zip(repair.window, window, strict=True)
+            slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(repair.window, window, strict=True)
         )
         if any(s.start >= s.stop for s in shared):
             continue

@@ -21,13 +21,7 @@ from napari_emsynth.methods.interpolate import render
 from napari_emsynth.methods.interpolate.fit import LEAST_PLACES, Fit
 from napari_emsynth.methods.interpolate.job import Job
 from napari_emsynth.methods.interpolate.options import InterpolateOptions
-from napari_emsynth.methods.interpolate.plan import (
-    Marks,
-    Repair,
-    masked_regions,
-    output_order,
-    plan_repairs,
-)
+from napari_emsynth.methods.interpolate.plan import Marks, Repair, masked_regions, output_order, plan_repairs
 from napari_emsynth.methods.public import public
 from napari_emsynth.methods.request import heard, params_of, scale_notices, weights_of, weights_record
 from napari_emsynth.spec import MethodSpec, Result, Runtime
@@ -122,11 +116,7 @@ def carry(order: Sequence[int | None], repairs: Sequence[Repair]) -> Carry:
 
 
 def _marks(
-    volume: Volume,
-    options: InterpolateOptions,
-    mask: Volume | Array | None,
-    runtime: Runtime,
-    notices: list[str],
+    volume: Volume, options: InterpolateOptions, mask: Volume | Array | None, runtime: Runtime, notices: list[str]
 ) -> tuple[Marks, Volume | None, list[int | None], LeftOut]:
     """Check what the user marked, bring it in order, and find out what else looks damaged."""
     count = volume.shape[0]
@@ -141,9 +131,7 @@ def _marks(
     if mask is not None:
         mask_volume = mask if isinstance(mask, Volume) else Volume.of(mask)
         if mask_volume.shape != volume.shape:
-            raise InputError(
-                f"the mask's shape {mask_volume.shape} differs from the volume's {volume.shape} voxels"
-            )
+            raise InputError(f"the mask's shape {mask_volume.shape} differs from the volume's {volume.shape} voxels")
         regions = masked_regions(mask_volume, runtime.cancel)
     if len(replaced) == count:
         raise InputError(f"all {count} sections are marked; at least 1 intact section is needed")
@@ -166,9 +154,7 @@ class _Usable:
             self.notices.append(f"section {z} has no finite value; it does not serve as a neighbour")
             return False
         if finite.size > 1 and finite.min() == finite.max() and self._varied():
-            self.notices.append(
-                f"section {z} is constant ({finite.flat[0]}); it does not serve as a neighbour"
-            )
+            self.notices.append(f"section {z} is constant ({finite.flat[0]}); it does not serve as a neighbour")
             return False
         return True
 
@@ -216,9 +202,7 @@ def _poor(repairs: Sequence[Repair], found: LeftOut) -> list[str]:
     ]
 
 
-def _looks(
-    job: Job, repairs: Sequence[Repair], calibrations: Mapping[int, Calibration]
-) -> dict[int, Calibration]:
+def _looks(job: Job, repairs: Sequence[Repair], calibrations: Mapping[int, Calibration]) -> dict[int, Calibration]:
     """Add the natural look to what was found for every repair."""
     plain = Calibration(factor=job.built().factor)
     return {k: job.with_look(r, calibrations.get(k, plain)) for k, r in enumerate(repairs)}
@@ -308,8 +292,7 @@ def _provenance(
         },
         look=job.look,
         sections=[
-            _section_record(spec, job, r, checks.get(k), fits.get(k))
-            | {"look": _look_record(r, calibrations.get(k))}
+            _section_record(spec, job, r, checks.get(k), fits.get(k)) | {"look": _look_record(r, calibrations.get(k))}
             for k, r in enumerate(repairs)
         ],
         left_out=found.to_json(),

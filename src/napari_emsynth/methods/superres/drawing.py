@@ -19,9 +19,7 @@ from napari_emsynth.trust.intact import left_out
 from napari_emsynth.volume import Volume
 
 
-def prepare(
-    volume: Volume, options: SuperresOptions, runtime: Runtime, *, around: Box | None = None
-) -> Drawing:
+def prepare(volume: Volume, options: SuperresOptions, runtime: Runtime, *, around: Box | None = None) -> Drawing:
     """Return what draws any box of the result, see :func:`napari_emsynth.methods.drawing.prepare`."""
     spec = get("superres", options.method or default("superres"))
     grid = spec.grid(volume.grid, options)

@@ -47,14 +47,7 @@ class FromNetwork:
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        confidence: Confidence,
-        *,
-        factor: int,
-        sections: int,
-        halo: int,
-        multiple: int = 1,
+        self, network: nn.Module, confidence: Confidence, *, factor: int, sections: int, halo: int, multiple: int = 1
     ) -> None:
         self.network, self.confidence = Together(network.eval()), confidence
         self.factor: int | None = factor
@@ -89,9 +82,7 @@ def unfolded(folded: Float, factor: int) -> Float:
     return np.ascontiguousarray(pixels).reshape(c, y * factor, x * factor)
 
 
-def computed(
-    network: nn.Module, block: Float, factor: int, *, halo: int, runtime: Runtime, multiple: int = 1
-) -> Float:
+def computed(network: nn.Module, block: Float, factor: int, *, halo: int, runtime: Runtime, multiple: int = 1) -> Float:
     """Run a network over a block of any size, tile by tile.
 
     Args:

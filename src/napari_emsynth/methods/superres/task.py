@@ -77,9 +77,7 @@ def superresolve(volume: Volume, options: SuperresOptions, runtime: Runtime) -> 
     drawn = _drawn(job, grid)
     result = Result(
         volume=Volume(drawn["values"], grid, source.name, source.metadata),
-        synthetic=Volume(
-            blocks.mask([True] * grid.shape[0], drawn["values"]), grid, f"{source.name} synthetic"
-        ),
+        synthetic=Volume(blocks.mask([True] * grid.shape[0], drawn["values"]), grid, f"{source.name} synthetic"),
         uncertainty=_part(drawn, "half", grid, f"{source.name} uncertainty"),
         prior=_part(drawn, "prior", grid, f"{source.name} prior"),
         residual=_part(drawn, "residual", source.grid, f"{source.name} residual"),
@@ -139,9 +137,7 @@ def _drawn(job: Job, grid: Grid) -> dict[str, Any]:
     if request.volume.is_lazy:
         drawn = blocks.lazy_together(job.together, grid.shape, dtypes, request.runtime, 0, cut)
     else:
-        drawn = blocks.eager_together(
-            job.together, grid.shape, dtypes, request.runtime, "super-resolution", cut
-        )
+        drawn = blocks.eager_together(job.together, grid.shape, dtypes, request.runtime, "super-resolution", cut)
     return dict(zip(job.parts, drawn, strict=True))
 
 
@@ -200,11 +196,7 @@ def _notices(job: Job) -> list[str]:
 
 
 def _provenance(
-    job: Job,
-    found: LeftOut,
-    checked: SelfCheck | None,
-    off: Mapping[str, float] | None,
-    notices: Sequence[str],
+    job: Job, found: LeftOut, checked: SelfCheck | None, off: Mapping[str, float] | None, notices: Sequence[str]
 ) -> dict[str, Any]:
     sections = [{"section": z, "treatment": "redrawn"} for z in range(job.request.volume.shape[0])]
     return provenance.record(

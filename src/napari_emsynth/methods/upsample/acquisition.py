@@ -66,9 +66,7 @@ def degraded(stack: Float, factor: float, sampling: Sampling) -> Float:
     """
     if sampling == "point":
         if factor != int(factor):
-            raise InputError(
-                f"factor {factor:g} is not a whole number of sections, as leaving sections out needs"
-            )
+            raise InputError(f"factor {factor:g} is not a whole number of sections, as leaving sections out needs")
         return stack[:: int(factor)]
     count = math.floor(len(stack) / factor + SAME)
     return applied(shares(factor, range(len(stack)), range(count)), stack)

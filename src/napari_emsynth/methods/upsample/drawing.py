@@ -22,9 +22,7 @@ from napari_emsynth.volume import Volume
 AROUND = 8
 
 
-def prepare(
-    volume: Volume, options: UpsampleOptions, runtime: Runtime, *, around: Box | None = None
-) -> Drawing:
+def prepare(volume: Volume, options: UpsampleOptions, runtime: Runtime, *, around: Box | None = None) -> Drawing:
     """Return what draws any box of the result, see :func:`napari_emsynth.methods.drawing.prepare`."""
     lattice = options.lattice(volume.grid)
     method = options.method or default_method(lattice.factor, lattice.sampling)

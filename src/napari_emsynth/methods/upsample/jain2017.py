@@ -29,13 +29,7 @@ from napari_emsynth.methods.building import learned
 from napari_emsynth.methods.upsample.protocol import Ask, Expert
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio
-from napari_emsynth.models.jain2017 import (
-    RATE,
-    Config,
-    CriticConfig,
-    Discriminator,
-    SuperResolutionGenerator,
-)
+from napari_emsynth.models.jain2017 import RATE, Config, CriticConfig, Discriminator, SuperResolutionGenerator
 from napari_emsynth.spec import MethodSpec, Runtime
 from napari_emsynth.tiling.run import run
 from napari_emsynth.training.adversarial import AdversarialRecipe, Scheme

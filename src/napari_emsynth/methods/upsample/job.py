@@ -158,9 +158,7 @@ class Job:
             half[guess.unknown] = 0
         half = half[inner]
         if mended_data(self.request.volume) is not None:
-            half = np.stack(
-                [np.hypot(w, self._repair_width(j, y, x)) for w, j in zip(half, run, strict=True)]
-            )
+            half = np.stack([np.hypot(w, self._repair_width(j, y, x)) for w, j in zip(half, run, strict=True)])
         return values[inner], half
 
     def _repair_width(self, section: int, y: slice, x: slice) -> Float:
@@ -212,9 +210,7 @@ class Job:
         whole = matrix.sum(axis=1) > FILLED
         guess = self.guess(drawn, y, x, runtime).mean * self.norm.std + self.norm.mean
         final = self((slice(drawn.start, drawn.stop), y, x), runtime)
-        before, after = (
-            (np.tensordot(matrix, fine.astype(np.float64), 1) - thick)[whole] for fine in (guess, final)
-        )
+        before, after = ((np.tensordot(matrix, fine.astype(np.float64), 1) - thick)[whole] for fine in (guess, final))
         known = np.isfinite(before)
         return {
             "before": float(np.sqrt((before[known] ** 2).mean())) if known.any() else 0.0,
@@ -276,9 +272,7 @@ class Job:
         return Guess(mean, scale, unknown)
 
 
-def _inside(
-    values: Array, guess: Guess, wanted: tuple[slice, slice], read: tuple[slice, slice]
-) -> tuple[Array, Guess]:
+def _inside(values: Array, guess: Guess, wanted: tuple[slice, slice], read: tuple[slice, slice]) -> tuple[Array, Guess]:
     """Return the rows and columns that are wanted of those that were read."""
     y, x = (slice(w.start - r.start, w.stop - r.start) for w, r in zip(wanted, read, strict=True))
     scale, unknown = (None if part is None else part[:, y, x] for part in (guess.scale, guess.unknown))

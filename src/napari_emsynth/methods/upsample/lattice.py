@@ -100,9 +100,7 @@ class Lattice:
         """Return the output sections that show the same as some of the input: of points, from the first to the last."""
         apart = 0.0 if self.sampling == "point" else 1.0
         first, last = (p * self.factor for p in (sections.start, sections.stop - 1 + apart))
-        return slice(
-            math.ceil(first - SAME), math.floor(last + SAME) + (1 if self.sampling == "point" else 0)
-        )
+        return slice(math.ceil(first - SAME), math.floor(last + SAME) + (1 if self.sampling == "point" else 0))
 
     def filling(self, slabs: range) -> range:
         """Return the output sections that have a part of a run of input sections under slab sampling."""

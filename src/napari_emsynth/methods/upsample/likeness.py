@@ -47,9 +47,7 @@ class Likeness:
     noise: float = 0.0
 
     @classmethod
-    def of_pairs(
-        cls, correlation: Correlation, pairs: Sequence[tuple[Float, Float]], sampling: Sampling
-    ) -> Likeness:
+    def of_pairs(cls, correlation: Correlation, pairs: Sequence[tuple[Float, Float]], sampling: Sampling) -> Likeness:
         """Return that of a volume, by how alike some sections [y, x] and the ones next to them are, normalised."""
         told = [(a, b) for a, b in pairs if a.any() or b.any()]
         if not told:
@@ -71,9 +69,7 @@ class Likeness:
 UNKNOWN = Likeness()
 
 
-def likeness(
-    volume: Volume, norm: Normalisation, sampling: Sampling, runtime: Runtime = Runtime()
-) -> Likeness:
+def likeness(volume: Volume, norm: Normalisation, sampling: Sampling, runtime: Runtime = Runtime()) -> Likeness:
     """Measure a volume, or return what was measured before.
 
     Args:

@@ -158,10 +158,7 @@ class Mended:
                 return self._tiles[key]
         section, ty, tx = key
         _, height, width = self.shape
-        window = (
-            slice(ty * TILE, min(height, (ty + 1) * TILE)),
-            slice(tx * TILE, min(width, (tx + 1) * TILE)),
-        )
+        window = (slice(ty * TILE, min(height, (ty + 1) * TILE)), slice(tx * TILE, min(width, (tx + 1) * TILE)))
         values, half, _ = self.job.render(self.repairs[section], window, None, self.job.runtime)
         with self._lock:
             self._tiles[key] = values, half

@@ -28,14 +28,7 @@ from napari_emsynth.methods.upsample.lattice import Lattice, check_factor
 from napari_emsynth.methods.upsample.look import looked
 from napari_emsynth.methods.upsample.options import UpsampleOptions
 from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, records
-from napari_emsynth.methods.upsample.scoring.selfcheck import (
-    DEPTH,
-    EDGE,
-    SelfCheck,
-    calibration,
-    check,
-    measured,
-)
+from napari_emsynth.methods.upsample.scoring.selfcheck import DEPTH, EDGE, SelfCheck, calibration, check, measured
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.look import SMALLEST, LookName, checked_look
@@ -104,9 +97,7 @@ def carry(lattice: Lattice) -> Carry:
     """Return how marks go along: with the sections that reappear; between two, a voxel is empty where both are."""
     sections = range(lattice.sections.stop)
     if lattice.sampling == "point":
-        pairs = [
-            (z, z) if (z := lattice.acquired(j)) is not None else lattice.neighbours(j)[:2] for j in sections
-        ]
+        pairs = [(z, z) if (z := lattice.acquired(j)) is not None else lattice.neighbours(j)[:2] for j in sections]
     else:
         pairs = [(lattice.nearest(j),) * 2 for j in sections]
     return Carry(
@@ -164,10 +155,7 @@ def _checked(job: Job, found: SelfCheck | None, notices: list[str]) -> tuple[Job
     """Calibrate the job by its self-check, measure its residual, and say what must be said of it."""
     request, residual = job.request, None
     if found is not None:
-        notices += [
-            *_verdicts(request.spec, found, request.volume.shape[0]),
-            *_departures(job, found),
-        ]
+        notices += [*_verdicts(request.spec, found, request.volume.shape[0]), *_departures(job, found)]
         job = replace(job, departure=found.departure)
         residual = _residual(job)
     factor, measured_on = calibration(job, found)
@@ -193,9 +181,7 @@ def _verdicts(spec: MethodSpec, found: SelfCheck, count: int) -> list[str]:
     if found.along is None:
         instead = "the result is not self-checked"
         if in_plane is not None:
-            instead = (
-                f"it was checked in plane only ({in_plane.psnr:.1f} dB, linear {in_plane.linear:.1f} dB)"
-            )
+            instead = f"it was checked in plane only ({in_plane.psnr:.1f} dB, linear {in_plane.linear:.1f} dB)"
         return [f"{count} sections are too few to hide some: {instead}"]
     line = advised(spec, found)["advice"]
     return [] if line is None else [line]
@@ -220,9 +206,7 @@ def _residual(job: Job) -> dict[str, float] | None:
     count, height, width = job.request.volume.shape
     z = blocks.middle(count, max(2, int(DEPTH / job.lattice.factor)))
     quiet = job.request.on(job.request.volume).runtime
-    return job.residual(
-        range(z.start, z.stop), blocks.middle(height, EDGE), blocks.middle(width, EDGE), quiet
-    )
+    return job.residual(range(z.start, z.stop), blocks.middle(height, EDGE), blocks.middle(width, EDGE), quiet)
 
 
 def _notices(job: Job) -> list[str]:
@@ -252,18 +236,11 @@ def _context_notices(job: Job) -> list[str]:
     if count >= seen:
         return []
     title = job.request.spec.title
-    return [
-        f"{count} sections are fewer than the {seen} that {title} looks at on each side: the rest is mirrored"
-    ]
+    return [f"{count} sections are fewer than the {seen} that {title} looks at on each side: the rest is mirrored"]
 
 
 def _provenance(
-    job: Job,
-    damage: Damage,
-    made_up: Sequence[bool],
-    checked: Checked,
-    notices: Sequence[str],
-    look: LookName,
+    job: Job, damage: Damage, made_up: Sequence[bool], checked: Checked, notices: Sequence[str], look: LookName
 ) -> dict[str, Any]:
     request, lattice = job.request, job.lattice
     return provenance.record(

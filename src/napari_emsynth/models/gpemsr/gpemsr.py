@@ -119,9 +119,7 @@ class Config:
     def __post_init__(self) -> None:
         patch = self.vqgan.patch
         if self.factor < 2 or self.factor & (self.factor - 1) or self.factor > patch:
-            raise InputError(
-                f"the factor of a network must be a power of two from 2 to {patch}, got {self.factor}"
-            )
+            raise InputError(f"the factor of a network must be a power of two from 2 to {patch}, got {self.factor}")
         if min(self.sections, self.references) < 1 or self.sections % 2 == 0 or self.references % 2 == 0:
             raise InputError(
                 f"a network sees an odd number of sections and references, got {self.sections} and {self.references}"
@@ -252,9 +250,7 @@ class GPEMSR(nn.Module):
         self.blocks = nn.ModuleList(Residual(c.width, 2) for _ in range(c.blocks))
         if c.mpf:
             self.vqgan = vqgan.VQGAN(c.vqgan)
-            self.indexer = Indexer(
-                codes=c.codes, halvings=c.halvings, width=c.index_width, blocks=c.index_blocks
-            )
+            self.indexer = Indexer(codes=c.codes, halvings=c.halvings, width=c.index_width, blocks=c.index_blocks)
             self.mask = Mask(c.mask_width)
             # The decoder's features, coarse first: from the low-resolution grid to half the fine one.
             self.mpf = PriorFusion(c.width, tuple(reversed(c.code_widths))[c.halvings : -1])
@@ -381,7 +377,5 @@ def direct_path(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         those of a :class:`~napari_emsynth.models.single_stage.SingleStage`.
     """
     stem = {"weight": tensors["direct.weight"], "bias": tensors["direct.bias"] + tensors["widen.bias"]}
-    rest = {
-        k.removeprefix("reconstruction."): v for k, v in tensors.items() if k.startswith("reconstruction.")
-    }
+    rest = {k.removeprefix("reconstruction."): v for k, v in tensors.items() if k.startswith("reconstruction.")}
     return {f"stem.{k}": v for k, v in stem.items()} | rest

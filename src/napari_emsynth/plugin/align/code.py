@@ -19,9 +19,7 @@ MATERIALS = "materials.tif"
 VOXELS = ("image", "labels")
 
 
-def more_code(
-    settings: AlignSettings, materials: Any | None, linked: Sequence[Any], first: Any | None = None
-) -> More:
+def more_code(settings: AlignSettings, materials: Any | None, linked: Sequence[Any], first: Any | None = None) -> More:
     """Return what an alignment's code has beside that of every task.
 
     Args:
@@ -49,9 +47,6 @@ def _again(more: More, first: Any) -> More:
         notes=(f"# save the field of layer {first.name!r} to {field} first", *more.notes),
         before=(f"first = es.read_field({field!r})",),
         given='es.apply_field(volume, first, "cubic")',
-        then=("both = es.compose(first, result.displacement)",),
-        made='both.apply(volume, "cubic", record=result.provenance)',
-        lines=tuple(line.replace("result.apply(", "both.apply(") for line in more.lines),
         words=("--from-displacement", field, *more.words),
     )
 

@@ -60,9 +60,7 @@ def magnification(vectors: Float, shape: tuple[int, int, int]) -> int:
     return max(1, int(SPAN_STEPS * step / longest))
 
 
-def lines(
-    kind: Kind, vectors: Float, shape: tuple[int, int, int], magnify: float
-) -> tuple[NDArray[np.float32], Float]:
+def lines(kind: Kind, vectors: Float, shape: tuple[int, int, int], magnify: float) -> tuple[NDArray[np.float32], Float]:
     """Return what to draw.
 
     Args:

@@ -52,9 +52,7 @@ class AlignedExport:
             InputError: the alignment has no displacement.
         """
         if result.displacement is None:
-            raise InputError(
-                f"{result.provenance['method']} has no displacement for other layers to go along"
-            )
+            raise InputError(f"{result.provenance['method']} has no displacement for other layers to go along")
         return cls(result, home, folder, suffix)
 
     def put(self, layer: Any, *, is_stack: bool) -> None:
@@ -114,9 +112,7 @@ class AlignedExport:
         for path, make in self.tables:
             cancel.check()
             _save(make(displacement, self.result.provenance, Runtime(cancel=cancel)), path)
-        return [output.path for group in self.voxels.values() for output in group] + [
-            p for p, _ in self.tables
-        ]
+        return [output.path for group in self.voxels.values() for output in group] + [p for p, _ in self.tables]
 
     def _path(self, name: str, suffix: str) -> Path:
         done = slug(name)

@@ -19,9 +19,7 @@ from napari_emsynth.plugin.widgets.layer_box import LayerBox
 
 NO_LIMIT = "no limit"
 MOST_NM = 1e6
-MATERIALS_TIP = (
-    "A labels layer of the stack's shape that says where the tissue may tear, and where there is none"
-)
+MATERIALS_TIP = "A labels layer of the stack's shape that says where the tissue may tear, and where there is none"
 PROMISE = "Moves pixels, draws none: what comes from outside a section is marked."
 
 
@@ -61,9 +59,7 @@ class AlignForm(VolumeForm):
         given: AlignSettings = super().value()
         if not self.knows_limits():
             plain = AlignSettings()
-            return replace(
-                given, max_displacement_nm=None, reference=plain.reference, skip=plain.skip, materials=None
-            )
+            return replace(given, max_displacement_nm=None, reference=plain.reference, skip=plain.skip, materials=None)
         limit = self.limit.value() if self.limit.isEnabled() and self.limit.value() > 0 else None
         return replace(
             given,

@@ -23,16 +23,10 @@ ALIGNED, UNDONE = "aligned", "as acquired"
 
 def followers(viewer: Any) -> list[Any]:
     """Return the layers that can follow an alignment, the topmost first."""
-    return [
-        layer
-        for layer in reversed(list(viewer.layers))
-        if type_of(layer) in FOLLOWERS and not is_companion(layer)
-    ]
+    return [layer for layer in reversed(list(viewer.layers)) if type_of(layer) in FOLLOWERS and not is_companion(layer)]
 
 
-def move_linked(
-    task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: bool = False
-) -> QueuedJob | None:
+def move_linked(task: AlignTask, chosen: Any, layer_ids: Sequence[Any], *, back: bool = False) -> QueuedJob | None:
     """Move layers by the field in use, into new layers.
 
     Args:
@@ -76,13 +70,7 @@ def move_linked(
 
 
 def export_linked(
-    task: AlignTask,
-    chosen: Any,
-    layer_ids: Sequence[Any],
-    folder: Path,
-    suffix: str,
-    *,
-    overwrite: bool = False,
+    task: AlignTask, chosen: Any, layer_ids: Sequence[Any], folder: Path, suffix: str, *, overwrite: bool = False
 ) -> QueuedJob | None:
     """Write layers moved by the field in use, each with its record, into one folder.
 

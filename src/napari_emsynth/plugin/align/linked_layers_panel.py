@@ -34,12 +34,8 @@ class AlignedLayersPanel(LinkedLayersPanel):
         self.list.setToolTip("Images, labels, points and shapes over the aligned stack")
         self.back = QCheckBox("Back: from aligned to as acquired")
         self.back.setToolTip("Through the inverse field, for what was drawn on the aligned stack")
-        self.save = button(
-            "Save field...", "Write the displacement field: .zarr with axes and units, or plain .npy"
-        )
-        self.load = button(
-            "Load field...", "Align the chosen layer by a saved field; one of a binned copy serves too"
-        )
+        self.save = button("Save field...", "Write the displacement field: .zarr with axes and units, or plain .npy")
+        self.load = button("Load field...", "Align the chosen layer by a saved field; one of a binned copy serves too")
         self.box.insertWidget(1, self.back)
         self.box.addLayout(rows((self.save, self.load)))
         self.save.clicked.connect(lambda: self.save_field())

@@ -31,9 +31,7 @@ def materials_of(labels: Volume, shape: tuple[int, int, int], tears: list[int], 
         InputError: labels of another shape, one label that means both.
     """
     if labels.shape != shape:
-        raise InputError(
-            f"materials {labels.name!r} have {labels.shape} voxels; they need the stack's {shape} voxels"
-        )
+        raise InputError(f"materials {labels.name!r} have {labels.shape} voxels; they need the stack's {shape} voxels")
     both = set(tears) & set(ignored)
     if both:
         raise InputError(f"label {min(both)} of {labels.name!r} cannot mean both a fold and dirt")
@@ -48,9 +46,7 @@ def materials_of(labels: Volume, shape: tuple[int, int, int], tears: list[int], 
     return replace(stack, data=stack.data.map_blocks(material, dtype=np.uint8), grid=labels.grid)
 
 
-def tested(
-    volume: Volume, settings: AlignSettings, skip: Sequence[int] | None, runtime: Runtime
-) -> dict[str, Any]:
+def tested(volume: Volume, settings: AlignSettings, skip: Sequence[int] | None, runtime: Runtime) -> dict[str, Any]:
     """Return the self-test of the chosen method on a volume, as JSON.
 
     Args:

@@ -75,10 +75,7 @@ def shown(column: int, value: float | None) -> str:
 def explained(entry: dict[str, Any]) -> str:
     """Return everything that is known of a section, one line each."""
     dy, dx = entry.get("shift_px") or (0.0, 0.0)
-    lines = [
-        f"section {entry['section']}: {entry.get('treatment', '')}",
-        f"shift {dy:+.2f}, {dx:+.2f} px (y, x)",
-    ]
+    lines = [f"section {entry['section']}: {entry.get('treatment', '')}", f"shift {dy:+.2f}, {dx:+.2f} px (y, x)"]
     if entry.get("skipped"):
         lines.append(f"left out: {entry['skipped']}")
     return "\n".join([*lines, *failures(entry)])
@@ -133,11 +130,7 @@ class SectionModel(QAbstractTableModel):
         values = figures(entry)
         if role == SORTED_BY:
             return -inf if values[column] is None else float(values[column])
-        return (
-            shown(column, values[column])
-            if role == Qt.ItemDataRole.DisplayRole
-            else _colour(entry, values, column)
-        )
+        return shown(column, values[column]) if role == Qt.ItemDataRole.DisplayRole else _colour(entry, values, column)
 
 
 def _colour(entry: dict[str, Any], values: tuple[float | None, ...], column: int) -> QColor | None:

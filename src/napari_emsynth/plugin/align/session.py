@@ -71,11 +71,7 @@ class AlignTask(VolumeTask):
         if layer is None:
             raise InputError("the labels layer of the materials is gone; choose another, or none")
         labels = Volume.of(full_data(layer), voxel_nm=voxel_nm_of(layer), name=layer.name)
-        return {
-            "materials": materials_of(
-                labels, volume.shape, settings.labels("tears"), settings.labels("ignored")
-            )
-        }
+        return {"materials": materials_of(labels, volume.shape, settings.labels("tears"), settings.labels("ignored"))}
 
     def code_parts(self, layer: Any, channel: int | None) -> tuple[Volume, str | None, More]:
         """Return what the code is about; a layer that is aligned already is taken up from its original."""
@@ -131,13 +127,9 @@ class AlignTask(VolumeTask):
 
                 # A .npy cannot say which volume coarse nodes serve.
                 dense = path.suffix.lower() == ".npy"
-                return write_field(
-                    result, path, dense=dense, overwrite=True, progress=job.report, cancel=job.cancel
-                )
+                return write_field(result, path, dense=dense, overwrite=True, progress=job.report, cancel=job.cancel)
 
-            return QueuedJob(
-                f"Save {path.name}", work, on_done=self._saved, on_failed=self.refuse, owner=self.name
-            )
+            return QueuedJob(f"Save {path.name}", work, on_done=self._saved, on_failed=self.refuse, owner=self.name)
 
         return self.submit(prepare)
 

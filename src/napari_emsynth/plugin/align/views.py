@@ -92,9 +92,7 @@ class FieldViews(Views):
         newest = self._newest(layer)
         if newest is not None:
             layers = [find_layer(viewer, newest.source_id), find_layer(viewer, newest.layer_id)]
-        layers = [
-            found for found in layers or [layer] if found is not None and is_image(found) and found.ndim == 3
-        ]
+        layers = [found for found in layers or [layer] if found is not None and is_image(found) and found.ndim == 3]
         if not layers:
             notify.warn("no 3-D image layer is chosen: there are no neighbouring sections to show")
             return False
@@ -107,11 +105,7 @@ class FieldViews(Views):
         results: list[Shown] = self._session.shown
         for shown in reversed(results):
             there = find_layer(self._session.viewer, shown.layer_id) is not None
-            if (
-                there
-                and chosen in (shown.layer_id, shown.source_id)
-                and shown.result.provenance["task"] == "align"
-            ):
+            if there and chosen in (shown.layer_id, shown.source_id) and shown.result.provenance["task"] == "align":
                 return shown
         return None
 

@@ -33,8 +33,6 @@ def detection(
     def done(suspects: list[Suspect]) -> None:
         then(suspects)
         count = len(suspects)
-        notify.info(
-            f"{count} suspected section(s) in {volume.name!r}" if count else "no damaged section found"
-        )
+        notify.info(f"{count} suspected section(s) in {volume.name!r}" if count else "no damaged section found")
 
     return QueuedJob("Detect damaged sections", work, on_done=done, on_failed=refuse, owner=owner)

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from napari.utils.notifications import (
-    Notification,
-    NotificationSeverity,
-    notification_manager,
-    show_info,
-    show_warning,
-)
+from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_info, show_warning
 
 Action = tuple[str, Callable[[], Any]]
 

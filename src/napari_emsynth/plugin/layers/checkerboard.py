@@ -25,9 +25,7 @@ def overlaid(how: How, below: Array, above: Array, limits: tuple[float, float]) 
     """Return two sections [y, x] as one picture: [y, x, 3] uint8 for red/green, [y, x] for squares."""
     if how == "squares":
         return np.where(squares(below.shape), below, above)
-    return np.stack(
-        [brightness(below, limits), brightness(above, limits), np.zeros(below.shape, np.uint8)], -1
-    )
+    return np.stack([brightness(below, limits), brightness(above, limits), np.zeros(below.shape, np.uint8)], -1)
 
 
 def brightness(pixels: Array, limits: tuple[float, float]) -> Array:

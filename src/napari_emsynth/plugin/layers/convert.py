@@ -43,15 +43,11 @@ def check_layer(layer: Any) -> None:
     if layer is None:
         raise InputError("no layer is chosen; needs a 3-D image layer (z, y, x)")
     if not is_image(layer):
-        raise InputError(
-            f"layer {layer.name!r} is a {type_of(layer)} layer; needs a 3-D image layer (z, y, x)"
-        )
+        raise InputError(f"layer {layer.name!r} is a {type_of(layer)} layer; needs a 3-D image layer (z, y, x)")
     if layer.rgb:
         raise InputError(f"layer {layer.name!r} is RGB; needs one grey channel (Layers > Split RGB)")
     if layer.ndim not in (3, 4):
-        raise InputError(
-            f"layer {layer.name!r} has {layer.ndim} axes; needs 3: z, y, x (or 4 with a leading channel)"
-        )
+        raise InputError(f"layer {layer.name!r} has {layer.ndim} axes; needs 3: z, y, x (or 4 with a leading channel)")
 
 
 def full_data(layer: Any) -> Any:
@@ -74,9 +70,7 @@ def volume_of(layer: Any, channel: int | None = None) -> Volume:
     if layer.ndim == 4:
         count = data.shape[0]
         if channel is None:
-            raise InputError(
-                f"layer {layer.name!r} has 4 axes; choose a channel or time from 0 to {count - 1}"
-            )
+            raise InputError(f"layer {layer.name!r} has 4 axes; choose a channel or time from 0 to {count - 1}")
         if not 0 <= channel < count:
             raise InputError(f"channel {channel} is outside 0 to {count - 1} of layer {layer.name!r}")
         data = leading(data, channel)
@@ -125,8 +119,7 @@ def origin_nm_of(layer: Any) -> Triple:
         return (0.0, 0.0, 0.0)
     there = np.asarray(layer.data_to_world((0.0,) * layer.ndim), float)[-3:]
     z, y, x = (
-        float(at * (1 * unit).to("nanometer").magnitude)
-        for at, unit in zip(there, layer.units[-3:], strict=True)
+        float(at * (1 * unit).to("nanometer").magnitude) for at, unit in zip(there, layer.units[-3:], strict=True)
     )
     return (z, y, x)
 

@@ -74,8 +74,7 @@ def window_in_view(
     here = current_section(viewer, layer)
     low, high = corners(layer)
     rows, columns = (
-        around((low[axis] + high[axis]) / 2, min(edge, high[axis] - low[axis]), shape[axis])
-        for axis in (1, 2)
+        around((low[axis] + high[axis]) / 2, min(edge, high[axis] - low[axis]), shape[axis]) for axis in (1, 2)
     )
     return Window(
         sections=around(here + 0.5, sections, shape[0]), rows=rows, columns=columns, section=here, cross=cross

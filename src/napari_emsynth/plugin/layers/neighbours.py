@@ -22,9 +22,7 @@ def overlay(how: How, data: Any, limits: tuple[float, float]) -> Any:
     import dask.array as da
 
     sections = (1, *data.shape[1:])
-    stack = (
-        data.rechunk(sections) if hasattr(data, "dask") else da.from_array(data, chunks=sections, name=False)
-    )
+    stack = data.rechunk(sections) if hasattr(data, "dask") else da.from_array(data, chunks=sections, name=False)
     after = da.concatenate([stack[1:], stack[-1:]])
     if how == "squares":
         return alternated(stack, after)

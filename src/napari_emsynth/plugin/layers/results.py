@@ -16,14 +16,7 @@ from napari.layers import Image
 from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QTimer
 
-from napari_emsynth.plugin.layers.convert import (
-    COMPANION_KEY,
-    Placement,
-    find_layer,
-    full_data,
-    told,
-    unique_name,
-)
+from napari_emsynth.plugin.layers.convert import COMPANION_KEY, Placement, find_layer, full_data, told, unique_name
 from napari_emsynth.plugin.layers.history import AddedLayers, ReplacedData, Step, put_data
 from napari_emsynth.spec import Result
 
@@ -78,14 +71,7 @@ def build_layers(outcome: Outcome, placement: Placement) -> list[Any]:
     a 1024 x 1024 stack, and computes a section of a lazy one.
     """
     result, settings = outcome.result, outcome.request.settings
-    layers = [
-        Image(
-            result.volume.data,
-            metadata=told(result.volume),
-            **placement.space,
-            **placement.look,
-        )
-    ]
+    layers = [Image(result.volume.data, metadata=told(result.volume), **placement.space, **placement.look)]
     if settings.with_mask:
         layers.append(mask_layer(result, placement))
     if settings.with_uncertainty and result.uncertainty is not None:
@@ -148,9 +134,7 @@ def restored_name(name: str) -> str:
     return f"{re.sub(RESTORED, '', name)} restored"
 
 
-def _add_later(
-    viewer: Any, layer: Any, step: AddedLayers, later: list[Any], then: Callable[[], None]
-) -> None:
+def _add_later(viewer: Any, layer: Any, step: AddedLayers, later: list[Any], then: Callable[[], None]) -> None:
     """Add companions one a turn: three layers at once would hold the window for too long."""
     if not later:
         then()

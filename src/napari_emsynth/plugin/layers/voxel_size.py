@@ -75,19 +75,14 @@ def state_voxel_nm(viewer: Any, layer: Any, voxel_nm: Triple) -> StatedVoxelSize
         if not same or tuple(other.scale[-3:]) != scale:
             continue
         before[other.unique_id] = (tuple(other.scale), tuple(other.units))
-        after[other.unique_id] = (
-            (*tuple(other.scale)[:-3], *voxel_nm),
-            (*tuple(other.units)[:-3], "nm", "nm", "nm"),
-        )
+        after[other.unique_id] = ((*tuple(other.scale)[:-3], *voxel_nm), (*tuple(other.units)[:-3], "nm", "nm", "nm"))
     step = StatedVoxelSize(f"State the voxel size of {layer.name!r}", before, after)
     step.redo(viewer)
     return step
 
 
 def _put(viewer: Any, spaces: dict[Any, Space]) -> None:
-    there = [
-        (layer, space) for key, space in spaces.items() if (layer := find_layer(viewer, key)) is not None
-    ]
+    there = [(layer, space) for key, space in spaces.items() if (layer := find_layer(viewer, key)) is not None]
     if not there:
         return
     section = current_section(viewer, there[0][0])

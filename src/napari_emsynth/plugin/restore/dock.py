@@ -6,12 +6,7 @@ import weakref
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QHBoxLayout,
-    QMenu,
-    QVBoxLayout,
-)
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QVBoxLayout
 
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.restore.marks import change, without

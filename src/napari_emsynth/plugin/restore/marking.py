@@ -11,8 +11,7 @@ from typing import Any
 
 from napari_emsynth.plugin.jobs.detection import detection
 from napari_emsynth.plugin.jobs.queue import QueuedJob
-from napari_emsynth.plugin.layers import convert as layer_tools
-from napari_emsynth.plugin.layers import masks
+from napari_emsynth.plugin.layers import convert as layer_tools, masks
 from napari_emsynth.plugin.layers.convert import volume_of
 from napari_emsynth.plugin.layers.history import ChangedMarks
 from napari_emsynth.plugin.restore.marks import Mark, Marks, add, check_section, scored
@@ -106,6 +105,4 @@ class Marking:
         work = self.session.attempt(prepare)
         if work is None:
             return None
-        return self.session.queue.submit(
-            QueuedJob("Read the mask", work, on_done=done, on_failed=self.session.refuse)
-        )
+        return self.session.queue.submit(QueuedJob("Read the mask", work, on_done=done, on_failed=self.session.refuse))

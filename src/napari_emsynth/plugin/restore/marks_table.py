@@ -34,9 +34,7 @@ def score_tip(mark: Mark) -> str:
     lines = [MEANING[mark.treatment], f"marked {mark.origin}" if mark.origin else "", mark.note]
     if mark.score is not None:
         names = ("psnr", *FLOORS)
-        figures = [
-            f"{n.replace('_', ' ')} {mark.score[n]:.2f} dB" for n in names if mark.score.get(n) is not None
-        ]
+        figures = [f"{n.replace('_', ' ')} {mark.score[n]:.2f} dB" for n in names if mark.score.get(n) is not None]
         lines.append(f"same repair on {mark.score.get('n', 0)} intact neighbour(s): {', '.join(figures)}")
     return "\n".join(line for line in lines if line)
 

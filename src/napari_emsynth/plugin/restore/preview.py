@@ -7,13 +7,7 @@ from typing import Any
 
 from napari.layers import Image
 
-from napari_emsynth.plugin.layers.convert import (
-    COMPANION_KEY,
-    Placement,
-    find_layer,
-    section_translate,
-    unique_name,
-)
+from napari_emsynth.plugin.layers.convert import COMPANION_KEY, Placement, find_layer, section_translate, unique_name
 from napari_emsynth.plugin.layers.results import insert_above
 from napari_emsynth.volume import Array
 

@@ -193,9 +193,7 @@ def _inserted(result: Result, inserts: tuple[int, ...]) -> dict[tuple[int, bool]
     return {(z, True): entry for z, entry in zip(sorted(inserts), made, strict=True)}
 
 
-def preview_section(
-    volume: Volume, marks: Marks, section: int, settings: Settings, runtime: Runtime
-) -> Array:
+def preview_section(volume: Volume, marks: Marks, section: int, settings: Settings, runtime: Runtime) -> Array:
     """Return what a repair would put at ``section`` [y, x]; computes no other section.
 
     Args:

@@ -15,22 +15,10 @@ from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import QueuedJob, nothing
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.layers.convert import Placement, find_layer, volume_of
-from napari_emsynth.plugin.layers.results import (
-    build_layers,
-    family,
-    show_as_layer,
-    show_in_place,
-)
+from napari_emsynth.plugin.layers.results import build_layers, family, show_as_layer, show_in_place
 from napari_emsynth.plugin.restore.marks import Marks, check_section, run_around
 from napari_emsynth.plugin.restore.preview import Preview, is_preview
-from napari_emsynth.plugin.restore.request import (
-    Outcome,
-    Place,
-    Request,
-    Settings,
-    preview_section,
-    restore,
-)
+from napari_emsynth.plugin.restore.request import Outcome, Place, Request, Settings, preview_section, restore
 from napari_emsynth.plugin.viewer.session import LONGEST, Session, ready
 from napari_emsynth.volume import Volume
 
@@ -63,13 +51,7 @@ class Repairing:
         return self.run(layer, Request(inserts=(section,), settings=self.settings), jump=True)
 
     def run(
-        self,
-        layer: Any,
-        request: Request,
-        channel: int | None = None,
-        *,
-        jump: bool = False,
-        ahead: int | None = None,
+        self, layer: Any, request: Request, channel: int | None = None, *, jump: bool = False, ahead: int | None = None
     ) -> QueuedJob | None:
         """Queue a repair; return None when it is refused.
 
@@ -168,9 +150,7 @@ class Repairing:
         self.session.noticed.emit(lines, instead)
         for line in lines:
             offered = instead and f"--method {instead} " in line
-            notify.warn(
-                line, [(notify.use_instead(instead), lambda: self.use_instead(instead))] if offered else ()
-            )
+            notify.warn(line, [(notify.use_instead(instead), lambda: self.use_instead(instead))] if offered else ())
 
     def use_instead(self, method: str) -> QueuedJob | None:
         """Repeat the last repair with another method instead of its result."""
@@ -198,17 +178,13 @@ class Repairing:
             return None
         return self.session.queue.submit(self._preview_job(layer, volume, section, self.settings, "preview"))
 
-    def _preview_job(
-        self, layer: Any, volume: Volume, section: int, settings: Settings, key: str = ""
-    ) -> QueuedJob:
+    def _preview_job(self, layer: Any, volume: Volume, section: int, settings: Settings, key: str = "") -> QueuedJob:
         """Return the work of showing what a repair would put at a section."""
         marks = self.marks_of(layer)
 
         def work(job: QueuedJob) -> Any:
             ready(job)
-            return preview_section(
-                volume, marks, section, settings, job.runtime(**settings.runtime_options())
-            )
+            return preview_section(volume, marks, section, settings, job.runtime(**settings.runtime_options()))
 
         def done(pixels: Any) -> None:
             if find_layer(self.session.viewer, layer.unique_id) is not None:

@@ -46,9 +46,7 @@ class RestoreTask(Marking, Repairing, QObject):
         self.session = session
         start = session.preferences
         self.settings = Settings(
-            method=start.method or DEFAULT_METHOD,
-            place="in place" if start.in_place else "new layer",
-            **start.common(),
+            method=start.method or DEFAULT_METHOD, place="in place" if start.in_place else "new layer", **start.common()
         )
         self.preview = Preview()
         session.covers.append(lambda: self.preview.layer_id)

@@ -24,8 +24,7 @@ LOSS_HEIGHT, SCORE_HEIGHT = 96, 136
 # Readable on dark and on light themes.
 GREY = QColor(140, 140, 140)
 COLOURS = tuple(
-    QColor(*rgb)
-    for rgb in ((90, 170, 230), (230, 160, 60), (110, 190, 110), (200, 120, 200), (220, 100, 100))
+    QColor(*rgb) for rgb in ((90, 170, 230), (230, 160, 60), (110, 190, 110), (200, 120, 200), (220, 100, 100))
 )
 # Steps over which the loss is smoothed, as a share of the curve.
 SMOOTH = 0.05
@@ -138,11 +137,7 @@ class TrainingCurves(QWidget):
             colour = COLOURS[n % len(COLOURS)]
             if title not in self.lines:
                 self.lines[title] = self.score.plot(
-                    pen=pg.mkPen(colour, width=2),
-                    symbol="o",
-                    symbolSize=4,
-                    symbolBrush=colour,
-                    symbolPen=None,
+                    pen=pg.mkPen(colour, width=2), symbol="o", symbolSize=4, symbolBrush=colour, symbolPen=None
                 )
                 self.starts[title] = pg.InfiniteLine(angle=0, pen=pg.mkPen(colour, style=Qt.PenStyle.DotLine))
                 self.score.addItem(self.starts[title])

@@ -166,9 +166,7 @@ class TrainModels(Dock):
     def _warn_of_damage(self, job: TrainingJob) -> None:
         """Say that damage is learnt from as if it were tissue."""
         low, high = (0, shape_of(self.region.layer())[0]) if job.roi is None else job.roi[0]
-        marked = [
-            m for m in RestoreTask.of(self.session).marks_of(self.region.layer()) if m.treatment != "insert"
-        ]
+        marked = [m for m in RestoreTask.of(self.session).marks_of(self.region.layer()) if m.treatment != "insert"]
         inside = sorted({m.section for m in marked if low <= m.section < high})
         if inside:
             notify.warn(

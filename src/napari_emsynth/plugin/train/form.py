@@ -184,9 +184,7 @@ class TrainForm(QWidget):
 
     def _start_activated(self) -> None:
         if self.start.currentData() == FROM_FILE:
-            path, _ = QFileDialog.getOpenFileName(
-                self, "Weights to start from", "", "Weights (*.safetensors)"
-            )
+            path, _ = QFileDialog.getOpenFileName(self, "Weights to start from", "", "Weights (*.safetensors)")
             choose(self.start, path)
 
     def _show_unit(self) -> None:

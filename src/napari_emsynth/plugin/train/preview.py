@@ -95,8 +95,7 @@ class TaskPreview:
                 self._before = self._panel("input", self.truth)
             else:
                 self._before = self._panel(
-                    FLOOR if scratch else "before",
-                    self.draw(weak, None if scratch else self.job.start, runtime),
+                    FLOOR if scratch else "before", self.draw(weak, None if scratch else self.job.start, runtime)
                 )
         now = self._panel("now", self.draw(method, weights, runtime))
         return self._before, now, self._panel("truth" if self.has_truth else "input", self.truth)

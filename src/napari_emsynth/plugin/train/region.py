@@ -35,10 +35,7 @@ def in_view(viewer: Any, layer: Any) -> Ranges:
     Raises:
         InputError: the canvas shows something else than rows and columns, or nothing of the layer.
     """
-    if viewer.dims.ndisplay != 2 or tuple(viewer.dims.displayed)[-2:] != (
-        viewer.dims.ndim - 2,
-        viewer.dims.ndim - 1,
-    ):
+    if viewer.dims.ndisplay != 2 or tuple(viewer.dims.displayed)[-2:] != (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
         raise InputError("the view does not show sections (y, x); turn it back or choose everything")
     corners = np.asarray(layer.corner_pixels, float)[:, -2:]
     if layer.multiscale:

@@ -26,9 +26,7 @@ class RegionForm(LayerRows):
         self._session = session
         self.region = combo()
         self.first = spin(0, 0, 1, "First section to learn from")
-        self.last = spin(
-            0, 0, 1, "Last section to learn from; the last 15 % of them are held out as the judge"
-        )
+        self.last = spin(0, 0, 1, "Last section to learn from; the last 15 % of them are held out as the judge")
         self._lay_out()
         events = session.viewer.layers.events
         self._events: tuple[Any, ...] = (events.inserted, events.removed, events.renamed)
@@ -88,9 +86,7 @@ class RegionForm(LayerRows):
         super().show_layer()
 
     def _lay_out(self) -> None:
-        self.region.setToolTip(
-            "Leave out resin and damage: what is learnt from should look like what is mended"
-        )
+        self.region.setToolTip("Leave out resin and damage: what is learnt from should look like what is mended")
         self.rows.addRow("Learn from", self.region)
         line = QHBoxLayout()
         for box in (self.first, self.last):

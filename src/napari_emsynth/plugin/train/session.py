@@ -151,9 +151,7 @@ def check_free(job: TrainingJob) -> None:
     if job.path.exists():
         raise InputError(f"weights {name!r} are there already, in {job.path.parent}; choose another name")
     if job.checkpoint.exists():
-        raise InputError(
-            f"a training {name!r} is unfinished; go on with it, forget it, or choose another name"
-        )
+        raise InputError(f"a training {name!r} is unfinished; go on with it, forget it, or choose another name")
 
 
 def volume_for(job: TrainingJob, layers: list[Any], chosen: Any, read: Any) -> Any:

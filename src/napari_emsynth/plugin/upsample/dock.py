@@ -107,9 +107,7 @@ class UpsampleZ(DamageDock):
     def more_looks(self) -> tuple[QWidget, ...]:
         """Return the box of the 3-D view."""
         self.view_3d = QCheckBox("Show in 3-D")
-        self.view_3d.setToolTip(
-            "The result with the right height of its voxels; of a large one, the part in view"
-        )
+        self.view_3d.setToolTip("The result with the right height of its voxels; of a large one, the part in view")
         return (self.view_3d,)
 
     def _lay_out(self) -> None:
@@ -134,9 +132,7 @@ def scores(check: dict[str, Any]) -> str:
         return f"{head}: {best:.1f} dB, as linear interpolation with back-projection; without {check['linear']:.1f} dB"
     text = f"{head}: {check['psnr']:.1f} dB, linear {check['linear']:.1f} dB ({ahead:+.1f})"
     named = {"linear with back-projection": best, "kriging": check.get("kriging")}
-    return ", ".join(
-        [text, *(f"{name} {value:.1f} dB" for name, value in named.items() if value is not None)]
-    )
+    return ", ".join([text, *(f"{name} {value:.1f} dB" for name, value in named.items() if value is not None)])
 
 
 def report(record: dict[str, Any]) -> list[str]:
@@ -144,9 +140,7 @@ def report(record: dict[str, Any]) -> list[str]:
     lines = consistency(record)
     in_plane = (record.get("selfcheck") or {}).get("in_plane")
     if in_plane is not None:
-        lines.append(
-            f"In plane, rows posed as sections: {in_plane['psnr']:.1f} dB, linear {in_plane['linear']:.1f} dB"
-        )
+        lines.append(f"In plane, rows posed as sections: {in_plane['psnr']:.1f} dB, linear {in_plane['linear']:.1f} dB")
     calibration = record.get("calibration")
     if calibration is not None:
         measured = calibration["measured_on"]

@@ -15,9 +15,7 @@ from napari_emsynth.plugin.volume_task.damage_form import DamageForm, Rows
 from napari_emsynth.plugin.volume_task.settings import DETECTED
 from napari_emsynth.plugin.widgets.look import LookChoice
 
-SHARPENED = (
-    "with fine detail of the nearest acquired one; averages are divided with more contrast within each"
-)
+SHARPENED = "with fine detail of the nearest acquired one; averages are divided with more contrast within each"
 
 
 class UpsampleForm(DamageForm):
@@ -44,9 +42,7 @@ class UpsampleForm(DamageForm):
         """Return what the form says."""
         factor, isotropic = self.factor.value()
         said: UpsampleSettings = super().value()
-        return replace(
-            said, factor=factor, isotropic=isotropic, sampling=self.sampling.value(), look=self.look.value()
-        )
+        return replace(said, factor=factor, isotropic=isotropic, sampling=self.sampling.value(), look=self.look.value())
 
     def promise(self) -> str:
         """Return what must be known; under slab sampling no voxel is kept by any method, as is said there."""

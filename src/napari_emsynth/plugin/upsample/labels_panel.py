@@ -19,16 +19,12 @@ class LabelsPanel(LinkedLayersPanel):
     """
 
     def __init__(self, task: UpsampleTask) -> None:
-        take = button(
-            "Upsample ticked", "Upsample the ticked labels as the newest result was, into new layers"
-        )
+        take = button("Upsample ticked", "Upsample the ticked labels as the newest result was, into new layers")
         write = button("Export...", "Write the ticked labels, upsampled, into one folder")
         super().__init__(task, labels_layers, take, write)
         self.list.setToolTip("Labels on the stack as it was acquired")
         self.line = remark()
-        self.line.setText(
-            "Shapes run on between sections; ids stay. Points and shapes lie right as they are."
-        )
+        self.line.setText("Shapes run on between sections; ids stay. Points and shapes lie right as they are.")
         self.box.insertWidget(1, self.line)
 
     def apply_to_ticked(self) -> None:

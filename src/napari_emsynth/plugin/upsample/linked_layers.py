@@ -81,9 +81,7 @@ def export_linked(
         from napari_emsynth.io import check_output, write
 
         shown, layers = _chosen(task, layer_ids)
-        paths = [
-            folder / f"{slug(f'{layer.name} {shown.outcome.settings.done}')}{suffix}" for layer in layers
-        ]
+        paths = [folder / f"{slug(f'{layer.name} {shown.outcome.settings.done}')}{suffix}" for layer in layers]
         if len(set(paths)) < len(paths):
             raise InputError("two labels layers have one name; every file needs a name of its own")
         for path in paths:
@@ -122,6 +120,4 @@ def labels_volume(layer: Any, shown: Shown) -> Volume:
             f"labels {layer.name!r} have {shape} voxels; to follow it they need the {wanted} voxels of what was "
             "upsampled"
         )
-    return Volume.of(
-        full_data(layer), voxel_nm=voxel_nm_of(layer), origin_nm=origin_nm_of(layer), name=layer.name
-    )
+    return Volume.of(full_data(layer), voxel_nm=voxel_nm_of(layer), origin_nm=origin_nm_of(layer), name=layer.name)

@@ -17,10 +17,7 @@ from napari_emsynth.plugin.widgets.picture_card import CHOSEN, PICTURE, picture_
 
 QUESTION = "Are your sections thin samples, or averages over their thickness?"
 UNANSWERED = f"{QUESTION} Not answered for this layer: thin samples are assumed."
-TITLES = {
-    "point": "Thin samples\nSBEM, FIB-SEM:\na block face",
-    "slab": "Averages\nssTEM, ATUM, binned:\na thick slab",
-}
+TITLES = {"point": "Thin samples\nSBEM, FIB-SEM:\na block face", "slab": "Averages\nssTEM, ATUM, binned:\na thick slab"}
 EXPLAINED = {
     "point": "Acquired sections stay, voxel for voxel; new ones go between them.",
     "slab": "Each section is divided: every voxel is new, their averages over the thickness stay what was acquired.",
@@ -104,9 +101,7 @@ def picture(sampling: str) -> QPixmap:
     _draw_cuts(painter, block, sampling)
     painter.setPen(QPen(QColor(150, 150, 150), 1.5))
     middle = QPointF(width + gap / 2, height / 2)
-    painter.drawPolyline(
-        QPolygonF([middle + QPointF(-3, -4), middle + QPointF(3, 0), middle + QPointF(-3, 4)])
-    )
+    painter.drawPolyline(QPolygonF([middle + QPointF(-3, -4), middle + QPointF(3, 0), middle + QPointF(-3, 4)]))
     _draw_sections(painter, block.translated(width + gap, 0), sampling)
     painter.end()
     return drawn

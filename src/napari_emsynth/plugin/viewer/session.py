@@ -239,9 +239,7 @@ class Session(QObject):
             from napari_emsynth.io import check_output, write
 
             check_output(path, None, overwrite)
-            return lambda job: write(
-                content, path, overwrite=overwrite, progress=job.report, cancel=job.cancel
-            )
+            return lambda job: write(content, path, overwrite=overwrite, progress=job.report, cancel=job.cancel)
 
         work = self.attempt(prepare)
         if work is None:

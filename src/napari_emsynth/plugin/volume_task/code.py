@@ -24,8 +24,6 @@ class More:
         before: lines of Python, after the volume was read.
         given: to the task's function, as code.
         arguments: of the task's function, as code.
-        then: lines of Python, before the result is written.
-        made: what is written, as code.
         lines: of Python, after the result was written.
         words: of the command.
     """
@@ -34,8 +32,6 @@ class More:
     before: tuple[str, ...] = ()
     given: str = "volume"
     arguments: tuple[str, ...] = ()
-    then: tuple[str, ...] = ()
-    made: str = "result"
     lines: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
 
@@ -53,23 +49,18 @@ def volume_code(settings: VolumeSettings, volume: Volume, path: str | None, more
         InputError: sections that the volume does not have.
     """
     settings.asked().check_sections(volume.shape[0])
-    call = ", ".join(
-        part for part in [more.given, *more.arguments, keywords(settings.asked(), settings)] if part
-    )
+    call = ", ".join(part for part in [more.given, *more.arguments, keywords(settings.asked(), settings)] if part)
 
     def python(source: str) -> list[str]:
         return [
             *read_code(volume, source),
             *more.before,
             f"result = es.{name_of(settings.task)}({call})",
-            *more.then,
-            f"es.write({more.made}, {out_name(settings)!r})",
+            f"es.write(result, {out_name(settings)!r})",
             *more.lines,
         ]
 
-    return code_text(
-        volume, path, python, lambda source: volume_command(settings, volume, source, more), more.notes
-    )
+    return code_text(volume, path, python, lambda source: volume_command(settings, volume, source, more), more.notes)
 
 
 def volume_command(settings: VolumeSettings, volume: Volume, source: str, more: More = More()) -> str:

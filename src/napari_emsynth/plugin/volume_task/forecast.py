@@ -34,9 +34,7 @@ class Speed:
     halo: tuple[float, float, float]
 
     @classmethod
-    def of(
-        cls, draws: list[tuple[Shape, float]], halo: tuple[float, float, float] | None, full: Shape
-    ) -> Speed | None:
+    def of(cls, draws: list[tuple[Shape, float]], halo: tuple[float, float, float] | None, full: Shape) -> Speed | None:
         """Return the speed of the fastest of some draws: the first one also built the method.
 
         Args:

@@ -36,14 +36,7 @@ def build_volume_layers(outcome: VolumeOutcome, placement: Placement) -> list[An
     """
     result = outcome.result
     file = {} if outcome.path is None else {"path": str(outcome.path)}
-    layers = [
-        Image(
-            result.volume.data,
-            metadata={**file, **told(result.volume)},
-            **placement.space,
-            **placement.look,
-        )
-    ]
+    layers = [Image(result.volume.data, metadata={**file, **told(result.volume)}, **placement.space, **placement.look)]
     if outcome.settings.with_mask:
         mask = mask_layer(result, placement)
         # A tint over everything would tell nothing and veil the picture.

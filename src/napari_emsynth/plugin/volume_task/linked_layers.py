@@ -96,9 +96,7 @@ class LinkedLayersPanel(QWidget):
         write: the button that writes them.
     """
 
-    def __init__(
-        self, task: Any, offered: Callable[[Any], list[Any]], apply: QPushButton, write: QPushButton
-    ) -> None:
+    def __init__(self, task: Any, offered: Callable[[Any], list[Any]], apply: QPushButton, write: QPushButton) -> None:
         super().__init__()
         self._task = task
         self.list = LayerChecklist(task.session.viewer, offered, task.ticked)

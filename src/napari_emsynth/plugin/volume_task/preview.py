@@ -180,13 +180,7 @@ def drawn(
     return prepare(settings.task, volume, settings.numbers(), runtime, around=box, **more)
 
 
-def _picture(
-    name: str,
-    block: Array,
-    box: Box,
-    voxel: tuple[float, float, float],
-    first: float = 0.0,
-) -> Picture:
+def _picture(name: str, block: Array, box: Box, voxel: tuple[float, float, float], first: float = 0.0) -> Picture:
     """Return one plane of a block [z, y, x] with its place; z runs down in reslices.
 
     Args:

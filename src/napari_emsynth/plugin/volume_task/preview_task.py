@@ -217,14 +217,7 @@ class PreviewTask(QObject):
                 with working(window.pixels):
                     drawing = drawn(volume, settings, window, runtime, more)
                     planes = preview(
-                        volume,
-                        settings,
-                        window,
-                        (z, y, x),
-                        drawing,
-                        runtime,
-                        limits=limits,
-                        told=speeds.append,
+                        volume, settings, window, (z, y, x), drawing, runtime, limits=limits, told=speeds.append
                     )
                 return Previewed(planes, window, settings, look, layer.unique_id, (z, y, x))
 
@@ -238,9 +231,7 @@ class PreviewTask(QObject):
                     self.noticed.emit([], "")
 
             key = f"preview {self.name}"
-            return QueuedJob(
-                "Preview", work, on_done=done, on_failed=refuse, key=key, owner=self.name, quiet=unasked
-            )
+            return QueuedJob("Preview", work, on_done=done, on_failed=refuse, key=key, owner=self.name, quiet=unasked)
 
         try:
             return self.session.queue.submit(prepare())
@@ -252,9 +243,7 @@ class PreviewTask(QObject):
         self._is_refused = True
         self.noticed.emit([line], "")
 
-    def detect(
-        self, layer: Any, channel: int | None, then: Callable[[list[Suspect]], None]
-    ) -> QueuedJob | None:
+    def detect(self, layer: Any, channel: int | None, then: Callable[[list[Suspect]], None]) -> QueuedJob | None:
         """Look for damaged sections; ``then`` is given what was found, and the user a line."""
         volume = self.attempt(self.volume, layer, channel)
         if volume is None:

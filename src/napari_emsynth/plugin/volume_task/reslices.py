@@ -69,9 +69,7 @@ class Pane(QWidget):
         self._pressed = QPointF()
         self.is_faint = False
         self.cross: tuple[float, float] | None = None
-        self.setToolTip(
-            "Drag to move both sides, click to lay the reslices there; double-click for a large view"
-        )
+        self.setToolTip("Drag to move both sides, click to lay the reslices there; double-click for a large view")
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     @property
@@ -139,8 +137,7 @@ class Pane(QWidget):
         if clicked and self._picture is not None:
             at, v = event.position(), self._view
             self.picked.emit(
-                v.down + (at.y() - self.height() / 2) / v.zoom,
-                v.across + (at.x() - self.width() / 2) / v.zoom,
+                v.down + (at.y() - self.height() / 2) / v.zoom, v.across + (at.x() - self.width() / 2) / v.zoom
             )
 
     def mouseDoubleClickEvent(self, _event: Any) -> None:  # noqa: N802 - Qt's name
@@ -173,11 +170,7 @@ class Reslices(QWidget):
     picked = Signal(str, float, float)
 
     def __init__(
-        self,
-        names: Sequence[str] = ("xz", "yz", "xy"),
-        *,
-        wheel_zooms: bool = False,
-        most_px: float = math.inf,
+        self, names: Sequence[str] = ("xz", "yz", "xy"), *, wheel_zooms: bool = False, most_px: float = math.inf
     ) -> None:
         super().__init__()
         # Of the height of a pane.

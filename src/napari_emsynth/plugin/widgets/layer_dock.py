@@ -34,9 +34,7 @@ class LayerDock(Dock):
         self.notices, self.blink = Notices(), BlinkKey(session)
         self.job_bar = JobBar(session.queue, owner=self.owner)
         self.history = HistoryButtons(session)
-        self.compare = button(
-            f"Compare ({session.blink_key})", "Hold the button, or the key, to see the original"
-        )
+        self.compare = button(f"Compare ({session.blink_key})", "Hold the button, or the key, to see the original")
         self.copy = button("Copy as code", f"Copy the {does} as Python and as one command line")
         self.save = button("Export...", "Write the result, its mask and its record to a file")
 

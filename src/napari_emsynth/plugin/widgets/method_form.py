@@ -7,13 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFileDialog,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.params import Params, Value

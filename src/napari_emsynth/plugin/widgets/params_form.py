@@ -79,10 +79,7 @@ def widget_of(field: ParamField) -> Any:
         if field.choices:
             options = {"choices": field.choices}
         elif field.kind is int:
-            low, high = (
-                (-FAR if field.low is None else field.low),
-                (FAR if field.high is None else field.high),
-            )
+            low, high = ((-FAR if field.low is None else field.low), (FAR if field.high is None else field.high))
             options = {"min": int(low), "max": int(high), "step": int(field.step or 1)}
         made = create_widget(annotation=field.kind, options=options)
     made.value = field.default

@@ -21,16 +21,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.models.fitted_filter import (
-    Equations,
-    Offsets,
-    apply,
-    best_ridge,
-    equations,
-    sides,
-    solve,
-    taps_of,
-)
+from napari_emsynth.models.fitted_filter import Equations, Offsets, apply, best_ridge, equations, sides, solve, taps_of
 from napari_emsynth.models.interpolation_unet import Clues, Sides, clues_of
 from napari_emsynth.training.samples.pairs import (
     Augmentation,
@@ -134,9 +125,7 @@ class GapSamples:
         self.size, self.augmentation, self.scenes = size, augmentation, scenes
         for stack in stacks:
             if stack.shape[0] < 3:
-                raise InputError(
-                    f"training needs at least 3 sections along each axis used, got {stack.shape[0]}"
-                )
+                raise InputError(f"training needs at least 3 sections along each axis used, got {stack.shape[0]}")
             if min(stack.shape[1:]) < 32:
                 raise InputError(f"training needs sections of at least 32 x 32 px, got {stack.shape[1:]}")
         self.stacks = [SectionStack(stack) for stack in stacks]
@@ -150,10 +139,7 @@ class GapSamples:
         images = torch.from_numpy(np.stack([images for images, _ in drawn])[:, :, None])  # [b, 8, 1, y, x]
         *sides, target, partial, keep = images.unbind(1)
         clues = Clues(
-            *(
-                torch.tensor(values, dtype=torch.float32)
-                for values in zip(*(c for _, c in drawn), strict=True)
-            )
+            *(torch.tensor(values, dtype=torch.float32) for values in zip(*(c for _, c in drawn), strict=True))
         )
         return GapLesson(Sides(*sides), clues, target, partial, keep)
 
@@ -228,10 +214,7 @@ class GapSamples:
         if scene.contrast:
             bright, dark = rng.uniform(0.8, 1.25, 2)
             images = np.where(images > 0, images * np.float32(bright), images * np.float32(dark))
-            gain, offset = (
-                rng.uniform(0.95, 1.05, (len(images), 1, 1)),
-                rng.normal(0, 0.05, (len(images), 1, 1)),
-            )
+            gain, offset = (rng.uniform(0.95, 1.05, (len(images), 1, 1)), rng.normal(0, 0.05, (len(images), 1, 1)))
             gain[-1], offset[-1] = gain[:-1].mean(), offset[:-1].mean()
             images = np.asarray(images * gain + offset, dtype=np.float32)
         if scene.noise:

@@ -151,9 +151,7 @@ def random_keep(rng: Generator, size: int) -> Float:
     kind = rng.integers(4)
     if kind == 0:  # half of it
         angle = rng.uniform(0, 2 * np.pi)
-        missing = (
-            np.cos(angle) * (y - rng.uniform(0.2, 0.8)) + np.sin(angle) * (x - rng.uniform(0.2, 0.8)) > 0
-        )
+        missing = np.cos(angle) * (y - rng.uniform(0.2, 0.8)) + np.sin(angle) * (x - rng.uniform(0.2, 0.8)) > 0
     elif kind == 1:  # a band, as a fold or crack leaves it
         angle, at, width = rng.uniform(0, np.pi), rng.uniform(0.3, 0.7), rng.uniform(0.02, 0.15)
         bend = 0.04 * smooth_noise(rng, size, size / 3)
@@ -209,9 +207,7 @@ class SectionTriples:
         self.stacks = [SectionStack(stack) for stack in stacks]
         for stack in stacks:
             if stack.shape[0] < 3:
-                raise InputError(
-                    f"training needs at least 3 sections along each axis used, got {stack.shape[0]}"
-                )
+                raise InputError(f"training needs at least 3 sections along each axis used, got {stack.shape[0]}")
             if min(stack.shape[1:]) < 32:
                 raise InputError(f"training needs sections of at least 32 x 32 px, got {stack.shape[1:]}")
         self.share = shares(stacks)

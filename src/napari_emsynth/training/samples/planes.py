@@ -99,12 +99,7 @@ class Acquire(Protocol):
     """Acquires a fine crop as a microscope does, and draws it again."""
 
     def __call__(
-        self,
-        fine: Float,
-        wanted: range,
-        noisy: Callable[[Float], Float],
-        correlation: Correlation,
-        reach: Reach,
+        self, fine: Float, wanted: range, noisy: Callable[[Float], Float], correlation: Correlation, reach: Reach
     ) -> Acquired:
         """Return what is acquired of a crop.
 
@@ -161,9 +156,7 @@ class PlaneSamples:
         used = slice(None) if self.isotropic else slice(1, None)
         shortest = min(min(block.shape[used]) for block in blocks)
         if shortest < SHORTEST:
-            raise InputError(
-                f"training needs planes of at least {SHORTEST} x {SHORTEST} px, got {shortest} px"
-            )
+            raise InputError(f"training needs planes of at least {SHORTEST} x {SHORTEST} px, got {shortest} px")
         self.size = min(size, shortest // 16 * 16)
         self.blocks = [_Block.of(block) for block in blocks]
         self.share = shares(blocks)

@@ -77,10 +77,7 @@ class Pairs:
     def to(self, device: torch.device) -> Pairs:
         """Move every tensor, sections in channels_last."""
         return Pairs(
-            sent(self.moving, device),
-            sent(self.fixed, device),
-            self.displacement.to(device),
-            self.related.to(device),
+            sent(self.moving, device), sent(self.fixed, device), self.displacement.to(device), self.related.to(device)
         )
 
 

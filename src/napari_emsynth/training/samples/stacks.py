@@ -48,9 +48,7 @@ class StackSamples:
     def __init__(self, blocks: Sequence[Array], *, axes: Sequence[int], size: tuple[int, int, int]) -> None:
         self.size = size
         views = stacks_of(blocks, axes)
-        self.stacks = [
-            view for view in views if all(n >= s for n, s in zip(view[0].shape, size, strict=True))
-        ]
+        self.stacks = [view for view in views if all(n >= s for n, s in zip(view[0].shape, size, strict=True))]
         if not self.stacks:
             largest = " x ".join(str(n) for n in max((v[0].shape for v in views), key=min))
             needed = " x ".join(str(n) for n in size)

@@ -29,9 +29,7 @@ def shown(shift=(0.0, 0.0), z=1):
 
 def built(ways):
     params = {"step_px": 8, "ways": ways}
-    return Request.of(
-        "align", PHANTOM.volume(), "emsynth", weights=None, params=params, runtime=Runtime()
-    ).built()
+    return Request.of("align", PHANTOM.volume(), "emsynth", weights=None, params=params, runtime=Runtime()).built()
 
 
 @pytest.fixture(scope="module", params=[1, 2])

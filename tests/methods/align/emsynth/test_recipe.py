@@ -135,11 +135,7 @@ def test_both_answers_learn_from_their_difference():
 
 def test_thick_sections_are_taken_along_z_and_judged_apart():
     thick = TrainingData(
-        blocks=DATA.blocks,
-        held_out=DATA.held_out,
-        axes=(0, 1, 2),
-        thick=[BLOCK[:20]],
-        thick_held_out=[BLOCK[20:]],
+        blocks=DATA.blocks, held_out=DATA.held_out, axes=(0, 1, 2), thick=[BLOCK[:20]], thick_held_out=[BLOCK[20:]]
     )
     recipe = Equivariant(thick, config=SMALL, batch=1, size=48)
     assert [len(samples.stacks) for samples in recipe.real] == [3, 1]

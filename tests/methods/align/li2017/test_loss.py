@@ -103,9 +103,7 @@ def test_the_loss_weighs_the_resolutions():
     fixed, moving = image((64, 64)), image((64, 64), 1)
     fields = [still((64 // s, 64 // s)) for s in (4, 2, 1)]
     total, terms = loss(fixed, moving, fields, config)
-    alone = [
-        similarity(reduced(fixed, s), reduced(moving, s), u) for s, u in zip((4, 2, 1), fields, strict=True)
-    ]
+    alone = [similarity(reduced(fixed, s), reduced(moving, s), u) for s, u in zip((4, 2, 1), fields, strict=True)]
     torch.testing.assert_close(total, -(0.3 * alone[0] + 0.6 * alone[1] + 1.0 * alone[2]))
     assert terms["ncc"] == pytest.approx(float(alone[2]))
 

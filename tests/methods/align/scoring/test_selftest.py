@@ -42,14 +42,7 @@ def request(install, answers=None, *, volume=STACK, method=None, **runtime):
             build=lambda params, runtime, weights: scripted, keeps_acquired=False, answers="displacement",
         )
     )  # fmt: skip
-    asked = Request.of(
-        "align",
-        volume,
-        method or "scripted",
-        weights=None,
-        params=None,
-        runtime=Runtime(**runtime),
-    )
+    asked = Request.of("align", volume, method or "scripted", weights=None, params=None, runtime=Runtime(**runtime))
     return asked, scripted
 
 
@@ -123,10 +116,7 @@ def test_damaged_equal_and_skipped_sections_are_left_out(install):
     asked, _ = request(install, [none()] * 12, volume=Volume.of(data))
     found = self_test(asked, skip=[7], pairs=8)
     assert sorted(found.pairs) == [(1, 0), (4, 3)]
-    assert {e["section"]: e["kind"] for e in found.to_json()["left_out"]["sections"]} == {
-        2: "blank",
-        5: "duplicate",
-    }
+    assert {e["section"]: e["kind"] for e in found.to_json()["left_out"]["sections"]} == {2: "blank", 5: "duplicate"}
     # Who says that nothing is damaged is believed; only what shows no tissue cannot be asked about.
     assert (6, 5) in self_test(asked, skip=[], pairs=8).pairs
 

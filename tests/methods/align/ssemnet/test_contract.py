@@ -158,8 +158,7 @@ def test_it_stops_between_iterations():
 def test_tiled_equals_whole():
     moving, fixed = section((1.0, 2.0), 0.1, 1), section(noise=0.1, seed=2)
     answers = [
-        method(iterations=8)(moving, [Neighbour(fixed)], None, Runtime(device="cpu", tile=tile))
-        for tile in (None, 40)
+        method(iterations=8)(moving, [Neighbour(fixed)], None, Runtime(device="cpu", tile=tile)) for tile in (None, 40)
     ]
     assert np.abs(answers[0].displacement - answers[1].displacement).max() < 0.01
     assert np.abs(answers[0].confidence - answers[1].confidence).max() < 0.01
@@ -212,12 +211,8 @@ def test_the_slope_is_that_of_the_energy():
     errors = energy.difference(targets.features, moved[..., rim:-rim, rim:-rim])
     say = targets.weights / targets.weights.sum(dim=1, keepdim=True)
     variance = targets.features[:, 0].flatten(2).var(dim=2, correction=0).mean(dim=1)
-    data = (tile.mask(places) * targets.known * errors * say[..., None, None]).sum(dim=1).mean(
-        dim=(1, 2)
-    ) / variance
-    rough = sum(
-        maps.diff(dim=d).square().mean(dim=(2, 3)) / step[d - 2] ** 2 for d in (2, 3)
-    )  # [b, (dy, dx)]
+    data = (tile.mask(places) * targets.known * errors * say[..., None, None]).sum(dim=1).mean(dim=(1, 2)) / variance
+    rough = sum(maps.diff(dim=d).square().mean(dim=(2, 3)) / step[d - 2] ** 2 for d in (2, 3))  # [b, (dy, dx)]
     springs = 0.02 * maps.square().sum(dim=1).mean(dim=(1, 2)) + 5.0 * rough[:, 0] + 3.0 * rough[:, 1]
     (expected,) = torch.autograd.grad((data + springs).sum(), maps)
     start = flat(maps.detach())
@@ -253,8 +248,7 @@ def test_sections_are_not_binned_until_nothing_is_left():
 def test_the_energy_falls():
     moving, fixed = section((1.0, 2.0)), section()
     left = [
-        method(scales=1, iterations=n)(moving, [Neighbour(fixed)], None, CPU).notes["difference"]
-        for n in (1, 10, 25)
+        method(scales=1, iterations=n)(moving, [Neighbour(fixed)], None, CPU).notes["difference"] for n in (1, 10, 25)
     ]
     assert left[2] < left[1] < left[0]
     assert left[2] < 0.1 * left[0]

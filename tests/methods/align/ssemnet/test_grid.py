@@ -8,14 +8,7 @@ from scipy.interpolate import RBFInterpolator
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.fields.lattice import node_places
-from napari_emsynth.methods.align.ssemnet.grid import (
-    DENSER,
-    INTERPOLATIONS,
-    MOST_NODES,
-    Grid,
-    resampled,
-    thin_plate,
-)
+from napari_emsynth.methods.align.ssemnet.grid import DENSER, INTERPOLATIONS, MOST_NODES, Grid, resampled, thin_plate
 
 NODES, SHAPE = (5, 7), (160, 210)
 CPU = torch.device("cpu")

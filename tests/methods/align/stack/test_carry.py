@@ -10,9 +10,10 @@ import pytest
 from napari_emsynth import io
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.fields import Displacement, compose, moved, outside
+from napari_emsynth.fields.apply import applied
 from napari_emsynth.io.export import Output, carried, check_export, export, lazily
 from napari_emsynth.io.field import read_field
-from napari_emsynth.methods.align.stack.carry import finished, moved_before, through
+from napari_emsynth.methods.align.stack.carry import finished, through
 from napari_emsynth.spec import CancelToken
 from napari_emsynth.volume import Known, Volume
 
@@ -59,24 +60,19 @@ def test_everything_goes_through_the_same_field_and_says_so():
     with pytest.raises(InputError, match=r"the volume half has \(4, 20, 56\)"):
         carried(result, image(shape=(4, 20, 56), name="half"))
     with pytest.raises(InputError, match="no displacement"):
-        carried(replace(result, displacement=None), labels)
+        carried(replace(result, displacement=None, along=None), labels)
 
 
 def test_two_alignments_are_drawn_once_through_both():
     volume, first, then = image(), drawn(1), drawn(2)
-    both = through(moved_before(volume, first), then)
+    both = through(applied(volume, first, "cubic"), then)
     assert np.array_equal(whole(both.volume), moved(volume, compose(first, then), "cubic").data)
-    assert [entry["treatment"] for entry in both.provenance["sections"]] == [
-        "moved",
-        "moved",
-        "kept",
-        "moved",
-    ]
+    assert [entry["treatment"] for entry in both.provenance["sections"]] == ["moved", "moved", "kept", "moved"]
     assert len(both.provenance["upon"]["sections"]) == 4
     again = through(both.volume, Displacement(np.zeros((4, 2, 4, 5), np.float32), SHAPE, VOXEL))
     assert np.allclose(again.displacement.dense(3), both.displacement.dense(3), atol=1e-5)
     alone = replace(through(replace(volume, known=None), then), volume=volume)
-    short = finished(alone, moved_before(volume, first), limit_nm=3.0).displacement
+    short = finished(alone, applied(volume, first, "cubic"), limit_nm=3.0).displacement
     assert max(np.hypot(*short.dense(z)).max() for z in range(4)) * 4.0 <= 3.0
 
 
@@ -107,9 +103,7 @@ def test_one_call_writes_everything(tmp_path, field):
     path = None if field is None else tmp_path / field
     export(result, outputs, path, progress=lambda *said: told.append(said))
     assert np.array_equal(whole(io.read(tmp_path / "image.ome.tif")), whole(result.volume))
-    assert np.array_equal(
-        whole(io.read(tmp_path / "labels.zarr")), moved(image("uint64"), drawn(), "nearest").data
-    )
+    assert np.array_equal(whole(io.read(tmp_path / "labels.zarr")), moved(image("uint64"), drawn(), "nearest").data)
     other = whole(io.read(tmp_path / "other.tif"))
     assert np.array_equal(other, moved(image("float32"), drawn(), "cubic").data, equal_nan=True)
     for name in ("image.ome.tif", "labels.zarr", "other.tif"):
@@ -129,13 +123,7 @@ def test_nothing_is_written_when_one_output_is_refused(tmp_path):
         ([Output(path=tmp_path / "a.zarr"), Output(path=tmp_path / "b.png", volume=image())], "suffix"),
         ([Output(path=tmp_path / "a.zarr"), Output(path=tmp_path / "a.zarr", volume=image())], "named twice"),
         ([Output(path=tmp_path / "a.zarr"), Output(path=tmp_path / "b.tif", volume=image("int64"))], "int64"),
-        (
-            [
-                Output(path=tmp_path / "a.zarr"),
-                Output(path=tmp_path / "b.zarr", volume=image(shape=(4, 20, 56))),
-            ],
-            "20",
-        ),
+        ([Output(path=tmp_path / "a.zarr"), Output(path=tmp_path / "b.zarr", volume=image(shape=(4, 20, 56)))], "20"),
     ]
     for outputs, said in bad:
         with pytest.raises(InputError, match=said):
@@ -150,9 +138,7 @@ def test_inputs_stay_what_they_are(tmp_path):
     with pytest.raises(InputError, match="same file"):
         export(result, [Output(path=tmp_path / "labels.zarr", volume=labels)], overwrite=True)
     with pytest.raises(InputError, match="same file"):
-        check_export(
-            [Output(path=tmp_path / "labels.zarr")], inputs=[tmp_path / "labels.zarr"], overwrite=True
-        )
+        check_export([Output(path=tmp_path / "labels.zarr")], inputs=[tmp_path / "labels.zarr"], overwrite=True)
     assert np.array_equal(whole(io.read(tmp_path / "labels.zarr")), image().data)
 
 

@@ -53,9 +53,7 @@ def found(install, monkeypatch, sections):
         monkeypatch.setattr(f"{WHERE}.WINDOW", window)
         monkeypatch.setattr(f"{WHERE}.solve", watched)
         params = {"leave_px": 0.0}
-        result = align(
-            sections, method=SHIFTER.id, params=params, voxel_nm=(30, 8, 8), selfcheck=False, **options
-        )
+        result = align(sections, method=SHIFTER.id, params=params, voxel_nm=(30, 8, 8), selfcheck=False, **options)
         return np.asarray(result.displacement.data), np.asarray(result.confidence), sizes
 
     return run
@@ -89,14 +87,7 @@ def test_stacks_estimated_together_are_estimated_as_each_alone(install, monkeypa
     install(SHIFTER)
     monkeypatch.setattr(Shifter, "how", how)
     requests = [
-        Request.of(
-            "align",
-            stack,
-            SHIFTER.id,
-            weights=None,
-            params={"leave_px": 0.0},
-            runtime=Runtime(),
-        )
+        Request.of("align", stack, SHIFTER.id, weights=None, params={"leave_px": 0.0}, runtime=Runtime())
         for stack in (sections[:9], sections[20:26], sections[40:53])
     ]
     together = estimates(requests, Constraints())

@@ -41,9 +41,7 @@ def fast(stack):
     """What is not a straight line in z, node by node."""
     z = np.arange(len(stack))
     flat = stack.reshape(len(stack), -1)
-    return (flat - np.stack([np.polyval(np.polyfit(z, c, 1), z) for c in flat.T], axis=1)).reshape(
-        stack.shape
-    )
+    return (flat - np.stack([np.polyval(np.polyfit(z, c, 1), z) for c in flat.T], axis=1)).reshape(stack.shape)
 
 
 def test_straight_motion_is_kept():
@@ -80,9 +78,7 @@ def test_the_springs_keep_a_neurite_from_bending_its_section():
 def test_outliers_have_little_say():
     total = jitter()
     pairs = measured(total)
-    wrong = [
-        replace(m, displacement=m.displacement + 40) if (m.section, m.onto) == (9, 7) else m for m in pairs
-    ]
+    wrong = [replace(m, displacement=m.displacement + 40) if (m.section, m.onto) == (9, 7) else m for m in pairs]
     plain, spoilt = (solve(Z, p, STIFF, node_px=NODE_PX).distortion for p in (pairs, wrong))
     assert np.abs(spoilt - plain).max() < 0.5
 
@@ -119,10 +115,7 @@ def test_springs_may_be_cut():
     stiffness[:, :, 2:4] = 0.0
     torn, whole = solved(total, stiffness=stiffness), solved(total)
     assert np.abs(torn[8, 0, :, 0] - torn[8, 0, :, -1]).mean() > 4.0
-    assert (
-        np.abs(whole[8, 0, :, 2] - whole[8, 0, :, 3]).mean()
-        < np.abs(torn[8, 0, :, 2] - torn[8, 0, :, 3]).mean()
-    )
+    assert np.abs(whole[8, 0, :, 2] - whole[8, 0, :, 3]).mean() < np.abs(torn[8, 0, :, 2] - torn[8, 0, :, 3]).mean()
 
 
 @pytest.mark.parametrize(("size", "share"), [(0.1, 0.0), (0.5, 0.0), (0.75, 0.5), (10.0, 1.0)])

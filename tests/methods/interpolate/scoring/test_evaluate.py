@@ -55,9 +55,7 @@ def test_coverage_is_not_measured_on_what_calibrated_it():
     def sample(noise):
         flat = np.zeros((50, 50), np.float32)
         truth = np.random.default_rng(0).normal(0, noise, (50, 50)).astype(np.float32)
-        return Sample(
-            truth=truth, guesses=(flat,), scale=flat + 1, below=flat, above=flat, t=0.5, base=flat, peak=1.0
-        )
+        return Sample(truth=truth, guesses=(flat,), scale=flat + 1, below=flat, above=flat, t=0.5, base=flat, peak=1.0)
 
     def share(*noise):
         samples = [sample(n) for n in noise]

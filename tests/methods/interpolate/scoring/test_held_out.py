@@ -5,14 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from napari_emsynth.methods.interpolate.scoring.held_out import (
-    GAPS,
-    POSED,
-    RUNS,
-    Judge,
-    held_out_cases,
-    naturalness,
-)
+from napari_emsynth.methods.interpolate.scoring.held_out import GAPS, POSED, RUNS, Judge, held_out_cases, naturalness
 from napari_emsynth.training.data import TrainingData
 
 RNG = np.random.default_rng(0)

@@ -8,8 +8,7 @@ import torch
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.superres.confidence import Confidence
-from napari_emsynth.methods.superres.gpemsr.method import SPEC
-from napari_emsynth.methods.superres.gpemsr.method import method as build_method
+from napari_emsynth.methods.superres.gpemsr.method import SPEC, method as build_method
 from napari_emsynth.models.gpemsr.gpemsr import GPEMSR, Config
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.phantoms import Phantom
@@ -82,9 +81,7 @@ def test_weights_of_ones_own_are_found_with_their_configuration(tmp_path):
     method = SPEC.build(SPEC.params(), Runtime(), str(path))
     assert (method.factor, method.confidence, method.halo) == (8, Confidence(((0.0, 2.5),)), config.halo)
     np.testing.assert_allclose(
-        method(block(16, 16), 8, CPU).mean,
-        build_method(network(config), PLAIN)(block(16, 16), 8, CPU).mean,
-        atol=1e-6,
+        method(block(16, 16), 8, CPU).mean, build_method(network(config), PLAIN)(block(16, 16), 8, CPU).mean, atol=1e-6
     )
 
 

@@ -13,8 +13,7 @@ from napari_emsynth.methods.superres.gpemsr.indexer import codes
 from napari_emsynth.methods.superres.gpemsr.recipe import SHARES, WHOLE, X8, X16
 from napari_emsynth.methods.superres.single_stage.method import SPEC as PLAIN
 from napari_emsynth.models.gpemsr.gpemsr import Config
-from napari_emsynth.models.single_stage import Config as Plain
-from napari_emsynth.models.single_stage import SingleStage
+from napari_emsynth.models.single_stage import Config as Plain, SingleStage
 from napari_emsynth.nn.lateral import reduced
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.training import checkpoint
@@ -39,9 +38,7 @@ STAGES = list(WHOLE)
 
 
 def recipe(kind=X8, config=None, start=None, **options):
-    return kind(
-        DATA, start, TINY | (config or {}), **{"batch": 4, "size": 32 if kind is X8 else 64, **options}
-    )
+    return kind(DATA, start, TINY | (config or {}), **{"batch": 4, "size": 32 if kind is X8 else 64, **options})
 
 
 def judged(judge, network):
@@ -117,9 +114,7 @@ def test_the_discriminator_joins_after_the_warm_up():
     network = recipe().network()
     early, none, terms = stage.loss(network, turn(stage, 0.2))
     assert none is None
-    assert float(early.detach()) == pytest.approx(
-        told(terms)["l1"] + CODE_WEIGHT * told(terms)["code"], rel=1e-5
-    )
+    assert float(early.detach()) == pytest.approx(told(terms)["l1"] + CODE_WEIGHT * told(terms)["code"], rel=1e-5)
     _, rivalry, terms = stage.loss(network, turn(stage, 0.9))
     assert rivalry is not None
     assert 0 <= terms["d_accuracy"] <= 1
@@ -147,9 +142,7 @@ def test_the_indexer_learns_the_encoders_codes():
     made.start = {k: v.clone() for k, v in network.state_dict().items()}
     seen, learner = taught(made, 30, lr=1e-2)
     assert seen[-1]["loss"] < 0.9 * seen[0]["loss"]
-    assert all(
-        torch.equal(v, made.start[k]) for k, v in learner.network.state_dict().items() if "indexer" not in k
-    )
+    assert all(torch.equal(v, made.start[k]) for k, v in learner.network.state_dict().items() if "indexer" not in k)
     scores = judged(made.stages[0][0], learner.network)
     assert scores["score"] == pytest.approx(100 * scores["accuracy"])
     assert scores["accuracy"] <= scores["among"]
@@ -290,9 +283,7 @@ def test_stages_are_named_and_nonsense_is_refused():
         recipe(only="gan")
     with pytest.raises(InputError, match="'flow' is no stage"):
         recipe(config={"pod": False}, only="flow")
-    with pytest.raises(
-        InputError, match="objective x8 trains networks of factor 8, these weights are of factor 16"
-    ):
+    with pytest.raises(InputError, match="objective x8 trains networks of factor 8, these weights are of factor 16"):
         recipe(config={"factor": 16})
     small = TrainingData(blocks=[VOLUME[:2]], held_out=[VOLUME[6:]])
     with pytest.raises(InputError, match="needs 3 sections of at least 32 x 32 px"):

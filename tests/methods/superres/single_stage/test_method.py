@@ -6,8 +6,7 @@ import torch
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.superres.confidence import Confidence
-from napari_emsynth.methods.superres.single_stage.method import SPEC
-from napari_emsynth.methods.superres.single_stage.method import method as build_method
+from napari_emsynth.methods.superres.single_stage.method import SPEC, method as build_method
 from napari_emsynth.models.single_stage import Config, SingleStage
 from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.superres_contract import SuperresContract

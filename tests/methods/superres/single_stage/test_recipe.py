@@ -82,7 +82,5 @@ def test_the_card_knows_the_factor_and_the_pixel_sizes():
 
 
 def test_weights_of_the_other_factor_are_refused():
-    with pytest.raises(
-        InputError, match="objective x8 trains networks of factor 8, these weights are of factor 16"
-    ):
+    with pytest.raises(InputError, match="objective x8 trains networks of factor 8, these weights are of factor 16"):
         recipe(config={**TINY, "factor": 16})

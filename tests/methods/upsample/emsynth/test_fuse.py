@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_emsynth.methods.upsample.emsynth.fuse import fused, trust_of
 from napari_emsynth.methods.upsample.protocol import Expert
@@ -11,9 +10,7 @@ from napari_emsynth.methods.upsample.protocol import Expert
 
 def expert(name, mean, scale):
     shape = (1, 1, 2)
-    return Expert(
-        name, np.full(shape, mean, np.float32), None if scale is None else np.full(shape, scale, np.float32)
-    )
+    return Expert(name, np.full(shape, mean, np.float32), None if scale is None else np.full(shape, scale, np.float32))
 
 
 def test_weights_are_inverse_variances():

@@ -112,9 +112,7 @@ def test_both_directions_are_weighed_by_their_scales(fine):
     net = network(0.1)
     facts = facts_of(4, True, sides=True)
     x = torch.from_numpy(
-        np.stack(
-            (fine[:16], np.broadcast_to(places_of(4, "slab", range(16))[:, None, None], fine[:16].shape))
-        )
+        np.stack((fine[:16], np.broadcast_to(places_of(4, "slab", range(16))[:, None, None], fine[:16].shape)))
     )
     both = Reslices(net, facts, PX)(x[None])[0]
     assert both.shape == (2, 16, 56 - 2 * PX, 64 - 2 * PX)

@@ -23,9 +23,7 @@ def cells(count=COUNT, dtype=np.uint32):
     rng = np.random.default_rng(4)
     z, y, x = np.mgrid[:count, :HEIGHT, :WIDTH]
     out = np.zeros(z.shape, dtype)
-    for id_, (row, column, dy, dx, first) in enumerate(
-        rng.uniform((0, 0, -3, -3, -4), (48, 64, 3, 3, 4), (20, 5)), 3
-    ):
+    for id_, (row, column, dy, dx, first) in enumerate(rng.uniform((0, 0, -3, -3, -4), (48, 64, 3, 3, 4), (20, 5)), 3):
         inside = np.hypot(y - row - dy * z, x - column - dx * z) < 7
         out[inside & (z >= first) & (z < first + 5)] = id_
     return out
@@ -54,9 +52,7 @@ def test_slabs_have_the_labels_of_their_centre_and_the_outer_halves_repeat():
 @pytest.mark.parametrize(("sampling", "sections"), [("point", 13), ("slab", 15)])
 def test_fractional_factors_are_the_lattice_of_the_image(sampling, sections):
     image = np.random.default_rng(0).integers(0, 255, LABELS.shape, np.uint8)
-    result = upsample(
-        Volume.of(image, voxel_nm=(25, 10, 10)), 2.5, sampling=sampling, method="linear", selfcheck=False
-    )
+    result = upsample(Volume.of(image, voxel_nm=(25, 10, 10)), 2.5, sampling=sampling, method="linear", selfcheck=False)
     out = result.apply(Volume.of(LABELS, voxel_nm=(25, 10, 10), name="cells"))
     assert out.shape == result.volume.shape
     assert len(out.data) == sections
@@ -86,12 +82,7 @@ def test_any_box_shows_what_the_whole_shows(monkeypatch):
     monkeypatch.setattr(module, "HALO", 8)
     draw = pickle.loads(pickle.dumps(Drawn(Volume.of(LABELS), Lattice(COUNT, 3, "point"))))
     whole = upsample_labels(LABELS, 3)
-    for box in (
-        np.s_[4:5, 10:20, 3:9],
-        np.s_[2:9, 0:48, 30:34],
-        np.s_[3:4, 0:1, 0:64],
-        np.s_[13:16, 31:48, 31:64],
-    ):
+    for box in (np.s_[4:5, 10:20, 3:9], np.s_[2:9, 0:48, 30:34], np.s_[3:4, 0:1, 0:64], np.s_[13:16, 31:48, 31:64]):
         assert (draw(box, Runtime()) == whole[box]).all()
 
 

@@ -20,9 +20,7 @@ def centroid(mask):
 def cells(seed, move=(0, 0)):
     """Dense ids without background: every voxel belongs to the nearest of some seeds."""
     seeds = np.random.default_rng(seed).uniform((0, 0), (64, 96), (12, 2)) + move
-    return (np.hypot(ROWS - seeds[:, :1, None], COLUMNS - seeds[:, 1:, None]).argmin(axis=0) + 5).astype(
-        np.uint64
-    )
+    return (np.hypot(ROWS - seeds[:, :1, None], COLUMNS - seeds[:, 1:, None]).argmin(axis=0) + 5).astype(np.uint64)
 
 
 @pytest.mark.parametrize("shift", [0.0, 4.0, 8.0, 12.0])
@@ -45,9 +43,7 @@ def test_a_cone_narrows_evenly():
     assert areas == pytest.approx([np.pi * r**2 for r in (14, 12, 10)], rel=0.06)
 
 
-@pytest.mark.parametrize(
-    "ids", [cells(0), disc(40), disc(40) > 0, np.zeros_like(ROWS), -disc(20).astype(np.int64)]
-)
+@pytest.mark.parametrize("ids", [cells(0), disc(40), disc(40) > 0, np.zeros_like(ROWS), -disc(20).astype(np.int64)])
 def test_equal_sections_give_themselves(ids):
     for section in between(ids, ids.copy(), PLACES):
         assert section.dtype == ids.dtype
@@ -85,9 +81,7 @@ def test_a_part_that_jumps_is_never_in_two_places():
 
 
 def test_an_id_that_one_section_holds_lives_half_way():
-    (section,) = between(
-        disc(20, id_=3) + disc(60, 1.5, id_=4), disc(24, id_=3) + disc(80, 1.5, id_=5), (0.5,)
-    )
+    (section,) = between(disc(20, id_=3) + disc(60, 1.5, id_=4), disc(24, id_=3) + disc(80, 1.5, id_=5), (0.5,))
     assert set(np.unique(section)) == {0, 3, 4, 5}
 
 

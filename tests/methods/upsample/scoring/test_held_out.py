@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 from napari_emsynth.methods.upsample.acquisition import degraded
-from napari_emsynth.methods.upsample.scoring.held_out import (
-    CASES,
-    held_out,
-    held_out_factor,
-    held_out_scores,
-)
+from napari_emsynth.methods.upsample.scoring.held_out import CASES, held_out, held_out_factor, held_out_scores
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.training.data import TrainingData
 

@@ -74,9 +74,7 @@ class Emsynth:
     def __init__(self, network: AlignmentNet, params: EmsynthParams) -> None:
         self.network, self.params = network.eval(), params
 
-    def __call__(
-        self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
-    ) -> PairField:
+    def __call__(self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime) -> PairField:
         """Register a section [y, x] onto one neighbour."""
         (found,) = self.together([Question(moving, fixed, known)], runtime)
         return found
@@ -166,8 +164,7 @@ class Dense(nn.Module):
         nodes = smoothed(answer.displacement, ANSWER_SMOOTH_PX / STRIDE)
         size = (moving.shape[-2], moving.shape[-1])
         dense, log_scale = (
-            F.interpolate(a, size=size, mode="bilinear", align_corners=False)
-            for a in (nodes.float(), answer.log_scale)
+            F.interpolate(a, size=size, mode="bilinear", align_corners=False) for a in (nodes.float(), answer.log_scale)
         )
         return dense, log_scale
 

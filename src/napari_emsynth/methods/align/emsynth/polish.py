@@ -90,9 +90,7 @@ def _binned_steps(pairs: Tensor, u: Tensor, window: tuple[float, int], by: int) 
     return grown[..., : size[0], : size[1]]
 
 
-def _steps(
-    pairs: Tensor, u: Tensor, windows: tuple[tuple[float, int], ...], smooth: float, contrast: float
-) -> Tensor:
+def _steps(pairs: Tensor, u: Tensor, windows: tuple[tuple[float, int], ...], smooth: float, contrast: float) -> Tensor:
     """Take steps (1) through one window after the other; lengths in px of these sections."""
     moving, fixed = pairs[:, ::2], pairs[:, 1::2]
     target = equal_contrast(fixed, contrast)

@@ -112,9 +112,7 @@ class Warps(recipe.Recipe):
         self.data, self.start, self.count = data, start, batch or self.usual_batch
         self.config = Config.from_json(config or {})
         edge = min(size, *(n // self.config.multiple * self.config.multiple for n in _smallest(data)))
-        self.samples = SectionPairs(
-            data.blocks, axes=data.axes, size=edge, simulation=simulation or Simulation()
-        )
+        self.samples = SectionPairs(data.blocks, axes=data.axes, size=edge, simulation=simulation or Simulation())
         self.prepare()
 
     def prepare(self) -> None:
@@ -155,9 +153,7 @@ class Warps(recipe.Recipe):
     def _judges(self, blocks: Sequence[Array], simulation: Simulation) -> Iterator[SectionPairs]:
         """Yield what draws the samples that judge, block by block."""
         for block in blocks:
-            edge = min(
-                TEST_SIZE, *(n // self.config.multiple * self.config.multiple for n in block.shape[1:])
-            )
+            edge = min(TEST_SIZE, *(n // self.config.multiple * self.config.multiple for n in block.shape[1:]))
             yield SectionPairs([block], size=edge, simulation=simulation)
 
 
@@ -227,9 +223,7 @@ class Hybrid(AdversarialRecipe, Warps):
         answer = network.match([f[1:] for f in features], [f[:-1] for f in features])
         unlike = features_apart(features[0][1:], features[0][:-1], answer.displacement)
         nodes = torch.cat((torch.zeros_like(answer.displacement[:1]), answer.displacement))
-        pulled = F.interpolate(
-            straightened(nodes), size=sections.shape[-2:], mode="bilinear", align_corners=False
-        )
+        pulled = F.interpolate(straightened(nodes), size=sections.shape[-2:], mode="bilinear", align_corners=False)
         return Output(known, unlike, pulled, warp(sections, pulled)[:, 0][None])
 
     def fakes(self, batch: Minibatch, output: Output, rng: Generator) -> Tensor:  # noqa: ARG002 - the common signature

@@ -63,19 +63,13 @@ def local_ncc(fixed: Tensor, warped: Tensor, config: LossConfig = LossConfig()) 
     """Return (1) at every pixel, [b, 1, *size], -1 to 1."""
     images = torch.cat((fixed, warped, fixed * fixed, warped * warped, fixed * warped), dim=1)
     f, w, ff, ww, fw = window_mean(images, config.window).chunk(5, dim=1)
-    variances: Tensor = ((ff - f * f).clamp_min(0) + config.floor) * (
-        (ww - w * w).clamp_min(0) + config.floor
-    )
+    variances: Tensor = ((ff - f * f).clamp_min(0) + config.floor) * ((ww - w * w).clamp_min(0) + config.floor)
     found: Tensor = (fw - f * w) / variances.sqrt()  # (1)
     return found
 
 
 def similarity(
-    fixed: Tensor,
-    moving: Tensor,
-    displacement: Tensor,
-    config: LossConfig = LossConfig(),
-    known: Tensor | None = None,
+    fixed: Tensor, moving: Tensor, displacement: Tensor, config: LossConfig = LossConfig(), known: Tensor | None = None
 ) -> Tensor:
     """Return (2), a number: 1 where the moving image, warped, is the fixed one.
 

@@ -89,9 +89,7 @@ class Li2017:
     def __init__(self, network: LiFan, params: LiFanParams, constants: LossConfig = LossConfig()) -> None:
         self.network, self.params, self.constants = network.eval(), params, constants
 
-    def __call__(
-        self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
-    ) -> PairField:
+    def __call__(self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime) -> PairField:
         """Register a section [y, x] onto one neighbour; notes hold the similarities and losses on the way."""
         (neighbour,) = fixed
         masks = [_mask(m, moving.shape) for m in (neighbour.known, known)]
@@ -101,9 +99,7 @@ class Li2017:
             # One of them is empty or constant: there is nothing to go by.
             return PairField(np.zeros((2, *nodes), np.float32), np.zeros(nodes, np.float32))
         seen = np.concatenate((pair, np.stack(masks)))
-        tried = {
-            name: self._smooth(seen, field, runtime) for name, field in self._fields(seen, runtime).items()
-        }
+        tried = {name: self._smooth(seen, field, runtime) for name, field in self._fields(seen, runtime).items()}
         best = self._chosen(tried)
         notes = {f"similarity_{name}": judged.similarity for name, judged in tried.items()}
         notes |= {f"loss_{name}": judged.loss for name, judged in tried.items()}
@@ -134,9 +130,7 @@ class Li2017:
     def _refined(self, seen: Float, runtime: Runtime) -> Float:
         """Optimise the network on a pair [4, y, x] and ask it: (2) or (3)."""
         p = self.params
-        how = Optimisation(
-            iterations=p.iterations, rate=p.learning_rate, window=p.window_px, constants=self.constants
-        )
+        how = Optimisation(iterations=p.iterations, rate=p.learning_rate, window=p.window_px, constants=self.constants)
         pair, known = torch.from_numpy(seen[:2]), torch.from_numpy(seen[2:3] * seen[3:])
         return forward(optimised(self.network, pair, known, how, runtime), seen[:2], runtime)
 

@@ -24,12 +24,7 @@ from napari_emsynth.training.samples.registration import Pairs, SectionPairs, Si
 VOXEL_NM = (4.0, 12.5)
 # The method is asked after large shifts were taken out, and a network without a search has to see its way.
 SIMULATION = Simulation(
-    max_gap=3,
-    shift_px=(0.2, 3.0),
-    rotation_deg=0.6,
-    warp_px=(0.2, 4.0),
-    wavelength_px=(16.0, 64.0),
-    strangers=0.0,
+    max_gap=3, shift_px=(0.2, 3.0), rotation_deg=0.6, warp_px=(0.2, 4.0), wavelength_px=(16.0, 64.0), strangers=0.0
 )
 # Validation: so many pairs of each kind, of sections that were held out.
 TEST_PAIRS = 16
@@ -97,9 +92,7 @@ class Recipe(recipe.Recipe):
     def _test_pairs(self, gap: int) -> Pairs:
         """Draw the same pairs of held-out sections every time; gap 0 is one section twice."""
         same = 1.0 if gap == 0 else 0.0
-        calm = Simulation(
-            **(vars(self.samples.simulation) | {"same": same, "max_gap": max(gap, 1), "spoiled": 0.0})
-        )
+        calm = Simulation(**(vars(self.samples.simulation) | {"same": same, "max_gap": max(gap, 1), "spoiled": 0.0}))
         held_out = SectionPairs(self.data.held_out, size=self.samples.size, simulation=calm)
         return held_out.batch(np.random.default_rng(gap), TEST_PAIRS)
 

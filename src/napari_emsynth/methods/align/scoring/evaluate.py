@@ -135,9 +135,7 @@ def _moved(request: Request, gap: int, limit: int, without: Collection[int]) -> 
     fields = {name: dense(s.alignment.field) for name, s in straight.items()}
     fields["jittered"] = np.zeros_like(fields[request.method])
     figures = {
-        "epe_px": {
-            name: round(stack_residual(u, known.known, known.margin), 4) for name, u in fields.items()
-        },
+        "epe_px": {name: round(stack_residual(u, known.known, known.margin), 4) for name, u in fields.items()},
         "folds": {name: round(float(np.mean([folds(s) for s in u])), 6) for name, u in fields.items()},
     }
     answers = {name: np.asarray(s.volume.data) for name, s in straight.items()}

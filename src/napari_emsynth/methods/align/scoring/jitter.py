@@ -119,13 +119,7 @@ def jitter(
 
 
 def distort(
-    volume: Volume,
-    distortion: Distortion,
-    seed: int,
-    *,
-    edge: int,
-    depth: int,
-    without: Collection[int] = (),
+    volume: Volume, distortion: Distortion, seed: int, *, edge: int, depth: int, without: Collection[int] = ()
 ) -> Jittered:
     """Distort the sections in the middle of a volume by known smooth displacements.
 

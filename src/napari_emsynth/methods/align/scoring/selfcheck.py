@@ -68,8 +68,7 @@ class SelfCheck:
     def verdict(self) -> str:
         """The figures that decide, in words."""
         return (
-            f"a known jitter on this volume ({self.psnr_jittered:.1f} dB jittered, "
-            f"{self.psnr_aligned:.1f} dB aligned)"
+            f"a known jitter on this volume ({self.psnr_jittered:.1f} dB jittered, {self.psnr_aligned:.1f} dB aligned)"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -101,10 +100,7 @@ class FieldCheck(SelfCheck):
     @property
     def verdict(self) -> str:
         """The figures that decide, in words."""
-        return (
-            f"a known distortion on this volume ({self.epe_jittered:.2f} px before, "
-            f"{self.epe_aligned:.2f} px after)"
-        )
+        return f"a known distortion on this volume ({self.epe_jittered:.2f} px before, {self.epe_aligned:.2f} px after)"
 
 
 def check(request: Request, without: Collection[int] = ()) -> tuple[SelfCheck | None, Alignment | None]:

@@ -31,13 +31,7 @@ from napari_emsynth.methods.align.stack.sections import Section, normalised
 from napari_emsynth.methods.align.unfit import looked_over, unfit
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
-from napari_emsynth.metrics.registration import (
-    cpc,
-    end_point_error,
-    equivariance_error,
-    folds,
-    mean_magnitude,
-)
+from napari_emsynth.metrics.registration import cpc, end_point_error, equivariance_error, folds, mean_magnitude
 from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.detect import RELIABLE
 from napari_emsynth.trust.features import stream
@@ -95,15 +89,9 @@ class SelfTest:
         warp = self.warp_px
         checks = (
             (self.epe_px > MOST_EPE * warp, f"misses a known warp of {warp:.1f} px by {self.epe_px:.2f} px"),
-            (
-                self.eqe_px > MOST_EQE * warp,
-                f"follows it on real neighbours only to {self.eqe_px:.2f} px",
-            ),
+            (self.eqe_px > MOST_EQE * warp, f"follows it on real neighbours only to {self.eqe_px:.2f} px"),
             (self.folds > 0, f"folds {100 * self.folds:.2g} % of the pixels"),
-            (
-                self.harm_px > MOST_HARM * warp,
-                f"moves a section that lies right by {self.harm_px:.2f} px",
-            ),
+            (self.harm_px > MOST_HARM * warp, f"moves a section that lies right by {self.harm_px:.2f} px"),
         )
         return tuple(said for wrong, said in checks if wrong)
 
@@ -140,9 +128,7 @@ class _Asked:
     def __call__(self, moving: Section, fixed: Section) -> Float:
         """Return [2, y, x] px; one neighbour, whatever the method does with more."""
         self.runtime.cancel.check()
-        found = self.method(
-            moving.image, [Neighbour(fixed.image, 1.0, fixed.known)], moving.known, self.runtime
-        )
+        found = self.method(moving.image, [Neighbour(fixed.image, 1.0, fixed.known)], moving.known, self.runtime)
         return Displacement(found.displacement[None], (1, *moving.image.shape)).dense(0)
 
 
@@ -192,14 +178,10 @@ def self_test(
         raise InputError("no two neighbouring sections show tissue: there is nothing to test on")
     means = {name: _mean([row[name] for row in rows]) for name in rows[0]}
     crop = moving.image.shape
-    return SelfTest(
-        method=request.method, pairs=tuple(which), edge_px=(crop[0], crop[1]), left_out=found, **means
-    )
+    return SelfTest(method=request.method, pairs=tuple(which), edge_px=(crop[0], crop[1]), left_out=found, **means)
 
 
-def _neighbours(
-    volume: Volume, skip: frozenset[int], most: int, edge: int
-) -> Iterator[tuple[Section, Section]]:
+def _neighbours(volume: Volume, skip: frozenset[int], most: int, edge: int) -> Iterator[tuple[Section, Section]]:
     """Yield the middle of up to ``most`` pairs that show tissue, those spread over the stack first."""
     count, height, width = volume.shape
     y, x = middle(height, edge), middle(width, edge)

@@ -36,12 +36,8 @@ LEAST_SLOPE = 1e-2
 class SsemnetParams(FieldParams):
     """Parameters of the energy and of its descent."""
 
-    step_px: int = param(
-        32, "Distance of the vector map's nodes.", unit="px", low=8, high=128, step=4, advanced=True
-    )
-    interpolation: str = param(
-        "bilinear", "How the map is interpolated between its nodes.", choices=INTERPOLATIONS
-    )
+    step_px: int = param(32, "Distance of the vector map's nodes.", unit="px", low=8, high=128, step=4, advanced=True)
+    interpolation: str = param("bilinear", "How the map is interpolated between its nodes.", choices=INTERPOLATIONS)
     iterations: int = param(40, "Steps of the descent at each scale.", low=1, high=1000)
     scales: int = param(3, "Scales, each half the size of the next.", low=1, high=5)
     rate: float = param(
@@ -104,21 +100,12 @@ class Scale:
     """
 
     def __init__(
-        self,
-        network: Autoencoder,
-        binning: int,
-        moving: Tensor,
-        known: Tensor,
-        targets: Targets,
-        grid: Grid,
-        tile: int,
+        self, network: Autoencoder, binning: int, moving: Tensor, known: Tensor, targets: Targets, grid: Grid, tile: int
     ) -> None:
         self.encoder, self.multiple, self.binning = network.encoder, network.config.multiple, binning
         self.moving, self.known, self.targets, self.grid = moving, known, targets, grid
         self.halo, self.unit, self.share = halo_of(network), targets.unit, targets.share
-        self.tiles = [
-            Tile(self, window) for window in tiles((moving.shape[-2], moving.shape[-1]), tile, self.multiple)
-        ]
+        self.tiles = [Tile(self, window) for window in tiles((moving.shape[-2], moving.shape[-1]), tile, self.multiple)]
 
     @property
     def step(self) -> tuple[float, float]:

@@ -76,9 +76,7 @@ def thin_plate(nodes: tuple[int, int], shape: tuple[int, int]) -> Float64:
             f"thin-plate interpolation of {count} nodes is above the limit of {MOST_NODES} nodes; choose a larger "
             "step_px, or bilinear or bicubic interpolation"
         )
-    unit = max(
-        s / n for s, n in zip(shape, nodes, strict=True)
-    )  # lengths of about 1 keep (3) well conditioned
+    unit = max(s / n for s, n in zip(shape, nodes, strict=True))  # lengths of about 1 keep (3) well conditioned
     known, dense = (_positions((f * nodes[0], f * nodes[1]), shape) / unit for f in (1, DENSER))
     system = np.zeros((count + 3, count + 3))
     system[:count] = _basis(known, known)

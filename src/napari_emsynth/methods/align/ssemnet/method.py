@@ -56,9 +56,7 @@ class Ssemnet:
         self.network, self.params = network.eval().requires_grad_(False), params
         channels_last(network)
 
-    def __call__(
-        self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime
-    ) -> PairField:
+    def __call__(self, moving: Float, fixed: Sequence[Neighbour], known: Mask | None, runtime: Runtime) -> PairField:
         """Register a section [y, x] onto its neighbours."""
         (found,) = self.together([Question(moving, fixed, known)], runtime)
         return found
@@ -74,9 +72,7 @@ class Ssemnet:
             found += self._registered(some, stacked(some, device), tile, runtime)
         return found
 
-    def _registered(
-        self, questions: Sequence[Question], stack: Tensor, tile: int, runtime: Runtime
-    ) -> list[PairField]:
+    def _registered(self, questions: Sequence[Question], stack: Tensor, tile: int, runtime: Runtime) -> list[PairField]:
         """Descend scale by scale; ``stack`` as :func:`stacked` returns it."""
         shape, count = (stack.shape[-2], stack.shape[-1]), len(questions)
         v = stack.new_zeros((count, 2, *self._nodes(shape, 1)))
@@ -90,9 +86,7 @@ class Ssemnet:
         y, x = v.shape[-2:]
         return [
             PairField(
-                row[: 2 * y * x].reshape(2, y, x),
-                row[2 * y * x : -1].reshape(y, x),
-                {"difference": float(row[-1])},
+                row[: 2 * y * x].reshape(2, y, x), row[2 * y * x : -1].reshape(y, x), {"difference": float(row[-1])}
             )
             for row in parts
         ]
@@ -122,8 +116,7 @@ class Ssemnet:
         )
         halo = halo_of(self.network)
         rows, columns = (
-            np.arange(-halo, n + halo, dtype=np.float64) * binning + (binning - 1) / 2
-            for n in images.shape[-2:]
+            np.arange(-halo, n + halo, dtype=np.float64) * binning + (binning - 1) / 2 for n in images.shape[-2:]
         )
         kind = cast("Interpolation", self.params.interpolation)
         grid = Grid.of(kind, self._nodes(shape, binning), shape, (rows, columns), stack.device)

@@ -111,9 +111,7 @@ def whole(stack: Float, multiple: int) -> Float:
     return np.ascontiguousarray(stack[..., :y, :x])
 
 
-def shift_error(
-    network: Autoencoder, fixed: Float, other: Float, by: float, axis: int, device: torch.device
-) -> float:
+def shift_error(network: Autoencoder, fixed: Float, other: Float, by: float, axis: int, device: torch.device) -> float:
     """Shift a section, find it by the smallest feature difference to another one, and return the error in px.
 
     Args:

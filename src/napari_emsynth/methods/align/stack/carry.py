@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_emsynth.chain import Carry, chained
 from napari_emsynth.fields.algebra import compose
-from napari_emsynth.fields.apply import carrying, check_fits, moved, outside
+from napari_emsynth.fields.apply import Follows, carrying, check_fits, moved, outside
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io.export import lazily
 from napari_emsynth.io.field import field_of
@@ -28,9 +28,7 @@ from napari_emsynth.volume import Known, Volume
 METHOD = "displacement-field"
 
 
-def through(
-    volume: Volume, field: Displacement, *, name: str = "", found: Mapping[str, Any] | None = None
-) -> Result:
+def through(volume: Volume, field: Displacement, *, name: str = "", found: Mapping[str, Any] | None = None) -> Result:
     """Return a volume moved by a field that was found before.
 
     Args:
@@ -57,10 +55,7 @@ def through(
         field={"file": name, "record": None if found is None else dict(found)},
     )
     result = Result(
-        volume=moved(source, field, "cubic"),
-        synthetic=outside(field, source),
-        provenance=record,
-        displacement=field,
+        volume=moved(source, field, "cubic"), synthetic=outside(field, source), provenance=record, displacement=field
     )
     return finished(result, volume)
 
@@ -80,19 +75,6 @@ def sections_moved(field: Displacement) -> list[dict[str, Any]]:
             }
         )
     return entries
-
-
-def moved_before(volume: Volume, field: Displacement) -> Volume:
-    """Return a volume moved by a field, which knows what it was before: to be aligned further.
-
-    Args:
-        volume: [z, y, x] before anything was moved.
-        field: of its shape.
-
-    Raises:
-        InputError: a field of another shape.
-    """
-    return replace(moved(volume, field, "cubic"), known=Known(moved=(volume, field)))
 
 
 def finished(result: Result, source: Volume, limit_nm: float | None = None) -> Result:
@@ -122,7 +104,7 @@ def finished(result: Result, source: Volume, limit_nm: float | None = None) -> R
     assert result.volume.known is not None
     told = replace(result.volume.known, moved=(origin, field))
     volume = replace(result.volume, grid=source.grid, name=source.name, known=told)
-    return replace(result, volume=volume)
+    return replace(result, volume=volume, along=Follows(field))
 
 
 def _drawn_once(result: Result, origin: Volume, field: Displacement, earlier: Displacement) -> Result:

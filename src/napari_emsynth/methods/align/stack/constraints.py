@@ -42,9 +42,7 @@ class Constraints:
         for what, sections in (("reference", self.reference), ("skip", self.skip or ())):
             for z in sections:
                 if not 0 <= z < volume.shape[0]:
-                    raise InputError(
-                        f"{what} section {z} does not exist: sections are 0 to {volume.shape[0] - 1}"
-                    )
+                    raise InputError(f"{what} section {z} does not exist: sections are 0 to {volume.shape[0] - 1}")
         both = set(self.reference) & set(self.skip or ())
         if both:
             raise InputError(f"section {min(both)} cannot be both a reference and skipped")

@@ -101,9 +101,7 @@ def _solved(plan: Plan) -> Dialogue[tuple[Solution, list[PairReport]]]:
         for verdict in verdicts:
             windows.take(verdict)
     solution = windows.finished()
-    return replace(
-        solution, distortion=left_alone(solution.distortion, plan.params.leave_px)
-    ), windows.reports
+    return replace(solution, distortion=left_alone(solution.distortion, plan.params.leave_px)), windows.reports
 
 
 def _together(plan: Plan) -> int:

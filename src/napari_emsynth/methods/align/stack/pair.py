@@ -45,11 +45,7 @@ class Verdict:
 
 
 def compare(
-    moving: Section,
-    fixed: Sequence[Section],
-    weights: Sequence[float],
-    nodes: Nodes,
-    shift: tuple[float, float],
+    moving: Section, fixed: Sequence[Section], weights: Sequence[float], nodes: Nodes, shift: tuple[float, float]
 ) -> Dialogue[Verdict]:
     """Register a section onto others, in one question, and judge the answer by the nearest of them.
 
@@ -91,9 +87,7 @@ def _judged(moving: Section, fixed: Section, measured: Measured) -> Verdict:
     if not alike >= LEAST_CPC:
         return _failed(z, onto, f"correlation {alike:.3f} once pulled, the limit is {LEAST_CPC}")
     dy, dx = (float(c.mean()) for c in measured.displacement)
-    return Verdict(
-        measured, PairReport(section=z, neighbour=onto, ok=True, shift_px=(dy, dx), confidence=trust)
-    )
+    return Verdict(measured, PairReport(section=z, neighbour=onto, ok=True, shift_px=(dy, dx), confidence=trust))
 
 
 def likeness(a: Section, b: Section) -> float:
@@ -128,9 +122,7 @@ def on_nodes(answer: PairField, nodes: Nodes) -> PairField:
     u = torch.from_numpy(np.ascontiguousarray(answer.displacement, np.float32))[None]
     weight = c + 1e-4
     total = _resized(weight, nodes)
-    return PairField(
-        (_resized(u * weight, nodes) / total)[0].numpy(), _resized(c, nodes)[0, 0].numpy(), answer.notes
-    )
+    return PairField((_resized(u * weight, nodes) / total)[0].numpy(), _resized(c, nodes)[0, 0].numpy(), answer.notes)
 
 
 def _resized(image: torch.Tensor, nodes: Nodes) -> torch.Tensor:

@@ -52,9 +52,7 @@ def section_reports(
                 cpc_before=math.nan if last is None else likeness(here[0], last[0]),
                 cpc_after=math.nan if last is None else likeness(here[1], last[1]),
                 confidence=0.0 if z in skipped else float(confidence[z].mean()),
-                failed=tuple(
-                    f"onto section {p.neighbour}: {p.reason}" for p in pairs if p.section == z and not p.ok
-                ),
+                failed=tuple(f"onto section {p.neighbour}: {p.reason}" for p in pairs if p.section == z and not p.ok),
                 skipped=skipped.get(z, ""),
             )
         )
@@ -65,9 +63,5 @@ def section_reports(
 def _middles(section: Section, field: Displacement) -> tuple[Section, Section]:
     """Return the middle of a section as it is, and as it is pulled."""
     y, x = (middle(n, EDGE) for n in section.image.shape)
-    part = replace(
-        section,
-        image=section.image[y, x],
-        known=None if section.known is None else section.known[y, x],
-    )
+    part = replace(section, image=section.image[y, x], known=None if section.known is None else section.known[y, x])
     return part, part.moved_by(field.dense(section.index, y, x))

@@ -90,11 +90,7 @@ def normalised(z: int, pixels: Array, material: Array | None = None) -> Section:
         known &= material != IGNORED
     mean, std = robust_mean_std(pixels[known][None] if known.any() else pixels)
     image = np.where(known, (pixels.astype(np.float64) - mean) / std, 0.0)
-    return Section(
-        index=z,
-        image=image.astype(np.float32),
-        known=_if_any(known),
-    )
+    return Section(index=z, image=image.astype(np.float32), known=_if_any(known))
 
 
 def tissue(pixels: Array) -> Mask:

@@ -152,9 +152,7 @@ class _System:
         self.prior, self.node_px = prior, node_px
         self.a = np.array([m.section for m in measured])
         self.b = np.array([m.onto for m in measured])
-        self.between = np.zeros(
-            (len(measured), sections)
-        )  # [pair, z] 1 for the section, -1 for what it is moved onto
+        self.between = np.zeros((len(measured), sections))  # [pair, z] 1 for the section, -1 for what it is moved onto
         self.between[range(len(measured)), self.a] = 1.0
         self.between[range(len(measured)), self.b] = -1.0
         self.fields = np.stack([m.displacement for m in measured]).astype(np.float64)  # [pair, 2, y', x']
@@ -217,9 +215,7 @@ class _System:
         """Return half the gradient of the quadratic part of (3) at [D, M]; of fixed sections it does not matter."""
         data = _times(self.between.T, self.weights * _times(self.between, x[0] + x[1]))
         steady = self.prior.steady * _times(self.unsteady, x[1])
-        return np.stack(
-            (data + self.prior.bend * self._sprung(x[0]) + self.stay * x[0], data + steady + 1e-6 * x[1])
-        )
+        return np.stack((data + self.prior.bend * self._sprung(x[0]) + self.stay * x[0], data + steady + 1e-6 * x[1]))
 
     def _sprung(self, x: Float64) -> Float64:
         """Return half the gradient of |d_pp D|^2 along y and x."""

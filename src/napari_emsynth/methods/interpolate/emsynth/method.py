@@ -50,9 +50,7 @@ class AtPosition(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[b, 5 or 7, y, x] (the five of Sides, and partial, keep) -> [b, 2, y, x] mean and log scale."""
         channels = x.chunk(x.shape[1], dim=1)
-        return torch.cat(
-            self.network(Sides(*channels[:5]), Clues.filled(self.clues, x), *channels[5:]), dim=1
-        )
+        return torch.cat(self.network(Sides(*channels[:5]), Clues.filled(self.clues, x), *channels[5:]), dim=1)
 
 
 class Emsynth:

@@ -20,14 +20,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from napari_emsynth.methods.interpolate.scoring.held_out import POSED, RUNS, HeldOut, Judge, naturalness
-from napari_emsynth.models.interpolation_unet import (
-    Answer,
-    Clues,
-    Config,
-    InterpolationUNet,
-    Sides,
-    clues_of,
-)
+from napari_emsynth.models.interpolation_unet import Answer, Clues, Config, InterpolationUNet, Sides, clues_of
 from napari_emsynth.models.jain2017 import CriticConfig, Discriminator
 from napari_emsynth.nn.pyramid import laplacian_l1
 from napari_emsynth.nn.warp import warp
@@ -88,16 +81,10 @@ class Recipe(recipe.Recipe):
         stacks, weights = stacks_of(data)
         defects = augmentation or (OWN if data.own else DEFECTS)
         self.samples = GapSamples(
-            stacks,
-            weights=weights,
-            size=size,
-            augmentation=defects,
-            scenes=OWN_SCENES if data.own else SCENES,
+            stacks, weights=weights, size=size, augmentation=defects, scenes=OWN_SCENES if data.own else SCENES
         )
 
-    def loss(
-        self, network: nn.Module, rng: Generator, device: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, rng: Generator, device: torch.device) -> tuple[Tensor, dict[str, float]]:
         """Draw a batch and return (4) with its terms."""
         lesson = self.minibatch(rng, device)
         return self.objective_of(lesson, self.generate(network, lesson))
@@ -120,16 +107,10 @@ class Recipe(recipe.Recipe):
         pyramid = laplacian_l1(mean, lesson.target, weight)
         square = (weight * error**2).sum() / weight.sum()
         # The scale learns from the error but does not trade accuracy for confidence.
-        likelihood = (
-            weight * (error.abs().detach() * torch.exp(-log_scale) + log_scale)
-        ).sum() / weight.sum()
+        likelihood = (weight * (error.abs().detach() * torch.exp(-log_scale) + log_scale)).sum() / weight.sum()
         hint = hint_loss(flows, torch.cat((lesson.sides.below, lesson.sides.above)), lesson.target)
         loss = pyramid + square + 0.1 * likelihood + 0.25 * hint  # (4)
-        return loss, {
-            "l1": float(pyramid.detach()),
-            "mse": float(square.detach()),
-            "hint": float(hint.detach()),
-        }
+        return loss, {"l1": float(pyramid.detach()), "mse": float(square.detach()), "hint": float(hint.detach())}
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """PSNR over linear interpolation on held-out sections; ``score`` is the mean gain in dB over the gaps."""

@@ -81,11 +81,7 @@ def evaluate(
             )
     tell(found, runtime)
     job = _job(volume, method, weights, runtime, found)
-    flow = (
-        _job(volume, "optical-flow", None, runtime, found)
-        if flow_floor and method != "optical-flow"
-        else None
-    )
+    flow = _job(volume, "optical-flow", None, runtime, found) if flow_floor and method != "optical-flow" else None
     window = _window(volume)
     table, samples = Table(), []
     for done, k in enumerate(hidden):
@@ -120,8 +116,7 @@ def held_out_coverage(samples: Sequence[Sample], fits: Sequence[Calibration]) ->
     if len(samples) < 2:
         return None
     shares = [
-        coverage(s.truth, mixed(s.guesses, fit.mix), fit.factor * s.scale)
-        for s, fit in zip(samples, fits, strict=True)
+        coverage(s.truth, mixed(s.guesses, fit.mix), fit.factor * s.scale) for s, fit in zip(samples, fits, strict=True)
     ]
     return round(float(np.mean(shares)), 4)
 

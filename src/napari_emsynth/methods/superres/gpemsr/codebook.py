@@ -54,9 +54,7 @@ class CodebookStage(Stage):
     name = "codebook"
     rival_pace = 0.5
 
-    def __init__(
-        self, data: TrainingData, config: Config, *, simulation: Simulation, batch: int, size: int
-    ) -> None:
+    def __init__(self, data: TrainingData, config: Config, *, simulation: Simulation, batch: int, size: int) -> None:
         self.data, self.config, self.count = data, config, batch
         self.samples = ReducedSections(
             data.blocks, factor=config.factor, axes=data.axes, sections=1, size=size, simulation=simulation
@@ -80,10 +78,7 @@ class CodebookStage(Stage):
         """Set every code to a latent vector of the data."""
         places = (self.samples.size // self.config.vqgan.patch) ** 2 * self.count
         with torch.no_grad():
-            drawn = [
-                network.vqgan.encoder(self._sections(rng, device))
-                for _ in range(-(-self.config.codes // places))
-            ]
+            drawn = [network.vqgan.encoder(self._sections(rng, device)) for _ in range(-(-self.config.codes // places))]
         network.vqgan.codebook.revive(torch.cat(drawn), least=1.0, generator=_seeded(rng))
 
     def loss(self, network: nn.Module, turn: Turn) -> tuple[Tensor, Tensor | None, Figures]:
@@ -102,12 +97,7 @@ class CodebookStage(Stage):
         redrawn = network.vqgan(fine)
         absolute = (redrawn.section - fine).abs().mean()
         loss = absolute + CODE_WEIGHT * redrawn.loss
-        terms = {
-            "l1": absolute,
-            "code": redrawn.loss,
-            "perplexity": codebook.perplexity(),
-            "revived": float(revived),
-        }
+        terms = {"l1": absolute, "code": redrawn.loss, "perplexity": codebook.perplexity(), "revived": float(revived)}
         if turn.done < WARM_UP:
             return loss, None, terms
         loss = loss + ADVERSARIAL * F.softplus(-rival(redrawn.section)).mean()  # (1)

@@ -55,12 +55,7 @@ class FlowStage(Stage):
     name = "flow"
 
     def __init__(
-        self,
-        data: TrainingData,
-        config: Config,
-        *,
-        simulation: Simulation = SIMULATION,
-        batch: int = BATCH,
+        self, data: TrainingData, config: Config, *, simulation: Simulation = SIMULATION, batch: int = BATCH
     ) -> None:
         self.data, self.config, self.count = data, config, batch
         stacks = [reduced_stack(b, axis, config.factor) for b in data.blocks for axis in data.axes]
@@ -120,9 +115,7 @@ def reduced_stack(block: Array, axis: int, factor: int) -> Float:
     for first in range(0, len(stack), AT_ONCE):
         some = np.ascontiguousarray(stack[first : first + AT_ONCE], np.float32)
         # Sections smaller than a pixel of the reduced ones leave nothing.
-        parts.append(
-            reduced(torch.from_numpy(some)[None], factor)[0].numpy() if _fits(some, factor) else some[:, :0]
-        )
+        parts.append(reduced(torch.from_numpy(some)[None], factor)[0].numpy() if _fits(some, factor) else some[:, :0])
     return np.concatenate(parts)
 
 

@@ -43,9 +43,7 @@ class IndexerStage(Stage):
 
     name = "indexer"
 
-    def __init__(
-        self, data: TrainingData, config: Config, *, simulation: Simulation, batch: int, size: int
-    ) -> None:
+    def __init__(self, data: TrainingData, config: Config, *, simulation: Simulation, batch: int, size: int) -> None:
         self.data, self.config, self.count = data, config, batch
         self.samples = ReducedSections(
             data.blocks, factor=config.factor, axes=data.axes, sections=1, size=size, simulation=simulation

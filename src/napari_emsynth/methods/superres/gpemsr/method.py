@@ -28,9 +28,7 @@ from napari_emsynth.spec import MethodSpec
 def method(network: GPEMSR, confidence: Confidence) -> FromNetwork:
     """Return the network as a method."""
     c = network.config
-    return FromNetwork(
-        network, confidence, factor=c.factor, sections=c.sections, halo=c.halo, multiple=c.multiple
-    )
+    return FromNetwork(network, confidence, factor=c.factor, sections=c.sections, halo=c.halo, multiple=c.multiple)
 
 
 SPEC = MethodSpec(

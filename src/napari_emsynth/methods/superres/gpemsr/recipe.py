@@ -169,10 +169,7 @@ class Recipe(StagedRecipe):
     def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
         """Return what the card needs: the configuration, and how wide intervals must be."""
         return super().facts(network, device) | measured(
-            self.data.held_out,
-            self.factor,
-            self.config.sections,
-            lambda case: answered(network, case, device)[:2],
+            self.data.held_out, self.factor, self.config.sections, lambda case: answered(network, case, device)[:2]
         )
 
 

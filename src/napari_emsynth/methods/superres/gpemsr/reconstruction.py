@@ -58,9 +58,7 @@ class ReconstructionStage(Stage):
     # About the rate of the released configuration, 4e-4, where the plan's is 1e-3.
     pace = 0.5
 
-    def __init__(
-        self, data: TrainingData, config: Config, *, simulation: Simulation, batch: int, size: int
-    ) -> None:
+    def __init__(self, data: TrainingData, config: Config, *, simulation: Simulation, batch: int, size: int) -> None:
         self.data, self.config, self.count = data, config, batch
         self.samples = ReducedSections(
             data.blocks,
@@ -85,12 +83,7 @@ class ReconstructionStage(Stage):
         likelihood = (error.abs().detach() * torch.exp(-log_scale) + log_scale).mean()
         loss = absolute + square + LIKELIHOOD * likelihood
         away = reduced(error.detach(), self.config.factor)
-        terms = {
-            "l1": absolute,
-            "mse": square,
-            "residual": away.square().mean().sqrt(),
-            "trusted": mask.mean(),
-        }
+        terms = {"l1": absolute, "mse": square, "residual": away.square().mean().sqrt(), "trusted": mask.mean()}
         if self.config.mpf:
             context = self._context(network, mean, batch.fine, turn.rng)
             loss = loss + contextual_weight(self.config.factor) * context  # (1)

@@ -65,9 +65,7 @@ def held_out_cases(blocks: Sequence[Array], factor: int, sections: int = 5) -> l
     return cases
 
 
-def held_out_scores(
-    cases: Sequence[HeldOut], factor: int, answer: Callable[[HeldOut], Float]
-) -> dict[str, float]:
+def held_out_scores(cases: Sequence[HeldOut], factor: int, answer: Callable[[HeldOut], Float]) -> dict[str, float]:
     """Score answers beside bicubic enlargement.
 
     Args:

@@ -94,10 +94,7 @@ class Recipe(recipe.Recipe):
     def facts(self, network: nn.Module, device: torch.device) -> dict[str, Any]:
         """Return what the card needs: the configuration, and how wide intervals must be."""
         return super().facts(network, device) | measured(
-            self.data.held_out,
-            self.factor,
-            self.config.sections,
-            lambda case: answered(network, case, device),
+            self.data.held_out, self.factor, self.config.sections, lambda case: answered(network, case, device)
         )
 
 

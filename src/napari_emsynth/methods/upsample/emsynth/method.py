@@ -22,8 +22,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from napari_emsynth.methods.building import learned
-from napari_emsynth.methods.upsample.emsynth import reslice
-from napari_emsynth.methods.upsample.emsynth import z_expert as between
+from napari_emsynth.methods.upsample.emsynth import reslice, z_expert as between
 from napari_emsynth.methods.upsample.emsynth.recipe import TRUST, Accurate, asked, asked_alone
 from napari_emsynth.methods.upsample.lattice import Sampling
 from napari_emsynth.methods.upsample.protocol import Ask, Expert

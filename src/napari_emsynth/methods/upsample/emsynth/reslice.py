@@ -17,13 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_emsynth.methods.upsample.acquisition import (
-    applied,
-    back_projected,
-    cubic_weights,
-    shares,
-    steps,
-)
+from napari_emsynth.methods.upsample.acquisition import applied, back_projected, cubic_weights, shares, steps
 from napari_emsynth.methods.upsample.kriging import kriged
 from napari_emsynth.methods.upsample.lattice import Sampling, position
 from napari_emsynth.methods.upsample.protocol import Ask

@@ -69,13 +69,9 @@ class PlaneLessons:
         InputError: a block too small for a crop.
     """
 
-    def __init__(
-        self, data: TrainingData, *, planes: int, count: int, size: int, simulation: Simulation
-    ) -> None:
+    def __init__(self, data: TrainingData, *, planes: int, count: int, size: int, simulation: Simulation) -> None:
         self.count = count
-        self.samples = PlaneSamples(
-            data.blocks, axes=data.axes, planes=planes, size=size, simulation=simulation
-        )
+        self.samples = PlaneSamples(data.blocks, axes=data.axes, planes=planes, size=size, simulation=simulation)
 
     def loss(self, network: ResliceUNet, rng: Generator, device: torch.device) -> tuple[Tensor, Figures]:
         """Draw a batch and return its loss with the terms."""
@@ -133,9 +129,7 @@ def lesson_of(drawn: Sequence[tuple[float, Sampling, Plane]], device: torch.devi
         return torch.from_numpy(np.asarray(values, np.float32)).to(device)
 
     return Lesson(
-        planes=tensor(np.stack([p.acquired.start for _, _, p in drawn])).contiguous(
-            memory_format=torch.channels_last
-        ),
+        planes=tensor(np.stack([p.acquired.start for _, _, p in drawn])).contiguous(memory_format=torch.channels_last),
         places=tensor([p.acquired.places for _, _, p in drawn]),
         facts=tensor([facts_of(k, sampling == "slab", p.sides) for k, sampling, p in drawn]),
         truth=tensor(np.stack([p.truth for _, _, p in drawn])),

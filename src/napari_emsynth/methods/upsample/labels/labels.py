@@ -94,9 +94,7 @@ class Along:
     lattice: Lattice
     source: Grid
 
-    def apply(
-        self, given: Volume | Array, interpolation: str | None = None, *, record: Mapping[str, Any]
-    ) -> Any:
+    def apply(self, given: Volume | Array, interpolation: str | None = None, *, record: Mapping[str, Any]) -> Any:
         """Return labels upsampled as the volume was: a Volume for a Volume, an array for an array.
 
         Args:
@@ -172,15 +170,11 @@ class Drawn:
         out = np.empty([s.stop - s.start for s in box], self.volume.dtype)
         for rows, columns in product(_tiles(y), _tiles(x)):
             shown = tuple(_common(tile, s) for tile, s in zip((rows, columns), (y, x), strict=True))
-            inside = tuple(
-                slice(a.start - s.start, a.stop - s.start) for a, s in zip(shown, (y, x), strict=True)
-            )
+            inside = tuple(slice(a.start - s.start, a.stop - s.start) for a, s in zip(shown, (y, x), strict=True))
             out[(slice(None), *inside)] = self._tile(z, (rows, columns), (shown[0], shown[1]), runtime)
         return out
 
-    def _tile(
-        self, z: slice, tile: tuple[slice, slice], shown: tuple[slice, slice], runtime: Runtime
-    ) -> Array:
+    def _tile(self, z: slice, tile: tuple[slice, slice], shown: tuple[slice, slice], runtime: Runtime) -> Array:
         """Return what a box shows of a tile."""
         places = [_place(self.lattice, section) for section in range(z.start, z.stop)]
         first = places[0][0]

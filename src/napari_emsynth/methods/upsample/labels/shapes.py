@@ -185,9 +185,7 @@ def _offer_shape(objects: Objects, n: int, made: Sequence[_Between]) -> None:
     """Let an object that both sections hold bid, (1)."""
     lower, upper = (windows[n] for windows in objects.windows)
     assert lower is not None and upper is not None  # noqa: PT018 - one fact
-    around = tuple(
-        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(lower, upper, strict=True)
-    )
+    around = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(lower, upper, strict=True))
     window = _grown((around[0], around[1]), objects.sections[0].shape)
     masks = objects.masks(n, window)
     v = _motion(*masks)

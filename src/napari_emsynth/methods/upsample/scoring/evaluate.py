@@ -76,9 +76,7 @@ def evaluate(
     whole = mended(request.volume, damage.all_repaired, runtime)
     hidden = hide(whole, int(factor), known, edge=EDGE, depth=depth, unfit=damage.unfit)
     if hidden is None:
-        raise InputError(
-            f"a gap of {gap} sections needs at least {gap + 2} sections, got {request.volume.shape[0]}"
-        )
+        raise InputError(f"a gap of {gap} sections needs at least {gap + 2} sections, got {request.volume.shape[0]}")
     runtime.progress(0, 1, f"upsampling by {factor:g}")
     job, measured_on = _calibrated(hidden, request)
     values, half = hidden.drawn(job)

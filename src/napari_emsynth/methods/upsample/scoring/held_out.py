@@ -75,9 +75,7 @@ def held_out(data: TrainingData, factor: int, sampling: Sampling) -> list[Case]:
         truth = fine[:used]
         thick = degraded(truth, factor, sampling)
         start = stretched(thick, factor, sampling, range(used))
-        cases.append(
-            Case(thick, truth, start, factor, sampling, peak, sides, _likeness(thick, fine, sampling, sides))
-        )
+        cases.append(Case(thick, truth, start, factor, sampling, peak, sides, _likeness(thick, fine, sampling, sides)))
     return cases
 
 

@@ -51,9 +51,7 @@ class Hidden:
     @property
     def sections(self) -> list[int]:
         """Sections of the truth that were hidden: those between acquired ones, where there are any."""
-        hidden = [
-            j for j in range(len(self.truth)) if self.lattice.acquired(j) is None and j not in self.unfit
-        ]
+        hidden = [j for j in range(len(self.truth)) if self.lattice.acquired(j) is None and j not in self.unfit]
         repaired = self.repaired
         return [j for j in hidden if repaired.isdisjoint(self.lattice.neighbours(j)[:2])] or hidden
 
@@ -98,13 +96,7 @@ class Hidden:
 
 
 def hide(
-    volume: Volume,
-    factor: float,
-    sampling: Sampling,
-    *,
-    edge: int,
-    depth: int,
-    unfit: Collection[int] = (),
+    volume: Volume, factor: float, sampling: Sampling, *, edge: int, depth: int, unfit: Collection[int] = ()
 ) -> Hidden | None:
     """Make the middle of a volume coarser along z.
 
@@ -134,13 +126,7 @@ def hide(
 
 
 def hide_in_plane(
-    volume: Volume,
-    factor: float,
-    sampling: Sampling,
-    *,
-    edge: int,
-    planes: int = PLANES,
-    unfit: Collection[int] = (),
+    volume: Volume, factor: float, sampling: Sampling, *, edge: int, planes: int = PLANES, unfit: Collection[int] = ()
 ) -> Hidden | None:
     """Make the middle of some intact sections coarser along y, their rows posed as sections: [y, z, x].
 

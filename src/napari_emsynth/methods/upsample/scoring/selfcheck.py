@@ -31,14 +31,7 @@ from napari_emsynth.methods.blocks import middle, spread
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.scoring import by_rival
 from napari_emsynth.methods.upsample.job import Job
-from napari_emsynth.methods.upsample.lattice import (
-    ELONGATED,
-    HIGHEST,
-    LOWEST,
-    Lattice,
-    Sampling,
-    elongation,
-)
+from napari_emsynth.methods.upsample.lattice import ELONGATED, HIGHEST, LOWEST, Lattice, Sampling, elongation
 from napari_emsynth.methods.upsample.scoring.hidden import PLANES, Hidden, hide, hide_in_plane
 from napari_emsynth.trust.selfcheck import Beside, covering_factor, told_psnr
 from napari_emsynth.volume import Array
@@ -104,12 +97,7 @@ def check(request: Request, lattice: Lattice, unfit: Collection[int] = ()) -> Se
     in_plane = check_in_plane(request, lattice, unfit)
     found = SelfCheck(along=None, in_plane=in_plane)
     hidden = hide(
-        request.volume,
-        _factor(lattice.factor, lattice.sampling),
-        lattice.sampling,
-        edge=EDGE,
-        depth=DEPTH,
-        unfit=unfit,
+        request.volume, _factor(lattice.factor, lattice.sampling), lattice.sampling, edge=EDGE, depth=DEPTH, unfit=unfit
     )
     return found if hidden is None else replace(found, along=scored(request, hidden, found.departure))
 
