@@ -3,9 +3,10 @@
 Usage: python scripts/golden.py record FILE.json [--only PATTERN]
        python scripts/golden.py compare FILE.json [--only PATTERN]
 
-``record`` writes what there is now, and keeps what the file holds of other cases; ``compare`` says what differs from it, one line a difference, and exits with 1.
-PATTERN is matched with the names of cases, as in "python/align/*". The window needs a display: run under xvfb-run with
-QT_QPA_PLATFORM=xcb. To change the package and prove that nothing changed, record before and compare after.
+``record`` writes what there is now and keeps what the file holds of other cases; ``compare`` says what differs, one
+line a difference, and exits with 1. PATTERN is matched with the names of cases, as in "python/align/*". The window
+needs a display: run under xvfb-run with QT_QPA_PLATFORM=xcb. To change the package and prove that nothing changed,
+record before and compare after.
 
 Laws: only what users can reach is used (the public API, the console command, the manifest's ids and the words on
 buttons), so that the same script runs before and after; it runs on the CPU in one thread, without the user's own

@@ -40,10 +40,12 @@ def docked(title: str, method: str, buttons: tuple[str, ...]) -> dict[str, Any]:
     offers = until(lambda: [box for box in dock.findChildren(QComboBox) if box.findData(method) >= 0])
     offers[0].setCurrentIndex(offers[0].findData(method))
     offers[0].activated.emit(offers[0].currentIndex())
+    clipboard().clear()
     for text in (*buttons, "Copy as code", "Run"):
         press(dock, text)
-    until(lambda: len(viewer.layers) > 1 and pressable(dock, "Run"))
-    layers, code = layers_of(viewer), copied()
+    # The result and its mask, which comes a moment later.
+    until(lambda: len(viewer.layers) > 2 and pressable(dock, "Run"))
+    layers, code = layers_of(viewer), clipboard().text()
     press(dock, "Undo")
     left = [layer.name for layer in viewer.layers]
     viewer.close()
@@ -57,9 +59,11 @@ def ordered(command: str, adds: bool) -> dict[str, Any]:
     execute = PluginManager.instance().commands.execute
     viewer = opened("blank")
     execute(f"{PLUGIN}.{command}", (viewer,))
-    until(lambda: len(viewer.layers) > 1 or not adds)
-    execute(f"{PLUGIN}.copy_as_code", (viewer,))
-    layers, code = layers_of(viewer), copied()
+    until(lambda: len(viewer.layers) > 2 or not adds)
+    clipboard().clear()
+    # What is looked for takes its time, and until it is found there is nothing to copy.
+    until(lambda: execute(f"{PLUGIN}.copy_as_code", (viewer,)) or clipboard().text(), steady_s=0.0)
+    layers, code = layers_of(viewer), clipboard().text()
     viewer.close()
     return {"layers": layers, "code": code}
 
@@ -75,12 +79,11 @@ def opened(name: str) -> Any:
     return viewer
 
 
-def copied() -> str:
-    """Return the text on the clipboard."""
+def clipboard() -> Any:
+    """Return the window's clipboard."""
     from qtpy.QtWidgets import QApplication
 
-    clipboard = QApplication.clipboard()
-    return "" if clipboard is None else clipboard.text()
+    return QApplication.clipboard()
 
 
 def layers_of(viewer: Any) -> dict[str, Any]:
@@ -119,11 +122,12 @@ def until(ready: Callable[[], Any], limit_s: float = 120.0, steady_s: float = 0.
     from qtpy.QtWidgets import QApplication
 
     started = since = time.monotonic()
-    while time.monotonic() - since < steady_s:
+    while True:
         QApplication.processEvents()
         time.sleep(0.01)
-        found = ready()
-        since = since if found else time.monotonic()
-        if time.monotonic() - started > limit_s:
+        found, now = ready(), time.monotonic()
+        since = since if found else now
+        if found and now - since >= steady_s:
+            return found
+        if now - started > limit_s:
             raise TimeoutError("the window did not answer")
-    return found
