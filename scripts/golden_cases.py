@@ -148,7 +148,7 @@ def given(name: str) -> es.Volume:
         shifts = np.random.default_rng(1).integers(-2, 3, (len(data), 2))
         data = np.stack([np.roll(z, by, (0, 1)) for z, by in zip(data, shifts.tolist(), strict=True)])
     elif name == "tall":
-        data = np.concatenate([data, data[-2::-1]])
+        data = np.concatenate([data, data[-2::-1], data[1:]])
     elif name == "blank":
         data[6] = 0
     elif name == "deep":
