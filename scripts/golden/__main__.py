@@ -1,7 +1,7 @@
 """What every method answers on small fixed inputs, through Python, the command line and the window, as hashes.
 
-Usage: python scripts/golden.py record FILE.json [--only PATTERN]
-       python scripts/golden.py compare FILE.json [--only PATTERN]
+Usage: python scripts/golden record FILE.json [--only PATTERN]
+       python scripts/golden compare FILE.json [--only PATTERN]
 
 ``record`` writes what there is now and keeps what the file holds of other cases; ``compare`` says what differs, one
 line a difference, and exits with 1. PATTERN is matched with the names of cases, as in "python/align/*". The window
@@ -28,9 +28,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import golden_cases
-import golden_window
-from golden_cases import FOLDER, Case
+import cases
+import window
+from cases import FOLDER, Case
 
 FLEETING = {"created", "modified", "version", "seconds", "voxels_per_second"}
 """Keys of records and reports whose values the next run or version changes."""
@@ -48,11 +48,7 @@ def main() -> int:
     options = parser.parse_args()
     if FOLDER not in os.environ:
         return alone()
-    chosen = {
-        name: case
-        for name, case in (*golden_cases.cases(), *golden_window.cases())
-        if fnmatch(name, options.only)
-    }
+    chosen = {name: case for name, case in (*cases.cases(), *window.cases()) if fnmatch(name, options.only)}
     if not chosen:
         parser.error(f"no case is called {options.only!r}")
     if any(name.startswith("window/") for name in chosen) and not os.environ.get("DISPLAY"):
@@ -107,9 +103,7 @@ def differences(known: Any, found: Any, where: str = "") -> Iterator[str]:
     """Say where two JSON values differ, one line a difference."""
     if isinstance(known, dict) and isinstance(found, dict):
         for key in sorted(known.keys() | found.keys()):
-            yield from differences(
-                known.get(key, ABSENT), found.get(key, ABSENT), f"{where}.{key}".lstrip(".")
-            )
+            yield from differences(known.get(key, ABSENT), found.get(key, ABSENT), f"{where}.{key}".lstrip("."))
     elif isinstance(known, list) and isinstance(found, list) and len(known) == len(found):
         for i, (one, other) in enumerate(zip(known, found, strict=True)):
             yield from differences(one, other, f"{where}[{i}]")

@@ -1,4 +1,4 @@
-"""The cases of ``golden.py`` of napari's window: docks and commands by the manifest's names, buttons by their words."""
+"""The cases of ``golden`` of napari's window: docks and commands by the manifest's names, buttons by their words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from golden_cases import Case, digest, given
+from cases import Case, digest, given
 
 PLUGIN = "napari-emsynth"
 SECTION = 5
@@ -93,11 +93,7 @@ def layers_of(viewer: Any) -> dict[str, Any]:
 
 def layer_of(layer: Any) -> dict[str, Any]:
     """Return a layer's hash, its place and its record."""
-    place = {
-        "scale": layer.scale.tolist(),
-        "translate": layer.translate.tolist(),
-        "units": list(map(str, layer.units)),
-    }
+    place = {"scale": layer.scale.tolist(), "translate": layer.translate.tolist(), "units": list(map(str, layer.units))}
     shown = {"kind": type(layer).__name__, "visible": layer.visible, "record": layer.metadata.get("emsynth")}
     return digest(layer.data) | place | shown
 
@@ -106,9 +102,7 @@ def pressable(dock: Any, text: str) -> list[Any]:
     """Return the enabled buttons of a dock that say so."""
     from qtpy.QtWidgets import QPushButton
 
-    return [
-        button for button in dock.findChildren(QPushButton) if button.text() == text and button.isEnabled()
-    ]
+    return [button for button in dock.findChildren(QPushButton) if button.text() == text and button.isEnabled()]
 
 
 def press(dock: Any, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The cases of ``golden.py`` of Python and of the command line: what is asked, of what, and what is kept of the answer.
+"""The cases of ``golden`` of Python and of the command line: what is asked, of what, and what is kept of the answer.
 
 Law: only the public API, the bundled sample and the console command are used, all by name.
 """
@@ -198,9 +198,7 @@ def volume_of(volume: es.Volume) -> dict[str, Any]:
 
 def field_of(field: es.Displacement) -> dict[str, Any]:
     """Return hashes of a displacement's nodes and of its vectors at every pixel."""
-    nodes, dense = (
-        digest(np.stack([f(z) for z in range(field.shape[0])])) for f in (field.section, field.dense)
-    )
+    nodes, dense = (digest(np.stack([f(z) for z in range(field.shape[0])])) for f in (field.section, field.dense))
     return {"nodes": nodes, "dense": dense, "limit_nm": field.limit_nm, "voxel_nm": field.voxel_nm}
 
 
