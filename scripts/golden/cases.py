@@ -23,6 +23,7 @@ import numpy as np
 
 import napari_emsynth as es
 from napari_emsynth import samples
+from napari_emsynth.io import read_provenance
 
 Case = Callable[[], Any]
 
@@ -291,5 +292,4 @@ def written(path: Path) -> dict[str, Any]:
         arrays = {name: digest(part[:]) for name, part in parts.items() if isinstance(part, zarr.Array)}
     if path.name.startswith("field"):
         return arrays | {"field": field_of(es.read_field(path))}
-    volume = es.read(path)
-    return arrays | {"volume": volume_of(volume), "record": volume.metadata.get("emsynth")}
+    return arrays | {"volume": volume_of(es.read(path)), "record": read_provenance(path)}
