@@ -11,7 +11,7 @@ import pytest
 from napari_emsynth.testing.damage import plant
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.trust.detect import detect, examine
-from napari_emsynth.trust.remembered import ByIdentity, shows
+from napari_emsynth.trust.remembered import ByIdentity, of_the_whole, shows
 from napari_emsynth.volume import Volume
 
 
@@ -118,3 +118,21 @@ def test_threads_agree(stack):
     for thread in threads:
         thread.join()
     assert found == [{5: "blank", 9: "displaced"}] * 4
+
+
+def test_a_whole_volume_is_measured_once_until_it_is_written_to():
+    data = np.arange(3 * 40 * 40, dtype=np.float32).reshape(3, 40, 40)
+    volume, calls = Volume.of(data), []
+
+    def measure():
+        calls.append(1)
+        return float(volume.data.mean())
+
+    first = of_the_whole(volume, "mean", "key", measure)
+    assert of_the_whole(Volume.of(data), "mean", "key", measure) == first
+    assert len(calls) == 1
+    of_the_whole(volume, "mean", "another key", measure)
+    assert len(calls) == 2
+    data[1] += 1
+    assert of_the_whole(volume, "mean", "key", measure) == pytest.approx(first + 1 / 3, abs=1e-3)
+    assert len(calls) == 3

@@ -25,6 +25,7 @@ from napari_emsynth.methods.working import working
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.intact import left_out
+from napari_emsynth.trust.remembered import of_the_whole
 from napari_emsynth.volume import Array, Float, Volume
 
 Box = tuple[slice, slice, slice]
@@ -151,6 +152,11 @@ def statistics(volume: Volume, runtime: Runtime = Runtime(), without: Collection
         runtime: asked whether to go on where damage has to be looked for.
         without: sections that are known to be damaged.
     """
+    key = tuple(sorted(without))
+    return of_the_whole(volume, "normalisation", key, lambda: _statistics(volume, runtime, without))
+
+
+def _statistics(volume: Volume, runtime: Runtime, without: Collection[int]) -> Normalisation:
     count, height, width = volume.shape
     y, x = middle(height, SAMPLED_EDGE), middle(width, SAMPLED_EDGE)
     sections = {z: volume.section(z, y, x) for z in spread(count, SAMPLED_SECTIONS, without)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 GRID_PX = 32
 """Pixels along each edge of a section whose values tell that it was written to."""
+
+REMEMBERED = 16
+"""Answers about a whole volume that are remembered, each for one key."""
 
 Prints = tuple[bytes, ...]
 
@@ -115,6 +118,27 @@ def memory(volume: Volume, what: str, most: int = 1 << 20) -> Memory[Any]:
     if views is None:
         views = _MEMORIES.put(owner, {})
     return views.setdefault((view, what), Memory(most))
+
+
+def of_the_whole(volume: Volume, what: str, key: Hashable, measure: Callable[[], T]) -> T:
+    """Return what was measured of a whole volume before, or measure it now; always now where sections are synthetic,
+    which the pixels do not tell.
+
+    Args:
+        volume: [z, y, x].
+        what: is measured; nothing else shares its memory.
+        key: what the answer depends on besides the volume.
+        measure: called where nothing is known, or where the volume was written to since.
+    """
+    if volume.known is not None and volume.known.synthetic is not None:
+        return measure()
+    seen = (b"".join(prints(volume, range(volume.shape[0])).values()),)
+    known = memory(volume, what, REMEMBERED)
+    found: T | None = known.get(key, seen)
+    if found is None:
+        found = measure()
+        known.put(key, seen, found)
+    return found
 
 
 def prints(volume: Volume, sections: range) -> dict[int, bytes]:

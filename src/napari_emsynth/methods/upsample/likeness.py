@@ -18,15 +18,13 @@ from napari_emsynth.models.kriging import Correlation
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.intact import left_out
-from napari_emsynth.trust.remembered import memory, prints
+from napari_emsynth.trust.remembered import of_the_whole
 from napari_emsynth.volume import Float, Volume
 
 # Sections that are looked at, each with the one after it, and the edge of their middle, px.
 SECTIONS, EDGE = 8, 512
 # Shorter edges show no distances.
 SHORTEST = 8
-# What is remembered of a volume: one value a sampling, as a rule.
-REMEMBERED = 8
 
 
 @dataclass(frozen=True)
@@ -78,14 +76,8 @@ def likeness(volume: Volume, norm: Normalisation, sampling: Sampling, runtime: R
         sampling: what a section is.
         runtime: asked whether to go on.
     """
-    count = volume.shape[0]
-    seen = b"".join(prints(volume, range(count)).values())
-    known, key = memory(volume, "likeness", REMEMBERED), (sampling, norm.mean, norm.std)
-    found = known.get(key, (seen,))
-    if found is None:
-        found = _measured(volume, norm, sampling, runtime)
-        known.put(key, (seen,), found)
-    return found
+    key = (sampling, norm.mean, norm.std)
+    return of_the_whole(volume, "likeness", key, lambda: _measured(volume, norm, sampling, runtime))
 
 
 def _measured(volume: Volume, norm: Normalisation, sampling: Sampling, runtime: Runtime) -> Likeness:

@@ -10,16 +10,19 @@ is thinner still; slab means stay.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
 
 from napari_emsynth.methods.blocks import middle
+from napari_emsynth.methods.request import weights_record
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.scoring.hidden import hide
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.look import SMALLEST, Hidden, Look, LookName, spectral_look, within_look
+from napari_emsynth.trust.remembered import of_the_whole
 
 # Sections that are measured, their edge in px, and sections read for hiding some.
 SECTIONS, EDGE, DEPTH = 6, 256, 24
@@ -38,7 +41,12 @@ def looked(job: Job, look: LookName, unfit: Collection[int] = ()) -> Job:
     """
     if look == "accurate":
         return job
-    return replace(job, look=_measured(job, unfit))
+    request, lattice = job.request, job.lattice
+    asked = json.dumps([request.method, request.params.to_json(), weights_record(request.spec, request.weights)])
+    key = (asked, request.runtime.seed, lattice.factor, lattice.sampling, job.departure, tuple(sorted(unfit)))
+    # In a list: None is an answer too, and is not asked for again.
+    (found,) = of_the_whole(request.volume, "look", key, lambda: [_measured(job, unfit)])
+    return replace(job, look=found)
 
 
 def _measured(job: Job, unfit: Collection[int]) -> Look | None:
