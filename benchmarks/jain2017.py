@@ -55,7 +55,7 @@ def interpolation(data: Path, limit: int, runtime: Runtime) -> dict[str, Any]:
             report = evaluate_interpolate(volume, method=id_, weights=weights, gap=gap, limit=limit, runtime=runtime)
             scores = dict(report["scores"])
             rows[f"{name} {weights}"] = scores.pop(id_)
-            rows |= {floor: values for floor, values in scores.items() if floor not in rows}
+            rows |= {baseline: values for baseline, values in scores.items() if baseline not in rows}
         table(f"fib25_eval, gap {10 * gap} nm", rows, ("psnr", "ssim", "mid_band"))
         out[f"gap {gap}"] = rows
     return out

@@ -53,7 +53,7 @@ FACTORS = (8, 16)
 SEGMENTED = "fib25_eval"
 # Sections whose cells are told apart: all that there are would take an hour for a network on two cores.
 SEGMENTED_SECTIONS = 64
-FLOORS = ("nearest", "bicubic, bare")
+BASELINES = ("nearest", "bicubic, bare")
 # Sections on both sides that are made coarser too, for those who look at neighbours, adjacent ones or further ones.
 AROUND = 10
 TILE = 128
@@ -202,7 +202,7 @@ def chosen(names: str) -> list[str]:
     Raises:
         SystemExit: a name that no row has.
     """
-    known = [*FLOORS, *reversed(INDEX["superres"])]
+    known = [*BASELINES, *reversed(INDEX["superres"])]
     wanted = names.split(";") if names else known
     for name in wanted:
         if name not in known:

@@ -113,9 +113,12 @@ def interpolation(bench: Bench) -> Iterator[Line]:
             0,
             "",
         )
-        rival = bench.report(MEDULLA, gap, "jain2017")["scores"]["jain2017"]["psnr"]
+        candidate = bench.report(MEDULLA, gap, "jain2017")["scores"]["jain2017"]["psnr"]
         yield Line(
-            f"interpolate, {MEDULLA}, posed {10 * gap} nm: over jain2017", scores["emsynth"]["psnr"] - rival, ">=", 0.3
+            f"interpolate, {MEDULLA}, posed {10 * gap} nm: over jain2017",
+            scores["emsynth"]["psnr"] - candidate,
+            ">=",
+            0.3,
         )
     for missing, aim in ((1, 1.0), (3, 2.3), (5, 2.7), (7, 2.6)):
         ours, linear = run_scores(bench, missing)
@@ -190,11 +193,11 @@ def upsampling(bench: Bench) -> Iterator[Line]:
         scores = evaluate("upsample/emsynth", volume, gap=factor - 1, limit=bench.limit)["scores"]
         yield Line(f"upsample, {MEDULLA}, point x{factor}: over linear", gain(scores), ">=", aim)
     for factor, aim in ((4, 1.0), (8, 1.5)):
-        truth, ours, natural, floor = slab(volume, factor)
+        truth, ours, natural, baseline = slab(volume, factor)
         what = f"upsample, {MEDULLA}, slab x{factor}"
-        yield Line(f"{what}: over back-projected cubic", psnr(ours, truth) - psnr(floor, truth), ">=", aim)
+        yield Line(f"{what}: over back-projected cubic", psnr(ours, truth) - psnr(baseline, truth), ">=", aim)
         real = truth[::8]
-        nearer = reslice_distance(floor, real) - reslice_distance(natural, real)
+        nearer = reslice_distance(baseline, real) - reslice_distance(natural, real)
         yield Line(f"{what}: natural reslices nearer to real than back-projected cubic", nearer, ">=", 0, "decades")
 
 

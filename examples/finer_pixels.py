@@ -11,10 +11,10 @@ truth = samples.truth().read(slice(0, 5))
 coarse = np.stack([reduced(section, 8) for section in truth]).round().astype(np.uint8)
 scan = es.Volume.of(coarse, voxel_nm=(10, 80, 80))
 
-floor = es.superresolve(scan, factor=8, method="bicubic", selfcheck=False)
+baseline = es.superresolve(scan, factor=8, method="bicubic", selfcheck=False)
 result = es.superresolve(scan, factor=8)
 print(f"{scan.shape} -> {result.volume.shape}, voxels of {result.volume.grid.voxel_nm} nm")
-for name, made in (("bicubic", floor), (result.provenance["method"], result)):
+for name, made in (("bicubic", baseline), (result.provenance["method"], result)):
     print(f"{name}: {psnr(made.volume.data, truth):.1f} dB")
 
 again = np.stack([reduced(section, 8) for section in result.volume.data])

@@ -22,10 +22,10 @@ import napari_emsynth as es
 from napari_emsynth import samples
 from napari_emsynth.cli.screen import table
 from napari_emsynth.metrics.image import psnr, ssim
-from napari_emsynth.trust.selfcheck import floors
+from napari_emsynth.trust.selfcheck import baselines
 
 METHODS = ("emsynth", "optical-flow")
-FLOORS = ("nearest", "linear", "blurred_linear")
+BASELINES = ("nearest", "linear", "blurred_linear")
 
 
 def main() -> int:
@@ -85,7 +85,7 @@ def scored(results: dict[str, es.Result]) -> list[dict[str, Any]]:
         known = [side for side in (entry["below"], entry["above"]) if side is not None]
         below, above = (damaged.section(side).astype(np.float32) for side in (known[0], known[-1]))
         images = {name: result.volume.section(z) for name, result in results.items()}
-        images |= floors(below, above, entry["t"])
+        images |= baselines(below, above, entry["t"])
         real = truth.section(z)
         scores = {name: {"psnr": psnr(real, image), "ssim": ssim(real, image)} for name, image in images.items()}
         rows.append({"section": z, "damage": planted[z], "selfcheck": entry["selfcheck"], "scores": scores})
@@ -94,7 +94,7 @@ def scored(results: dict[str, es.Result]) -> list[dict[str, Any]]:
 
 def report(scores: list[dict[str, Any]], folder: Path) -> None:
     """Print the scores and write them as a page and as JSON."""
-    names = (*METHODS, *FLOORS)
+    names = (*METHODS, *BASELINES)
     mean = {
         name: {m: float(np.mean([row["scores"][name][m] for row in scores])) for m in ("psnr", "ssim")}
         for name in names

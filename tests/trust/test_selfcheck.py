@@ -3,11 +3,11 @@ import pytest
 
 from napari_emsynth.trust.selfcheck import (
     Sample,
+    baselines,
     calibrate,
     check,
     cross_fitted,
     fit_mix,
-    floors,
     intensity_range,
     mixed,
 )
@@ -54,10 +54,10 @@ def test_figures_are_means_over_the_hidden_sections():
 
 def test_floors_are_what_they_say():
     below, above = np.zeros((8, 8), np.float32), np.ones((8, 8), np.float32)
-    assert floors(below, above, 0.25)["nearest"] is below
-    assert floors(below, above, 0.75)["nearest"] is above
-    np.testing.assert_allclose(floors(below, above, 0.25)["linear"], 0.25)
-    np.testing.assert_allclose(floors(below, above, 0.25)["blurred_linear"], 0.25, atol=1e-6)
+    assert baselines(below, above, 0.25)["nearest"] is below
+    assert baselines(below, above, 0.75)["nearest"] is above
+    np.testing.assert_allclose(baselines(below, above, 0.25)["linear"], 0.25)
+    np.testing.assert_allclose(baselines(below, above, 0.25)["blurred_linear"], 0.25, atol=1e-6)
 
 
 def test_intensity_range():
@@ -69,7 +69,7 @@ def test_intensity_range():
     assert intensity_range(np.full((4, 4), np.nan)) == 1.0
 
 
-def rivals(seed, noise=(1.0, 0.5, 3.0)):
+def candidates(seed, noise=(1.0, 0.5, 3.0)):
     """A sample with three guesses of independent errors."""
     rng = np.random.default_rng(seed)
     truth = rng.standard_normal((64, 64)).astype(np.float32)
@@ -79,7 +79,7 @@ def rivals(seed, noise=(1.0, 0.5, 3.0)):
 
 
 def test_the_mix_weighs_independent_errors_by_their_inverse_variance():
-    mix = fit_mix([rivals(k) for k in range(4)])
+    mix = fit_mix([candidates(k) for k in range(4)])
     inverse = 1 / np.square([1.0, 0.5, 3.0])
     np.testing.assert_allclose(mix, inverse / inverse.sum(), atol=0.02)
     assert sum(mix) == pytest.approx(1)
@@ -92,13 +92,13 @@ def test_a_rival_that_only_harms_gets_nothing():
 
 
 def test_the_mix_is_better_than_each_of_its_guesses():
-    fresh, mix = rivals(9), fit_mix([rivals(k) for k in range(4)])
+    fresh, mix = candidates(9), fit_mix([candidates(k) for k in range(4)])
     error = np.square(mixed(fresh.guesses, mix) - fresh.truth).mean()
     assert error < min(np.square(g - fresh.truth).mean() for g in fresh.guesses)
 
 
 def test_no_section_is_scored_with_what_its_own_truth_found():
-    samples = [rivals(0), rivals(1), rivals(2)]
+    samples = [candidates(0), candidates(1), candidates(2)]
     for k, fit in enumerate(cross_fitted(samples)):
         rest = [s for j, s in enumerate(samples) if abs(j - k) == 1]
         assert fit.mix == fit_mix(rest)
@@ -106,5 +106,5 @@ def test_no_section_is_scored_with_what_its_own_truth_found():
 
 
 def test_a_single_hidden_section_mixes_nothing():
-    assert check([rivals(0)]).calibration.mix == (1.0,)
-    assert len(check([rivals(0), rivals(1)]).calibration.mix) == 3
+    assert check([candidates(0)]).calibration.mix == (1.0,)
+    assert len(check([candidates(0), candidates(1)]).calibration.mix) == 3

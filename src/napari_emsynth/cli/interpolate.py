@@ -81,14 +81,14 @@ def summarise(result: Result, runtime: Runtime, out: Path, seconds: float, notes
 
 def describe(summary: dict[str, Any]) -> str:
     """Return the same for a person: one row a section, then what must be known."""
-    from napari_emsynth.trust.selfcheck import FLOORS
+    from napari_emsynth.trust.selfcheck import BASELINES
 
     checks = {check["section"]: check for check in summary["selfcheck"]}
-    rows = [_row(entry, checks.get(entry["section"]), ("psnr", *FLOORS)) for entry in summary["treatment"]]
+    rows = [_row(entry, checks.get(entry["section"]), ("psnr", *BASELINES)) for entry in summary["treatment"]]
     spent = f"{summary['seconds']:.1f} s on {summary['device']}"
     lines = [
         f"{summary['method']}: {len(rows)} section(s) in {spent} -> {summary['out']}",
-        table(("section", "treatment", "from", "self-check dB", *(f.replace("_", " ") for f in FLOORS)), rows),
+        table(("section", "treatment", "from", "self-check dB", *(f.replace("_", " ") for f in BASELINES)), rows),
         *summary["notices"],
     ]
     return "\n".join(lines)

@@ -163,8 +163,8 @@ def _checked(check: dict[str, Any] | None) -> list[str]:
 
 def _beside(check: dict[str, Any]) -> str:
     """Return a score with those of the floors beside it."""
-    floors = {"linear": "linear", "linear_back_projected": "linear, back-projected"}
-    scores = [f"{floor} {check[name]:.2f} dB" for name, floor in floors.items() if name in check]
+    baselines = {"linear": "linear", "linear_back_projected": "linear, back-projected"}
+    scores = [f"{baseline} {check[name]:.2f} dB" for name, baseline in baselines.items() if name in check]
     return ", ".join([f"{check['psnr']:.2f} dB", *scores])
 
 

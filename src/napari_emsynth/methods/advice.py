@@ -109,5 +109,5 @@ def _best(scores: Mapping[str, float], best: Callable[[Iterable[float]], float])
     return next(name for name, score in scores.items() if score == top)
 
 
-def _scored(rival: str, scores: Mapping[str, float], unit: str) -> str:
-    return f"{rival.replace('_', ' ')}, {scores[rival]:.2f} {unit}"
+def _scored(candidate: str, scores: Mapping[str, float], unit: str) -> str:
+    return f"{candidate.replace('_', ' ')}, {scores[candidate]:.2f} {unit}"

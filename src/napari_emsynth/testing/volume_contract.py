@@ -310,8 +310,8 @@ class UpsampleContract(VolumeContract):
         hidden = [z for z in range(2, 7) if z % factor]
         thin = phantom.volume().data[::factor]
         drawn = self.run(Volume.of(thin), sampling="point").volume.data
-        floor = np.stack([thin[z // factor] for z in hidden])
-        assert psnr(drawn[hidden], truth[hidden]) > psnr(floor, truth[hidden]) + self.gain_db
+        baseline = np.stack([thin[z // factor] for z in hidden])
+        assert psnr(drawn[hidden], truth[hidden]) > psnr(baseline, truth[hidden]) + self.gain_db
 
     def test_what_it_cannot_do_is_refused_in_one_line(self) -> None:
         for options in ({"factor": 13}, {"factor": 1}, {"factor": "x"}, {"sampling": "cubic"}):

@@ -50,18 +50,18 @@ def usual_band(bands: Sequence[float]) -> float:
 
 
 def natural_gain(
-    ours: Sequence[float], floor: Sequence[float], bands: Sequence[float], *, worth_db: float, called: str
+    ours: Sequence[float], baseline: Sequence[float], bands: Sequence[float], *, worth_db: float, called: str
 ) -> dict[str, float]:
     """Return what redrawn stacks are judged by: dB gained, less a penalty for reslices as sharp as no true ones.
 
     Args:
         ours: PSNR of each answer.
-        floor: of what needs no network.
+        baseline: of what needs no network.
         bands: mid-band power of each answer's reslices over that of the true ones.
         worth_db: of a factor e in mid-band power.
         called: the floor's name among the figures.
     """
-    gain = float(np.mean(ours) - np.mean(floor))
+    gain = float(np.mean(ours) - np.mean(baseline))
     band = float(np.exp(np.mean(np.log(np.maximum(bands, 1e-3)))))
-    figures = {"psnr": float(np.mean(ours)), called: float(np.mean(floor)), "mid_band": band}
+    figures = {"psnr": float(np.mean(ours)), called: float(np.mean(baseline)), "mid_band": band}
     return figures | {"score": gain - worth_db * abs(float(np.log(band)))}

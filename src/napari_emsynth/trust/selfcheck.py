@@ -37,10 +37,10 @@ BLUR_PX = 1.0
 # A perfect answer (a constant volume) is reported as 99 dB: infinity is no JSON number.
 PERFECT = 99.0
 # What no network is needed for, see :meth:`Sample.floors`.
-FLOORS = ("nearest", "linear", "blurred_linear", "fitted")
+BASELINES = ("nearest", "linear", "blurred_linear", "fitted")
 
 
-def floors(below: Float, above: Float, t: float) -> dict[str, Float]:
+def baselines(below: Float, above: Float, t: float) -> dict[str, Float]:
     """Return what two sections give without a model: nearest, linear and blurred linear, each [y, x]."""
     linear = (1 - t) * below + t * above
     return {
@@ -96,9 +96,9 @@ class Sample:
     peak: float
     sections: Mapping[int, Float] = field(default_factory=dict)
 
-    def floors(self) -> dict[str, Float]:
+    def baselines(self) -> dict[str, Float]:
         """Return what no network is needed for: those of two sections, and the fitted filter."""
-        return {**floors(self.below, self.above, self.t), "fitted": self.base}
+        return {**baselines(self.below, self.above, self.t), "fitted": self.base}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,23 +130,23 @@ class Beside:
     """
 
     psnr: float
-    rivals: Mapping[str, float]
+    candidates: Mapping[str, float]
     n: int
     called: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def floors(self) -> dict[str, float]:
+    def baselines(self) -> dict[str, float]:
         """The rivals' PSNR by the names that advice knows."""
-        return {self.called.get(name, name): psnr for name, psnr in self.rivals.items()}
+        return {self.called.get(name, name): psnr for name, psnr in self.candidates.items()}
 
     @property
     def beats_floors(self) -> bool:
         """True when the method is at least as good as every floor."""
-        return self.psnr >= max(self.rivals.values())
+        return self.psnr >= max(self.candidates.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return figures rounded for reading, and the verdict."""
-        figures = {name: round(value, 4) for name, value in {"psnr": self.psnr, **self.rivals}.items()}
+        figures = {name: round(value, 4) for name, value in {"psnr": self.psnr, **self.candidates}.items()}
         return figures | {"n": self.n, "beats_floors": self.beats_floors}
 
 
@@ -230,11 +230,11 @@ def cross_fitted(samples: Sequence[Sample]) -> list[Calibration]:
 def check(samples: Sequence[Sample]) -> SelfCheck:
     """Score hidden sections, and calibrate the repair on all of them; ``samples`` holds at least one."""
     fits = cross_fitted(samples)
-    psnr, rivals = beside(
-        ({"psnr": mixed(s.guesses, fit.mix), **s.floors()}, s.truth, s.peak)
+    psnr, candidates = beside(
+        ({"psnr": mixed(s.guesses, fit.mix), **s.baselines()}, s.truth, s.peak)
         for s, fit in zip(samples, fits, strict=True)
     )
     mix = fit_mix(samples) if len(samples) > 1 else (1.0,)
     # The factor comes from errors that the fit of the mix did not make smaller.
     factor = float(np.mean([fit.factor for fit in fits]))
-    return SelfCheck(psnr=psnr, rivals=rivals, n=len(samples), calibration=Calibration(factor=factor, mix=mix))
+    return SelfCheck(psnr=psnr, candidates=candidates, n=len(samples), calibration=Calibration(factor=factor, mix=mix))

@@ -105,8 +105,8 @@ def test_evaluation_hides_intact_sections_between_intact_ones(stack, method):
     clean = Phantom(shape=(27, 96, 96), noise=8.0).volume().data
     same = evaluate(clean, method=method, flow_floor=False, sections=found["sections"])
     # What is made of two sections is the same; filters are fitted where there is less intact around.
-    for floor in ("nearest", "linear", "blurred_linear"):
-        assert found["scores"][floor] == same["scores"][floor]
+    for baseline in ("nearest", "linear", "blurred_linear"):
+        assert found["scores"][baseline] == same["scores"][baseline]
     for name in ("fitted", method):
         assert found["scores"][name]["psnr"] == pytest.approx(same["scores"][name]["psnr"], abs=0.5)
     assert found["coverage90"] == pytest.approx(same["coverage90"], abs=0.02)

@@ -66,8 +66,8 @@ def test_check_of_linear_equals_the_linear_floor():
     (repair,) = plan_repairs(work.marks, list(range(12)))
     check = work.check(repair)
     assert check is not None
-    assert check.psnr == pytest.approx(check.rivals["linear"])
-    assert check.rivals["linear"] > check.rivals["nearest"]
+    assert check.psnr == pytest.approx(check.candidates["linear"])
+    assert check.candidates["linear"] > check.candidates["nearest"]
     assert check.n == 2
 
 

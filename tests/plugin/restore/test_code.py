@@ -12,7 +12,7 @@ import pytest
 
 from napari_emsynth import io
 from napari_emsynth.plugin.restore.code import as_code, command_line
-from napari_emsynth.plugin.restore.request import Request, Settings, restore
+from napari_emsynth.plugin.restore.request import RestoreRequest, Settings, restore
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 
@@ -28,7 +28,7 @@ def file(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("what", [{"sections": (2, 5, 6)}, {"inserts": (4, 4)}, {"sections": (2,), "inserts": (8,)}])
 def test_both_give_the_voxels_of_the_dock(file: Path, what: dict[str, Any], tmp_path: Path) -> None:
     volume = io.read(file)
-    request = Request(**what, settings=LINEAR)
+    request = RestoreRequest(**what, settings=LINEAR)
     ours = restore(volume, request, Runtime(device="cpu", seed=3)).result.volume.read(slice(None))
     text = as_code(request, volume, str(file))
     exec(compile(text, "clipboard", "exec"), {})
@@ -46,7 +46,9 @@ def test_both_give_the_voxels_of_the_dock(file: Path, what: dict[str, Any], tmp_
 
 def test_a_layer_without_a_file_says_what_to_do_first(stack: Any) -> None:
     region = np.ones((64, 72), bool)
-    request = Request(sections=(2,), regions={4: region}, settings=replace(LINEAR, weights="w.safetensors", tile=256))
+    request = RestoreRequest(
+        sections=(2,), regions={4: region}, settings=replace(LINEAR, weights="w.safetensors", tile=256)
+    )
     text = as_code(request, Volume.of(stack, name="my stack"), None)
     assert "export layer 'my stack' to my_stack.tif first" in text
     assert "--mask mask.tif" in text

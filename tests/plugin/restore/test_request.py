@@ -13,7 +13,7 @@ from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.plugin.restore import marks as m
 from napari_emsynth.plugin.restore.marks import Mark
-from napari_emsynth.plugin.restore.request import Request, Settings, preview_section, restore
+from napari_emsynth.plugin.restore.request import RestoreRequest, Settings, preview_section, restore
 from napari_emsynth.spec import CancelToken, Runtime
 from napari_emsynth.volume import Volume
 
@@ -21,7 +21,7 @@ LINEAR = Settings(method="linear", device="cpu")
 
 
 def ask(volume: Volume, **what: Any) -> Any:
-    return restore(volume, Request(**{"settings": LINEAR, **what}), Runtime(device="cpu"))
+    return restore(volume, RestoreRequest(**{"settings": LINEAR, **what}), Runtime(device="cpu"))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_preview_is_the_section_of_the_result(volume: Volume) -> None:
 
 def test_what_was_synthetic_stays_marked(volume: Volume) -> None:
     first = ask(volume, sections=(3,))
-    request = Request(sections=(8,), inserts=(2,), settings=LINEAR)
+    request = RestoreRequest(sections=(8,), inserts=(2,), settings=LINEAR)
     second = restore(first.result.volume, request, Runtime())
     assert list(np.nonzero(second.result.synthetic.data.any(axis=(1, 2)))[0]) == [2, 4, 9]
     inserted = second.result.provenance
@@ -125,7 +125,7 @@ def test_cancelled_before_and_between(volume: Volume) -> None:
     stored = replace(volume, data=da.from_array(volume.data, chunks=(1, 64, 72)))
     for source in (volume, stored):
         with pytest.raises(Cancelled):
-            restore(source, Request(sections=(3,), settings=LINEAR), Runtime(cancel=token))
+            restore(source, RestoreRequest(sections=(3,), settings=LINEAR), Runtime(cancel=token))
 
 
 def test_marks_are_values() -> None:

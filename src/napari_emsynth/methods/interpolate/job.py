@@ -247,7 +247,9 @@ class Job:
         sections = {o: self.norm(k + o).forward(self.volume.section(k + o, *window)) for o in (*offsets, 0)}
         return Sample(
             truth=norm.forward(truth),
-            guesses=tuple(guess[inner] for guess in (synthesis.mean, *(rival() for rival in synthesis.rivals))),
+            guesses=tuple(
+                guess[inner] for guess in (synthesis.mean, *(candidate() for candidate in synthesis.candidates))
+            ),
             scale=_scale_of(synthesis)[inner],
             below=gap.below[inner],
             above=gap.above[inner],
@@ -275,9 +277,9 @@ def _finished(synthesis: Synthesis, gap: Gap, calibration: Calibration) -> Synth
 def _mixed(synthesis: Synthesis, mix: Sequence[float]) -> Synthesis:
     """Mix the rivals in as the self-check found best; those that hardly count are not computed."""
     wanted = [(synthesis.mean, mix[0])]
-    for rival, share in zip(synthesis.rivals, mix[1:], strict=False):
+    for candidate, share in zip(synthesis.candidates, mix[1:], strict=False):
         if share > NEGLIGIBLE:
-            wanted.append((rival(), share))
+            wanted.append((candidate(), share))
     total = sum(share for _, share in wanted)
     return Synthesis(mixed([guess for guess, _ in wanted], [s / total for _, s in wanted]), synthesis.scale)
 

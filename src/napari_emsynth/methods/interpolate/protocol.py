@@ -109,7 +109,7 @@ class Synthesis:
 
     mean: Float
     scale: Float | None = None
-    rivals: tuple[Callable[[], Float], ...] = ()
+    candidates: tuple[Callable[[], Float], ...] = ()
 
 
 class Interpolator(Protocol):

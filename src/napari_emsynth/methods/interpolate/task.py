@@ -253,7 +253,7 @@ def _advices(spec: MethodSpec, repairs: Sequence[Repair], checks: dict[int, Self
 
 
 def _advice(spec: MethodSpec, check: SelfCheck) -> Advice | None:
-    return advice(spec, {**check.floors, spec.id: check.psnr})
+    return advice(spec, {**check.baselines, spec.id: check.psnr})
 
 
 def _told(spec: MethodSpec, check: SelfCheck, near: Sequence[int]) -> dict[str, str | None]:

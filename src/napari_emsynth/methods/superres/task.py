@@ -164,7 +164,7 @@ def _checked(job: Job, unfit: Collection[int], notices: list[str]) -> SelfCheck 
 def advised(job: Job, found: SelfCheck) -> dict[str, str | None]:
     """Return what to use instead where the method loses, and why."""
     spec = job.request.spec
-    lost = advice(spec, {**found.floors, spec.id: found.psnr})
+    lost = advice(spec, {**found.baselines, spec.id: found.psnr})
     return told(lost, f"on this volume made {job.factor} times coarser")
 
 

@@ -146,7 +146,7 @@ class SuperResolution(AdversarialRecipe):
 
         ``score``: dB over linear, less a penalty for reslices that are smoother or rougher than the true ones.
         """
-        ours, floor, bands = [], [], []
+        ours, baseline, bands = [], [], []
         for block in self.data.held_out:
             stack, peak = judged(block, TEST_SIZE)
             on = stack[::RATE]
@@ -155,10 +155,10 @@ class SuperResolution(AdversarialRecipe):
             full = interleaved(drawn)[0, : len(stack)].numpy()
             hidden = stack[1 : 2 * len(on) - 1 : RATE]
             ours.append(psnr(full[1::RATE][: len(hidden)], hidden, peak))
-            floor.append(psnr(0.5 * (on[:-1] + on[1:]), hidden, peak))
+            baseline.append(psnr(0.5 * (on[:-1] + on[1:]), hidden, peak))
             y = stack.shape[1] // 2
             bands.append(mid_band_ratio(full[: len(stack), y], stack[:, y]))
-        return natural_gain(ours, floor, bands, worth_db=NATURALNESS_DB, called="linear")
+        return natural_gain(ours, baseline, bands, worth_db=NATURALNESS_DB, called="linear")
 
 
 def interleaved(pairs: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class Job:
     lattice: Lattice
     norm: Normalisation
     calibration: float = LAPLACE
-    departure: float = 1.0
+    blend_weight: float = 1.0
     in_plane: bool = False
     likeness: Likeness = UNKNOWN
     look: Look | None = None
@@ -262,9 +262,9 @@ class Job:
         answer = self._posed(method)
         experts = [_cut(expert, *inner) for expert in _asked(answer, block.values, ask, runtime)]
         mean, scale = fused(experts, trust_of(method, lattice.factor, lattice.sampling))
-        if self.departure < 1:
+        if self.blend_weight < 1:
             start = _cut(self._start(block.values, ask, runtime), *inner).mean
-            mean = start + np.float32(self.departure) * (mean - start)
+            mean = start + np.float32(self.blend_weight) * (mean - start)
         unknown = None
         if block.unknown is not None:
             nearest = [lattice.nearest(section) - block.start[0] for section in run]

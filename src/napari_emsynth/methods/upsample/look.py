@@ -43,7 +43,7 @@ def looked(job: Job, look: LookName, unfit: Collection[int] = ()) -> Job:
         return job
     request, lattice = job.request, job.lattice
     asked = json.dumps([request.method, request.params.to_json(), weights_record(request.spec, request.weights)])
-    key = (asked, request.runtime.seed, lattice.factor, lattice.sampling, job.departure, tuple(sorted(unfit)))
+    key = (asked, request.runtime.seed, lattice.factor, lattice.sampling, job.blend_weight, tuple(sorted(unfit)))
     # In a list: None is an answer too, and is not asked for again.
     (found,) = of_the_whole(request.volume, "look", key, lambda: [_measured(job, unfit)])
     return replace(job, look=found)

@@ -113,7 +113,7 @@ class Checked:
     selfcheck: dict[str, Any] | None = None
     residual: dict[str, float] | None = None
     calibration: dict[str, Any] | None = None
-    departure: float | None = None
+    blend_weight: float | None = None
 
 
 def _drawn(job: Job, shape: Shape, *, is_lazy: bool) -> tuple[Any, Any]:
@@ -155,8 +155,8 @@ def _checked(job: Job, found: SelfCheck | None, notices: list[str]) -> tuple[Job
     """Calibrate the job by its self-check, measure its residual, and say what must be said of it."""
     request, residual = job.request, None
     if found is not None:
-        notices += [*_verdicts(request.spec, found, request.volume.shape[0]), *_departures(job, found)]
-        job = replace(job, departure=found.departure)
+        notices += [*_verdicts(request.spec, found, request.volume.shape[0]), *_blend_notices(job, found)]
+        job = replace(job, blend_weight=found.blend_weight)
         residual = _residual(job)
     factor, measured_on = calibration(job, found)
     calibrated = {"factor": round(factor, 4), "measured_on": measured_on}
@@ -165,14 +165,14 @@ def _checked(job: Job, found: SelfCheck | None, notices: list[str]) -> tuple[Job
         selfcheck=None if found is None or scores is None else scores | advised(request.spec, found),
         residual=residual,
         calibration=calibrated if request.spec.has_uncertainty else None,
-        departure=None if found is None or found.in_plane is None else round(found.departure, 4),
+        blend_weight=None if found is None or found.in_plane is None else round(found.blend_weight, 4),
     )
 
 
 def advised(spec: MethodSpec, found: SelfCheck) -> dict[str, str | None]:
     """Return what to use instead where the method loses on hidden sections, and why."""
     along = found.along
-    lost = None if along is None else advice(spec, {**along.floors, spec.id: along.psnr})
+    lost = None if along is None else advice(spec, {**along.baselines, spec.id: along.psnr})
     return told(lost, "on hidden sections of this volume")
 
 
@@ -187,14 +187,14 @@ def _verdicts(spec: MethodSpec, found: SelfCheck, count: int) -> list[str]:
     return [] if line is None else [line]
 
 
-def _departures(job: Job, found: SelfCheck) -> list[str]:
+def _blend_notices(job: Job, found: SelfCheck) -> list[str]:
     """Say so when the method is followed less than half the way."""
-    if found.departure >= FOLLOWED:
+    if found.blend_weight >= FOLLOWED:
         return []
     spec, start = job.request.spec, job.start
     said = (
         f"in plane, where the truth is known, {spec.title} hardly beats {start} at this distance: "
-        f"the result goes {found.departure:.0%} of the way from {start} to its answer"
+        f"the result goes {found.blend_weight:.0%} of the way from {start} to its answer"
     )
     return [f"{said}; fine-tune it (emsynth train {spec.name})"]
 
@@ -254,7 +254,7 @@ def _provenance(
         selfcheck=checked.selfcheck,
         residual=checked.residual,
         calibration=checked.calibration,
-        departure=checked.departure,
+        departure=checked.blend_weight,
         **records(request.volume, damage),
     )
 

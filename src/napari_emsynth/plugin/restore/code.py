@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from napari_emsynth.plugin.copy_as_code import code_text, flags, keywords, read_code
-from napari_emsynth.plugin.restore.request import Request
+from napari_emsynth.plugin.restore.request import RestoreRequest
 from napari_emsynth.volume import Volume
 
 OUT = "restored.ome.tif"
@@ -18,7 +18,7 @@ STEP = "replaced.ome.tif"
 MASK = "mask.tif"
 
 
-def as_code(request: Request, volume: Volume, path: str | None) -> str:
+def as_code(request: RestoreRequest, volume: Volume, path: str | None) -> str:
     """Return the text for the clipboard: Python, then a comment with the command line.
 
     Args:
@@ -36,7 +36,7 @@ def as_code(request: Request, volume: Volume, path: str | None) -> str:
     )
 
 
-def python_code(request: Request, volume: Volume, source: str) -> list[str]:
+def python_code(request: RestoreRequest, volume: Volume, source: str) -> list[str]:
     """Return the lines of Python."""
     lines, start = read_code(volume, source), "volume"
     for options in request.steps():
@@ -47,7 +47,7 @@ def python_code(request: Request, volume: Volume, source: str) -> list[str]:
     return [*lines, f"es.write(result, {OUT!r})"]
 
 
-def command_line(request: Request, volume: Volume, source: str) -> str:
+def command_line(request: RestoreRequest, volume: Volume, source: str) -> str:
     """Return one line for a terminal; two commands when sections are both replaced and inserted."""
     commands, steps = [], request.steps()
     for n, options in enumerate(steps):

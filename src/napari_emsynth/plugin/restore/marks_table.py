@@ -17,7 +17,7 @@ MEANING = {
     "insert": "missing: insert a new section before this one",
     "region": "damaged part: replace the painted pixels only",
 }
-FLOORS = ("nearest", "linear", "blurred_linear", "fitted")
+BASELINES = ("nearest", "linear", "blurred_linear", "fitted")
 GOOD, BAD = QColor(110, 190, 110), QColor(230, 150, 60)
 
 
@@ -25,7 +25,7 @@ def score_text(mark: Mark) -> str:
     """Return the self-check in a few characters, or why the section is marked while there is none."""
     if mark.score is None:
         return mark.note or mark.origin
-    best = max(mark.score[name] for name in FLOORS if mark.score.get(name) is not None)
+    best = max(mark.score[name] for name in BASELINES if mark.score.get(name) is not None)
     return f"{mark.score['psnr']:.1f} dB ({mark.score['psnr'] - best:+.1f})"
 
 
@@ -33,7 +33,7 @@ def score_tip(mark: Mark) -> str:
     """Return everything that is known of a section, one line each."""
     lines = [MEANING[mark.treatment], f"marked {mark.origin}" if mark.origin else "", mark.note]
     if mark.score is not None:
-        names = ("psnr", *FLOORS)
+        names = ("psnr", *BASELINES)
         figures = [f"{n.replace('_', ' ')} {mark.score[n]:.2f} dB" for n in names if mark.score.get(n) is not None]
         lines.append(f"same repair on {mark.score.get('n', 0)} intact neighbour(s): {', '.join(figures)}")
     return "\n".join(line for line in lines if line)

@@ -45,7 +45,7 @@ class Settings(MethodSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class RestoreRequest:
     """Which sections of which layer, and the settings.
 
     Args:
@@ -61,7 +61,7 @@ class Request:
     settings: Settings = Settings()
 
     @classmethod
-    def of(cls, marks: Marks, settings: Settings) -> Request:
+    def of(cls, marks: Marks, settings: Settings) -> RestoreRequest:
         """Take what is marked."""
         return cls(
             sections=tuple(m.section for m in marks if m.treatment == "replace"),
@@ -130,7 +130,7 @@ class Request:
 class Outcome:
     """A finished request: the result, what its records say of each mark (by :attr:`Mark.key`), and what to tell."""
 
-    request: Request
+    request: RestoreRequest
     result: Result
     entries: dict[tuple[int, bool], dict[str, Any]]
     notices: list[str] = field(default_factory=list)
@@ -140,7 +140,7 @@ class Outcome:
         return min((e["section"] for e in self.entries.values()), default=0)
 
 
-def restore(volume: Volume, request: Request, runtime: Runtime) -> Outcome:
+def restore(volume: Volume, request: RestoreRequest, runtime: Runtime) -> Outcome:
     """Repair a volume as asked; call it in a worker thread.
 
     Args:
@@ -206,11 +206,11 @@ def preview_section(volume: Volume, marks: Marks, section: int, settings: Settin
     """
     here = {m.treatment: m for m in marks if m.section == section}
     if "insert" in here and "replace" not in here:
-        options, mask = Request(settings=settings).asked((section,), insert=True), None
+        options, mask = RestoreRequest(settings=settings).asked((section,), insert=True), None
     else:
         whole = {m.section for m in marks if m.treatment == "replace"}
         region: Mark | None = here.get("region")
-        request = Request(
+        request = RestoreRequest(
             sections=tuple(sorted(whole if region else whole | {section})),
             regions={section: region.region} if region is not None and region.region is not None else {},
             settings=settings,

@@ -18,7 +18,7 @@ from napari_emsynth.plugin.layers.convert import Placement, find_layer, volume_o
 from napari_emsynth.plugin.layers.results import build_layers, family, show_as_layer, show_in_place
 from napari_emsynth.plugin.restore.marks import Marks, check_section, run_around
 from napari_emsynth.plugin.restore.preview import Preview, is_preview
-from napari_emsynth.plugin.restore.request import Outcome, Place, Request, Settings, preview_section, restore
+from napari_emsynth.plugin.restore.request import Outcome, Place, RestoreRequest, Settings, preview_section, restore
 from napari_emsynth.plugin.viewer.session import LONGEST, Session, ready
 from napari_emsynth.volume import Volume
 
@@ -32,26 +32,32 @@ class Repairing:
     session: Session
     settings: Settings
     preview: Preview
-    last_request: tuple[Any, Request, int | None] | None
+    last_request: tuple[Any, RestoreRequest, int | None] | None
     marks_of: Callable[[Any], Marks]
     score_marks: Callable[[Any, dict[tuple[int, bool], dict[str, Any]]], None]
 
     def run_marked(self, layer: Any, channel: int | None = None) -> QueuedJob | None:
         """Repair everything that is marked in a layer."""
-        return self.run(layer, Request.of(self.marks_of(layer), self.settings), channel)
+        return self.run(layer, RestoreRequest.of(self.marks_of(layer), self.settings), channel)
 
     def interpolate_at(self, layer: Any, section: int, *, place: Place | None = None) -> QueuedJob | None:
         """Repair one section, together with the marked ones that adjoin it."""
         settings = replace(self.settings, place=place) if place else self.settings
         sections = run_around(self.marks_of(layer), section)
-        return self.run(layer, Request(sections=tuple(sections), settings=settings), ahead=section)
+        return self.run(layer, RestoreRequest(sections=tuple(sections), settings=settings), ahead=section)
 
     def insert_at(self, layer: Any, section: int) -> QueuedJob | None:
         """Insert a new section before one."""
-        return self.run(layer, Request(inserts=(section,), settings=self.settings), jump=True)
+        return self.run(layer, RestoreRequest(inserts=(section,), settings=self.settings), jump=True)
 
     def run(
-        self, layer: Any, request: Request, channel: int | None = None, *, jump: bool = False, ahead: int | None = None
+        self,
+        layer: Any,
+        request: RestoreRequest,
+        channel: int | None = None,
+        *,
+        jump: bool = False,
+        ahead: int | None = None,
     ) -> QueuedJob | None:
         """Queue a repair; return None when it is refused.
 

@@ -17,7 +17,7 @@ from napari_emsynth.plugin.restore.code import as_code
 from napari_emsynth.plugin.restore.marking import Marking
 from napari_emsynth.plugin.restore.marks import Marks
 from napari_emsynth.plugin.restore.preview import Preview
-from napari_emsynth.plugin.restore.request import DEFAULT_METHOD, Request, Settings
+from napari_emsynth.plugin.restore.request import DEFAULT_METHOD, RestoreRequest, Settings
 from napari_emsynth.plugin.restore.run import Repairing
 from napari_emsynth.plugin.viewer.session import Session
 
@@ -54,7 +54,7 @@ class RestoreTask(Marking, Repairing, QObject):
         session.closing.connect(self._close)
         # The open Restore sections dock; weak, it belongs to the window.
         self.dock: Callable[[], QWidget | None] = lambda: None
-        self.last_request: tuple[Any, Request, int | None] | None = None
+        self.last_request: tuple[Any, RestoreRequest, int | None] | None = None
         self._marks: dict[Any, Marks] = {}
 
     def set_settings(self, settings: Settings) -> None:
@@ -65,7 +65,7 @@ class RestoreTask(Marking, Repairing, QObject):
 
     def copy(self, layer: Any, channel: int | None = None) -> str | None:
         """Put the code of what is marked in a layer on the clipboard, else of the last repair; return it."""
-        request = Request.of(self.marks_of(layer), self.settings)
+        request = RestoreRequest.of(self.marks_of(layer), self.settings)
         if not (request.sections or request.inserts or request.regions) and self.last_request is not None:
             layer, request, channel = self.last_request
 

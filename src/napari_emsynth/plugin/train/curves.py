@@ -36,13 +36,13 @@ def gains(checks: Checks) -> dict[str, list[tuple[float, float]]]:
     """Return the curves of (step, dB above a floor) by their titles; the bare score where nothing has a floor."""
     curves: dict[str, list[tuple[float, float]]] = {}
     for record in checks:
-        floors = [name for name in record if name not in NO_FLOORS and not name.startswith((OURS, BASE))]
-        for floor in floors:
-            word, case = _parts(floor, record)
+        baselines = [name for name in record if name not in NO_FLOORS and not name.startswith((OURS, BASE))]
+        for baseline in baselines:
+            word, case = _parts(baseline, record)
             ours = record.get(OURS + case)
             if ours is not None:
                 title = f"{word}, {_case(case)}" if case else word
-                curves.setdefault(title, []).append((record["step"], ours - record[floor]))
+                curves.setdefault(title, []).append((record["step"], ours - record[baseline]))
     return curves or {"score": [(record["step"], record["score"]) for record in checks]}
 
 
@@ -105,8 +105,8 @@ class TrainingCurves(QWidget):
         self.score.setLabel("bottom", "step", color=GREY.name())
         self.raw = self.loss.plot(pen=pg.mkPen(GREY.darker(130)))
         self.mean = self.loss.plot(pen=pg.mkPen(COLOURS[0], width=2))
-        self.floor = pg.InfiniteLine(pos=0, angle=0, pen=pg.mkPen(GREY, style=Qt.PenStyle.DashLine))
-        self.score.addItem(self.floor)
+        self.baseline = pg.InfiniteLine(pos=0, angle=0, pen=pg.mkPen(GREY, style=Qt.PenStyle.DashLine))
+        self.score.addItem(self.baseline)
         self.lines: dict[str, Any] = {}
         self.starts: dict[str, pg.InfiniteLine] = {}
         self.saved = pg.ScatterPlotItem(symbol="star", size=12, pen=None)
@@ -146,7 +146,7 @@ class TrainingCurves(QWidget):
                 self.starts[title].setPos(points[0][1])
         self._mark_saved(checks, curves)
         has_floor = bool(checks) and "score" not in curves
-        self.floor.setVisible(has_floor)
+        self.baseline.setVisible(has_floor)
         self.score.setLabel("left", "dB" if has_floor else "score", color=GREY.name())
         self.words.setText(describe(curves, has_floor=has_floor) if checks else "")
 
@@ -171,8 +171,8 @@ def best_step(checks: Checks) -> float | None:
 
 def describe(curves: dict[str, list[tuple[float, float]]], *, has_floor: bool) -> str:
     """Return the last values as rich text, each in its curve's colour; one floor that all share is named once."""
-    floors = {title.partition(", ")[0] for title in curves}
-    shared = f" {floors.pop()}" if has_floor and len(floors) == 1 else ""
+    baselines = {title.partition(", ")[0] for title in curves}
+    shared = f" {baselines.pop()}" if has_floor and len(baselines) == 1 else ""
     parts = []
     for n, (title, points) in enumerate(curves.items()):
         words = (title.partition(", ")[2] if shared else title).replace(" ", "&nbsp;")

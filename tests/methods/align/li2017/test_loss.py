@@ -38,7 +38,7 @@ def test_the_window_mean_is_the_mean_of_the_window():
 def test_ncc_is_the_correlation_coefficient_of_the_window():
     a, b = image((20, 20)), image((20, 20), 1)
     expected = np.corrcoef(*(x[0, 0, 6:15, 5:14].flatten().numpy() for x in (a, b)))[0, 1]
-    found = local_ncc(a, b, LossConfig(floor=1e-8))[0, 0, 10, 9]
+    found = local_ncc(a, b, LossConfig(baseline=1e-8))[0, 0, 10, 9]
     assert float(found) == pytest.approx(expected, abs=1e-4)
 
 

@@ -230,12 +230,12 @@ def test_dropped_features_have_no_slope():
 def test_a_step_of_adam_is_that_of_pytorch():
     rng = torch.Generator().manual_seed(0)
     ours, theirs = torch.zeros(4, 3), torch.zeros(4, 3, requires_grad=True)
-    adam, rival = Adam(ours, 1e-3), torch.optim.Adam([theirs], eps=1e-3, betas=BETAS)
+    adam, candidate = Adam(ours, 1e-3), torch.optim.Adam([theirs], eps=1e-3, betas=BETAS)
     for k in range(6):
         theirs.grad = torch.randn(4, 3, generator=rng) * torch.logspace(-4, 0, 3)
-        rival.param_groups[0]["lr"] = 0.1 * (k + 1)
+        candidate.param_groups[0]["lr"] = 0.1 * (k + 1)
         adam.step(theirs.grad, 0.1 * (k + 1))
-        rival.step()
+        candidate.step()
     torch.testing.assert_close(ours, theirs.detach())
 
 

@@ -27,9 +27,9 @@ def test_a_case_is_what_would_have_been_acquired(data, factor, sampling):
 
 def test_the_floor_gains_nothing_and_the_truth_gains_all(data):
     ones = np.float32(1)
-    floor = held_out_scores(data, lambda case: (case.start, ones * case.start))
-    assert floor["score"] == pytest.approx(0, abs=1e-3)
-    assert floor["psnr_slab_4"] == pytest.approx(floor["cubic_slab_4"], abs=1e-3)
+    baseline = held_out_scores(data, lambda case: (case.start, ones * case.start))
+    assert baseline["score"] == pytest.approx(0, abs=1e-3)
+    assert baseline["psnr_slab_4"] == pytest.approx(baseline["cubic_slab_4"], abs=1e-3)
     halfway = held_out_scores(data, lambda case: ((case.start + case.truth) / 2, case.start))
     assert halfway["score"] == pytest.approx(20 * np.log10(2), abs=0.05)
 

@@ -68,8 +68,8 @@ def test_what_is_invented_is_not_believed(install, sampling):
     assert record["departure"] < 0.1
     assert any("hardly beats linear" in line for line in record["notices"])
     # The scores are those of what is delivered.
-    floor = record["selfcheck"].get("linear_back_projected", record["selfcheck"]["linear"])
-    assert record["selfcheck"]["psnr"] == pytest.approx(floor, abs=0.3)
+    baseline = record["selfcheck"].get("linear_back_projected", record["selfcheck"]["linear"])
+    assert record["selfcheck"]["psnr"] == pytest.approx(baseline, abs=0.3)
     linear = upsample(STACK, 4, sampling=sampling, method="linear", selfcheck=False).volume.data
     off = np.abs(result.volume.data.astype(int) - linear.astype(int))
     alone = upsample(STACK, 4, sampling=sampling, method="bold", selfcheck=False).volume.data
@@ -89,7 +89,7 @@ def test_a_method_that_is_not_followed_at_all_gives_what_it_starts_from(method, 
     ]
     assert jobs[0].start == start
     box = slice(0, 8), slice(4, 40), slice(0, 40)
-    nothing, expected = replace(jobs[0], departure=0.0)(box, Runtime()), jobs[1](box, Runtime())
+    nothing, expected = replace(jobs[0], blend_weight=0.0)(box, Runtime()), jobs[1](box, Runtime())
     np.testing.assert_array_equal(nothing, expected)
 
 

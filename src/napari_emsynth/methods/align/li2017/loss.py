@@ -40,7 +40,7 @@ class LossConfig:
     """
 
     window: int = 9
-    floor: float = 1e-2
+    baseline: float = 1e-2
     weights: tuple[float, ...] = (0.3, 0.6, 1.0)
     smoothness: float = 1.0
 
@@ -63,7 +63,7 @@ def local_ncc(fixed: Tensor, warped: Tensor, config: LossConfig = LossConfig()) 
     """Return (1) at every pixel, [b, 1, *size], -1 to 1."""
     images = torch.cat((fixed, warped, fixed * fixed, warped * warped, fixed * warped), dim=1)
     f, w, ff, ww, fw = window_mean(images, config.window).chunk(5, dim=1)
-    variances: Tensor = ((ff - f * f).clamp_min(0) + config.floor) * ((ww - w * w).clamp_min(0) + config.floor)
+    variances: Tensor = ((ff - f * f).clamp_min(0) + config.baseline) * ((ww - w * w).clamp_min(0) + config.baseline)
     found: Tensor = (fw - f * w) / variances.sqrt()  # (1)
     return found
 

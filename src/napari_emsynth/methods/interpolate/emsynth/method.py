@@ -86,14 +86,14 @@ class Emsynth:
         if not self.cautious:
             return Synthesis(mean, np.exp(log_scale))
         linear = gap.linear
-        rivals = (  # (5)
+        candidates = (  # (5)
             lambda: gaussian_filter(mean, RIVAL_BLUR_PX),
             lambda: base,
             lambda: linear,
             lambda: gaussian_filter(linear, FLOOR_BLUR_PX),
             lambda: quick_half_way(gap.below, gap.above, gap.t),
         )
-        return Synthesis(mean, np.exp(log_scale), rivals)
+        return Synthesis(mean, np.exp(log_scale), candidates)
 
 
 def made(network: InterpolationUNet, card: Card, _params: Params) -> Emsynth:

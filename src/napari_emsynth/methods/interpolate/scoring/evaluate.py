@@ -94,8 +94,8 @@ def evaluate(
             table.add({"optical_flow": moved.guesses[0]}, moved.truth, moved.peak)
     fits = cross_fitted(samples)
     for sample, fit in zip(samples, fits, strict=True):
-        rivals = {name: answer for name, answer in sample.floors().items() if name != method}
-        table.add({method: mixed(sample.guesses, fit.mix), **rivals}, sample.truth, sample.peak)
+        candidates = {name: answer for name, answer in sample.baselines().items() if name != method}
+        table.add({method: mixed(sample.guesses, fit.mix), **candidates}, sample.truth, sample.peak)
     spec, scores = get("interpolate", method), table.means()
     return report(
         spec,

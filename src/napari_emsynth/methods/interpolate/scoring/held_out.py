@@ -184,14 +184,14 @@ class Judge:
                 continue
             answers = [answer(case) for case in cases]
             bands += [mid_band_ratio(drawn, case.truth) for drawn, case in zip(answers, cases, strict=True)]
-            rivals = {
+            candidates = {
                 "psnr": answers,
                 "linear": [case.linear for case in cases],
                 "fitted": [case.base for case in cases],
             }
-            for rival, drawn in rivals.items():
+            for candidate, drawn in candidates.items():
                 values = [psnr(d, case.truth, case.peak) for d, case in zip(drawn, cases, strict=True)]
-                scores[f"{rival}_{name}"] = float(np.mean(values))
+                scores[f"{candidate}_{name}"] = float(np.mean(values))
             gains.append(scores[f"psnr_{name}"] - scores[f"linear_{name}"])
         scores["mid_band"] = usual_band(bands)
         scores["score"] = float(np.mean(gains)) if gains else 0.0

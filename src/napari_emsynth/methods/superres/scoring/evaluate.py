@@ -84,14 +84,14 @@ def evaluate(
 def _scores(hidden: Hidden, request: Request) -> tuple[dict[str, dict[str, float]], float | None]:
     """Score every section, and what needs no model; and the share of pixels inside the stated interval."""
     table, shares = Table(), []
-    job, floor = hidden.job(request), hidden.job(by_rival(request, "bicubic"))
+    job, baseline = hidden.job(request), hidden.job(by_rival(request, "bicubic"))
     for done, section in enumerate(hidden.sections):
         request.runtime.cancel.check()
         request.runtime.progress(done, len(hidden.sections), f"section {hidden.first + section}")
         truth, ours = hidden.truth[section].astype(np.float32), hidden.drawn(job, section)
-        rivals = hidden.rivals(floor, section)
-        rivals.pop(request.method, None)
-        table.add({request.method: ours.values[0], **rivals}, truth, hidden.peak)
+        candidates = hidden.candidates(baseline, section)
+        candidates.pop(request.method, None)
+        table.add({request.method: ours.values[0], **candidates}, truth, hidden.peak)
         if request.spec.has_uncertainty:
             shares.append(coverage(truth, ours.values[0].astype(np.float32), ours.half[0]))
     return table.means(), round(float(np.mean(shares)), 4) if shares else None

@@ -78,12 +78,12 @@ def held_out_scores(cases: Sequence[HeldOut], factor: int, answer: Callable[[Hel
         geometric mean); ``residual`` (root mean square of the reduced answer against what was acquired, in its
         deviations: the answer's consistency); and ``score``, the gain over bicubic in dB. 0 without any case.
     """
-    ours, floor, bands, residuals = [], [], [], []
+    ours, baseline, bands, residuals = [], [], [], []
     for case in cases:
         drawn = answer(case)
         middle = torch.from_numpy(case.low[len(case.low) // 2])[None, None]
         ours.append(psnr(drawn, case.truth, case.peak))
-        floor.append(psnr(enlarged(middle, factor)[0, 0].numpy(), case.truth, case.peak))
+        baseline.append(psnr(enlarged(middle, factor)[0, 0].numpy(), case.truth, case.peak))
         bands.append(mid_band_ratio(drawn, case.truth))
         away = reduced(torch.from_numpy(drawn)[None, None], factor) - middle
         residuals.append(float(away.square().mean()))
@@ -91,10 +91,10 @@ def held_out_scores(cases: Sequence[HeldOut], factor: int, answer: Callable[[Hel
         return {"psnr": 0.0, "bicubic": 0.0, "mid_band": 0.0, "residual": 0.0, "score": 0.0}
     return {
         "psnr": float(np.mean(ours)),
-        "bicubic": float(np.mean(floor)),
+        "bicubic": float(np.mean(baseline)),
         "mid_band": usual_band(bands),
         "residual": math.sqrt(float(np.mean(residuals))),
-        "score": float(np.mean(ours) - np.mean(floor)),
+        "score": float(np.mean(ours) - np.mean(baseline)),
     }
 
 

@@ -59,7 +59,7 @@ class Hidden:
         _, y, x = self.coarse.shape
         return job.drawn((slice(section, section + 1), slice(0, y), slice(0, x)), job.request.runtime)
 
-    def rivals(self, bicubic: Job, section: int) -> dict[str, Array]:
+    def candidates(self, bicubic: Job, section: int) -> dict[str, Array]:
         """Return what needs no model of a section, [f y, f x] each; ``bicubic`` as a :meth:`job`."""
         return {
             "bicubic": self.drawn(bicubic, section).values[0],

@@ -60,17 +60,17 @@ def check(request: Request, factor: int, damaged: Collection[int] = ()) -> SelfC
     hidden = hide(request, factor, edge=EDGE, count=COUNT, least=LEAST_EDGE, damaged=damaged)
     if hidden is None:
         return None
-    job, floor = hidden.job(request), hidden.job(by_rival(request, "bicubic"))
+    job, baseline = hidden.job(request), hidden.job(by_rival(request, "bicubic"))
     covered, answers = [], []
     for section in hidden.sections:
         ours, truth = hidden.drawn(job, section), hidden.truth[section]
-        given = {"psnr": ours.values[0], **hidden.rivals(floor, section)}
+        given = {"psnr": ours.values[0], **hidden.candidates(baseline, section)}
         answers.append((given, truth, hidden.peak))
         covered.append(coverage(truth.astype(np.float32), ours.values[0].astype(np.float32), ours.half[0]))
-    psnr, rivals = beside(answers)
+    psnr, candidates = beside(answers)
     return SelfCheck(
         psnr=psnr,
-        rivals=rivals,
+        candidates=candidates,
         n=len(covered),
         called=CALLED,
         coverage90=float(np.mean(covered)) if request.spec.has_uncertainty else None,

@@ -24,7 +24,7 @@ from napari_emsynth.metrics.image import coverage
 from napari_emsynth.metrics.scores import Table
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.intact import left_out
-from napari_emsynth.trust.selfcheck import floors
+from napari_emsynth.trust.selfcheck import baselines
 from napari_emsynth.volume import Array, Volume
 
 # The middle of a volume that is scored: networks in three dimensions take their time.
@@ -109,7 +109,7 @@ def _calibrated(hidden: Hidden, request: Request) -> tuple[Job, str | None]:
         return job, None
     found = check(job.request, hidden.lattice, hidden.repaired)
     factor, measured_on = calibration(job, found)
-    return replace(job, calibration=factor, departure=found.departure), measured_on
+    return replace(job, calibration=factor, blend_weight=found.blend_weight), measured_on
 
 
 def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[str, float]]:
@@ -120,7 +120,7 @@ def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[s
     if slab:
         drawn["linear_back_projected"] = drawn_by(hidden, request, "linear")
     for section in hidden.sections:
-        rivals = floors(*hidden.linear(section)) | {name: stack[section] for name, stack in drawn.items()}
-        rivals.pop(request.method, None)
-        table.add({request.method: answer[section], **rivals}, hidden.truth[section], hidden.peak)
+        candidates = baselines(*hidden.linear(section)) | {name: stack[section] for name, stack in drawn.items()}
+        candidates.pop(request.method, None)
+        table.add({request.method: answer[section], **candidates}, hidden.truth[section], hidden.peak)
     return table.means()

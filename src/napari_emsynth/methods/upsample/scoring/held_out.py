@@ -102,14 +102,14 @@ def held_out_scores(data: TrainingData, answer: Answer) -> dict[str, float]:
     scores: dict[str, float] = {}
     gains = []
     for factor, sampling in CASES:
-        ours, floor = [], []
+        ours, baseline = [], []
         for case in held_out(data, factor, sampling):
             drawn = case.consistent(answer(case)[0])
             ours.append(psnr(drawn[case.hidden], case.truth[case.hidden], case.peak))
-            floor.append(psnr(case.start[case.hidden], case.truth[case.hidden], case.peak))
+            baseline.append(psnr(case.start[case.hidden], case.truth[case.hidden], case.peak))
         if ours:
             name = f"{sampling}_{factor}"
-            scores[f"psnr_{name}"], scores[f"cubic_{name}"] = float(np.mean(ours)), float(np.mean(floor))
+            scores[f"psnr_{name}"], scores[f"cubic_{name}"] = float(np.mean(ours)), float(np.mean(baseline))
             gains.append(scores[f"psnr_{name}"] - scores[f"cubic_{name}"])
     return scores | {"score": float(np.mean(gains)) if gains else 0.0}
 

@@ -46,16 +46,16 @@ class Scores(Beside):
 
     Args:
         factor: from the method's scale to the half width that covers 90 % of the errors; None without a scale.
-        departure: of (1), gone in ``psnr`` and ``factor``.
+        blend_weight: of (1), gone in ``psnr`` and ``factor``.
     """
 
     factor: float | None
-    departure: float = 1.0
+    blend_weight: float = 1.0
 
     @property
     def linear(self) -> float:
         """PSNR of linear interpolation, dB."""
-        return self.rivals["linear"]
+        return self.candidates["linear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class SelfCheck:
     in_plane: Scores | None
 
     @property
-    def departure(self) -> float:
+    def blend_weight(self) -> float:
         """How far the method is followed; all the way where nothing could be hidden in plane."""
-        return 1.0 if self.in_plane is None else self.in_plane.departure
+        return 1.0 if self.in_plane is None else self.in_plane.blend_weight
 
     def to_json(self) -> dict[str, Any] | None:
         """Return the scores along z, with those in plane under their name; None when nothing could be hidden."""
@@ -99,7 +99,7 @@ def check(request: Request, lattice: Lattice, unfit: Collection[int] = ()) -> Se
     hidden = hide(
         request.volume, _factor(lattice.factor, lattice.sampling), lattice.sampling, edge=EDGE, depth=DEPTH, unfit=unfit
     )
-    return found if hidden is None else replace(found, along=scored(request, hidden, found.departure))
+    return found if hidden is None else replace(found, along=scored(request, hidden, found.blend_weight))
 
 
 def check_in_plane(request: Request, lattice: Lattice, unfit: Collection[int] = ()) -> Scores | None:
@@ -120,13 +120,13 @@ def _factor(factor: float, sampling: Sampling) -> float:
     return min(HIGHEST, math.ceil(factor - SAME)) if sampling == "point" else factor
 
 
-def scored(request: Request, hidden: Hidden, departure: float | None = None) -> Scores:
+def scored(request: Request, hidden: Hidden, blend_weight: float | None = None) -> Scores:
     """Upsample what was made coarser by the request's method and by the floors, and score them.
 
     Args:
         request: whose method is asked.
         hidden: what was made coarser.
-        departure: how far the method is followed; None finds out, (1).
+        blend_weight: how far the method is followed; None finds out, (1).
     """
     here = hidden.sections
     truth = hidden.truth[here]
@@ -134,27 +134,27 @@ def scored(request: Request, hidden: Hidden, departure: float | None = None) -> 
     def near(answer: Array) -> float:
         return told_psnr(answer[here], truth, hidden.peak)
 
-    job = replace(hidden.job(request), calibration=1.0, departure=1.0 if departure is None else departure)
+    job = replace(hidden.job(request), calibration=1.0, blend_weight=1.0 if blend_weight is None else blend_weight)
     values, scale = hidden.drawn(job)
-    floor = hidden.job(by_rival(request, "linear"))
-    linear, slab = hidden.drawn(floor)[0], hidden.lattice.sampling == "slab"
+    baseline = hidden.job(by_rival(request, "linear"))
+    linear, slab = hidden.drawn(baseline)[0], hidden.lattice.sampling == "slab"
     kriging = values if request.method == "kriging" else drawn_by(hidden, request, "kriging")
-    if departure is None:
+    if blend_weight is None:
         start = (kriging if job.start == "kriging" else linear).astype(np.float32)
-        departure = followed(values[here], start[here], truth)
-        values = start + departure * (values.astype(np.float32) - start)
-    rivals = {"linear": near(hidden.guessed(floor) if slab else linear)}
+        blend_weight = followed(values[here], start[here], truth)
+        values = start + blend_weight * (values.astype(np.float32) - start)
+    candidates = {"linear": near(hidden.guessed(baseline) if slab else linear)}
     if slab:
-        rivals["linear_back_projected"] = near(linear)
+        candidates["linear_back_projected"] = near(linear)
     if request.method != "kriging":
-        rivals["kriging"] = near(kriging)
+        candidates["kriging"] = near(kriging)
     return Scores(
         psnr=near(values),
-        rivals=rivals,
+        candidates=candidates,
         n=len(here),
         called=hidden.called,
         factor=covering(values[here], truth, scale[here]) if request.spec.has_uncertainty else None,
-        departure=departure,
+        blend_weight=blend_weight,
     )
 
 
