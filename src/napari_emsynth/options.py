@@ -235,7 +235,10 @@ def _listed(given: Any, name: str) -> tuple[int, ...] | str | None:
     if isinstance(given, str):
         text = given.strip()
         return None if text == DETECTED else () if text in ("", NO_SECTION) else text
-    sections = [given] if isinstance(given, Integral) else list(given)
+    try:
+        sections = [given] if isinstance(given, Integral) else list(given)
+    except TypeError:
+        raise InputError(f"{name} {given!r} is not a section, nor a list of sections") from None
     for z in sections:
         if isinstance(z, bool) or not isinstance(z, Integral):
             raise InputError(f"{name}: {z!r} is not a whole number")

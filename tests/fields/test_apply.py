@@ -10,7 +10,7 @@ import zarr
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.fields import Displacement, inverse, moved, outside
-from napari_emsynth.fields.apply import Draw
+from napari_emsynth.fields.apply import Draw, by
 from napari_emsynth.fields.distortion import Distortion
 from napari_emsynth.spec import CancelToken, Result, Runtime
 from napari_emsynth.volume import Volume
@@ -256,12 +256,9 @@ def test_a_field_of_another_volume_and_an_unknown_interpolation_are_refused():
 
 
 def aligned(volume, field):
-    return Result(
-        volume=moved(volume, field, "cubic"),
-        synthetic=outside(field, volume),
-        provenance={"task": "align", "method": "stand-in"},
-        displacement=field,
-    )
+    record = {"task": "align", "method": "stand-in"}
+    made = Result(volume=moved(volume, field, "cubic"), synthetic=outside(field, volume), provenance=record)
+    return by(made, field)
 
 
 def test_a_result_moves_what_belongs_to_its_volume():
@@ -287,4 +284,4 @@ def test_a_result_moves_nothing_of_another_shape_and_nothing_without_a_displacem
     with pytest.raises(InputError, match=r"for \(3, 80, 90\) voxels .* has \(3, 40, 45\)"):
         result.apply(np.zeros((3, 40, 45), np.uint8))
     with pytest.raises(InputError, match="stand-in has no displacement"):
-        replace(result, displacement=None).apply(volume)
+        replace(result, displacement=None, along=None).apply(volume)

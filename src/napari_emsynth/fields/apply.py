@@ -116,6 +116,11 @@ def carrying(field: Displacement) -> Carry:
     return Carry(marks=shares, empty=lambda earlier, _made: shares(earlier), draws=False)
 
 
+def by(result: Result, field: Displacement) -> Result:
+    """Return a result that was moved by a field, and by which others follow."""
+    return replace(result, displacement=field, along=Follows(field))
+
+
 @dataclass(frozen=True, eq=False)
 class Follows:
     """Takes other volumes along with one that was moved.

@@ -272,7 +272,7 @@ class FieldLaws:
             (unknown, {"max_displacement_nm": 50.0}, "voxel size"),
             (volume, {"reference": 7}, "sections are 0 to 6"),
             (volume, {"skip": [-1]}, "sections are 0 to 6"),
-            (volume, {"reference": 1.5}, "1.5 is not a section"),
+            (volume, {"reference": 1.5}, "1.5 is not a"),
             (volume, {"materials": np.zeros((7, 64, 70), np.uint8)}, r"\(7, 64, 70\)"),
             (volume, {"materials": np.full(SHAPE, 9, np.uint8)}, "value 9"),
         ]

@@ -82,7 +82,7 @@ def test_whole_factors_are_whole_numbers():
         (13, "point", "factor 13 is outside 2 to 12"),
         (float("nan"), "point", "not a number"),
         (True, "point", "not a number"),
-        ("2", "point", "factor '2' is not a number"),
+        ("two", "point", "factor 'two' is not a number"),
         (2, "cubic", "sampling 'cubic' is not one of point, slab"),
     ],
 )

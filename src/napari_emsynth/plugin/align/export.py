@@ -7,7 +7,7 @@ sampled otherwise goes through the same field, resized.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +103,12 @@ class AlignedExport:
             InputError: the disk is full.
             Cancelled: files written by then are whole and stay.
         """
+        from napari_emsynth.fields.apply import by
         from napari_emsynth.io.export import export
 
         displacement = self.result.displacement
         for shape, outputs in self.voxels.items():
-            fitted = replace(self.result, displacement=displacement.resized(shape))
+            fitted = by(self.result, displacement.resized(shape))
             export(fitted, outputs, overwrite=overwrite, progress=progress, cancel=cancel)
         for path, make in self.tables:
             cancel.check()

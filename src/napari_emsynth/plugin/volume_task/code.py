@@ -66,7 +66,7 @@ def volume_code(settings: VolumeSettings, volume: Volume, path: str | None, more
 def volume_command(settings: VolumeSettings, volume: Volume, source: str, more: More = More()) -> str:
     """Return one line for a terminal."""
     words = ["emsynth", settings.task, str(Path(source)), out_name(settings)]
-    return shlex.join([*words, *more.words, *flags(settings.asked(), settings, volume)])
+    return shlex.join([*words, *flags(settings.asked(), settings, volume), *more.words])
 
 
 def out_name(settings: VolumeSettings) -> str:

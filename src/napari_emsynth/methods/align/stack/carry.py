@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_emsynth.chain import Carry, chained
 from napari_emsynth.fields.algebra import compose
-from napari_emsynth.fields.apply import Follows, carrying, check_fits, moved, outside
+from napari_emsynth.fields.apply import by, carrying, check_fits, moved, outside
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io.export import lazily
 from napari_emsynth.io.field import field_of
@@ -104,7 +104,7 @@ def finished(result: Result, source: Volume, limit_nm: float | None = None) -> R
     assert result.volume.known is not None
     told = replace(result.volume.known, moved=(origin, field))
     volume = replace(result.volume, grid=source.grid, name=source.name, known=told)
-    return replace(result, volume=volume, along=Follows(field))
+    return by(replace(result, volume=volume), field)
 
 
 def _drawn_once(result: Result, origin: Volume, field: Displacement, earlier: Displacement) -> Result:
