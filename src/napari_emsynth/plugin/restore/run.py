@@ -15,7 +15,8 @@ from napari_emsynth.plugin.jobs import notify
 from napari_emsynth.plugin.jobs.queue import QueuedJob, nothing
 from napari_emsynth.plugin.layers import convert as layer_tools
 from napari_emsynth.plugin.layers.convert import Placement, find_layer, volume_of
-from napari_emsynth.plugin.layers.results import build_layers, family, show_as_layer, show_in_place
+from napari_emsynth.plugin.layers.results import family
+from napari_emsynth.plugin.restore.layers import build_layers, show_as_layer, show_in_place
 from napari_emsynth.plugin.restore.marks import Marks, check_section, run_around
 from napari_emsynth.plugin.restore.preview import Preview, is_preview
 from napari_emsynth.plugin.restore.request import Outcome, Place, RestoreRequest, Settings, preview_section, restore
