@@ -95,7 +95,7 @@ def test_outer_edges_stay_however_the_layer_lies() -> None:
     volume = Volume.of(np.zeros((2, 16, 16), np.uint8), voxel_nm=(4, 2, 3))
     grid = run(volume, replace(SHARP, method="bicubic"), Runtime()).result.volume.grid
     assert grid.shape == SHARP.shape((2, 16, 16))
-    assert grid.origin_nm[1:] == pytest.approx((2 * SHARP.pixel_offset, 3 * SHARP.pixel_offset))
+    assert grid.origin_nm[1:] == pytest.approx((2 * SHARP.offset[1], 3 * SHARP.offset[2]))
 
 
 def test_a_preview_is_what_a_run_gives(install: Any, scan: Any) -> None:
