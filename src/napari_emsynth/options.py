@@ -241,5 +241,5 @@ def _listed(given: Any, name: str) -> tuple[int, ...] | str | None:
         raise InputError(f"{name} {given!r} is not a section, nor a list of sections") from None
     for z in sections:
         if isinstance(z, bool) or not isinstance(z, Integral):
-            raise InputError(f"{name}: {z!r} is not a whole number")
+            raise InputError(f"{name}: {z!r} is not a section, it is not a whole number")
     return tuple(int(z) for z in sections)

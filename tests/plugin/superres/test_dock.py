@@ -239,7 +239,7 @@ def test_damaged_sections_are_found_and_said_in_code(
     assert dock.form.damaged.text() == "7"
     assert dock.form.suspects.sections() == [7]
     code = dock.copy_code()
-    assert "result = es.superresolve(volume, factor=8, damaged=(7,), " in code
+    assert "result = es.superresolve(volume, factor=8, damaged='7', " in code
     words = shlex.split(code.splitlines()[-1].removeprefix("# "))
     assert words[:4] == ["emsynth", "superres", "/data/spoilt.tif", "super_resolved_x8.ome.tif"]
     assert words[4:8] == ["--factor", "8", "--damaged", "7"]
