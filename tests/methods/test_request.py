@@ -15,7 +15,8 @@ STACK = np.zeros((3, 8, 8), np.uint8)
 
 def asked(task="interpolate", method="emsynth", **options):
     given = {"weights": None, "params": None, "voxel_nm": None, "runtime": Runtime(), **options}
-    return Request.of(task, STACK, method, **given)
+    volume = Volume.of(STACK, voxel_nm=given.pop("voxel_nm"))
+    return Request.of(task, volume, method, **given)
 
 
 def test_what_is_left_out_takes_the_methods_default():
