@@ -148,7 +148,7 @@ def superres(spec: MethodSpec, volume: Any) -> list[list[Panel]]:
         asked = {
             name: Request.of(
                 "superres", Volume.of(volume), name, weights=weights_for(get("superres", name), None, factor),
-                params=None, voxel_nm=None, runtime=Runtime(device="cpu"),
+                params=None, runtime=Runtime(device="cpu"),
             )
             for name in ("bicubic", spec.id)
         }  # fmt: skip

@@ -160,6 +160,7 @@ def test_what_is_shown_lies_between_what_was_asked(factor: float, sampling: Any)
 @pytest.mark.parametrize(
     ("task", "id_", "options", "said"),
     [("upsample", "jain2017", {"factor": 3}, "upsample/jain2017 upsamples by 2"),
+     ("upsample", "jain2017", {"factor": "isotropic"}, "upsample/jain2017 upsamples by 2"),
      ("upsample", "jain2017", {"factor": 2, "sampling": "slab"}, "not slab")],
 )  # fmt: skip
 def test_what_a_method_cannot_do_is_refused_before_a_voxel_is_touched(

@@ -183,11 +183,12 @@ class Options(Described):
         """
         return grid
 
-    def check_method(self, spec: Any) -> None:
+    def check_method(self, spec: Any, grid: Grid) -> None:
         """Refuse what a method cannot do.
 
         Args:
             spec: its :class:`~napari_emsynth.spec.MethodSpec`.
+            grid: of the volume.
 
         Raises:
             InputError: it cannot.

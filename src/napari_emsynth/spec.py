@@ -125,7 +125,7 @@ class MethodSpec:
         Raises:
             InputError: a factor or sampling the method cannot do, or that no grid can have.
         """
-        options.check_method(self)
+        options.check_method(self, grid)
         return options.grid(grid)
 
     @property

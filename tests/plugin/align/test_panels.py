@@ -241,7 +241,9 @@ def test_preview_run_and_self_test(dock: Any, finish: Any, stack: Any, told: lis
     dock.form.reference.setText("5")
     dock.form.limit.setValue(3.0)
     assert dock.form.limit.text().endswith("nm = 1.5 px")
-    assert dock.task.settings.asked() == AlignOptions(max_displacement_nm=3.0, reference="5")
+    assert dock.task.settings.asked() == AlignOptions(
+        method="optical-flow", max_displacement_nm=3.0, reference="5", selfcheck=False
+    )
     viewer.dims.set_point(0, 4 * 5)
     dock.look.click()
     finish(session)
@@ -294,7 +296,7 @@ def test_the_form_offers_limits_where_the_method_knows_them(dock: Any) -> None:
     assert form.value().max_displacement_nm is None
     form.method.setCurrentIndex(form.method.findData("jain2017"))
     form.method.activated.emit(form.method.currentIndex())
-    assert form.value().asked() == AlignOptions(method="jain2017")
+    assert form.value().asked() == AlignOptions(method="jain2017", selfcheck=False)
     assert form.bounds.isHidden()
     assert "edraws" in form.promise_line.text()
     viewer.layers.remove(labels)

@@ -33,7 +33,7 @@ class SuperresOptions(Options):
         super().__post_init__()
         object.__setattr__(self, "factor", check_number(self.factor))
 
-    def check_method(self, spec: MethodSpec) -> None:
+    def check_method(self, spec: MethodSpec, grid: Grid) -> None:  # noqa: ARG002 - others ask it
         """Refuse a factor that a method cannot do.
 
         Raises:

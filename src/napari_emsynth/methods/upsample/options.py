@@ -8,7 +8,6 @@ from typing import Any
 from napari_emsynth.grid import Grid
 from napari_emsynth.methods.upsample.lattice import (
     ISOTROPIC,
-    LOWEST,
     Lattice,
     Sampling,
     check_factor,
@@ -64,13 +63,13 @@ class UpsampleOptions(Options):
         check_sections(grid.shape[0])
         return Lattice(grid.shape[0], check_number(factor), self.sampling)
 
-    def check_method(self, spec: MethodSpec) -> None:
-        """Refuse a factor or a sampling that a method cannot do; "isotropic" is a number only on a grid.
+    def check_method(self, spec: MethodSpec, grid: Grid) -> None:
+        """Refuse a factor, also that which makes voxels cubes, or a sampling that a method cannot do.
 
         Raises:
             InputError: it cannot.
         """
-        check_factor(spec, LOWEST if self.factor == ISOTROPIC else self.factor, self.sampling)
+        check_factor(spec, self.lattice(grid).factor, self.sampling)
 
     def grid(self, grid: Grid) -> Grid:
         """Return the result's grid: point sampling keeps section centres, slab sampling faces.
