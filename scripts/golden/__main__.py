@@ -32,6 +32,8 @@ import cases
 import window
 from cases import FOLDER, Case
 
+import napari_emsynth as es
+
 FLEETING = {"created", "modified", "version", "seconds", "voxels_per_second"}
 """Keys of records and reports whose values the next run or version changes."""
 ABSENT = "(absent)"
@@ -46,6 +48,8 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--only", default="*", metavar="PATTERN", help='of cases, as in "python/align/*"')
     options = parser.parse_args()
+    if options.what == "compare" and not options.file.exists():
+        parser.error(f"{options.file} does not exist: record it before the change")
     if FOLDER not in os.environ:
         return alone()
     chosen = {name: case for name, case in (*cases.cases(), *window.cases()) if fnmatch(name, options.only)}
@@ -53,6 +57,7 @@ def main() -> int:
         parser.error(f"no case is called {options.only!r}")
     if any(name.startswith("window/") for name in chosen) and not os.environ.get("DISPLAY"):
         parser.error('the window needs a display: run under xvfb-run, or give --only "[pc]*"')
+    print(f"the package in {Path(str(es.__file__)).parent}", file=sys.stderr)
     found = {name: answered(name, case) for name, case in chosen.items()}
     held = options.file.read_text(encoding="utf-8") if options.file.exists() else "{}"
     known = json.loads(held)

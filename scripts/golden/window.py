@@ -43,8 +43,7 @@ def docked(title: str, method: str, buttons: tuple[str, ...]) -> dict[str, Any]:
     clipboard().clear()
     for text in (*buttons, "Copy as code", "Run"):
         press(dock, text)
-    # The result and its mask, which comes a moment later.
-    until(lambda: len(viewer.layers) > 2 and pressable(dock, "Run"))
+    until(lambda: complete(viewer) and pressable(dock, "Run"))
     layers, code = layers_of(viewer), clipboard().text()
     press(dock, "Undo")
     left = [layer.name for layer in viewer.layers]
@@ -59,7 +58,7 @@ def ordered(command: str, adds: bool) -> dict[str, Any]:
     execute = PluginManager.instance().commands.execute
     viewer = opened("blank")
     execute(f"{PLUGIN}.{command}", (viewer,))
-    until(lambda: len(viewer.layers) > 2 or not adds)
+    until(lambda: complete(viewer) or not adds)
     clipboard().clear()
     # What is looked for takes its time, and until it is found there is nothing to copy.
     until(lambda: execute(f"{PLUGIN}.copy_as_code", (viewer,)) or clipboard().text(), steady_s=0.0)
@@ -77,6 +76,12 @@ def opened(name: str) -> Any:
     viewer.add_image(given(name).data, name="stack", **place)
     viewer.dims.set_point(0, 10 * SECTION)
     return viewer
+
+
+def complete(viewer: Any) -> bool:
+    """Return whether a result's mask, the last of it, is there, and no preview any more."""
+    names = [layer.name for layer in viewer.layers]
+    return any("synthetic" in name for name in names) and not any("preview" in name for name in names)
 
 
 def clipboard() -> Any:
