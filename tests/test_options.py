@@ -178,6 +178,12 @@ def test_a_factor_that_nobody_can_do_is_refused_at_once(factor: Any) -> None:
         SuperresOptions(factor=factor)
 
 
+@pytest.mark.parametrize("cls", [InterpolateOptions, UpsampleOptions])
+def test_a_look_that_there_is_not_is_refused_at_once(cls: Any) -> None:
+    with pytest.raises(InputError, match="look 'pretty' is not one of accurate, natural"):
+        cls(look="pretty")
+
+
 def test_isotropic_needs_a_voxel_size() -> None:
     with pytest.raises(InputError, match="voxel size"):
         UpsampleOptions(factor="isotropic").grid(Grid(shape=(9, 32, 40)))

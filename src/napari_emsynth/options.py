@@ -14,13 +14,15 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid
 from napari_emsynth.params import Params
 from napari_emsynth.sections import parse_sections, spans
 
+LookName = Literal["accurate", "natural"]
+LOOKS: tuple[LookName, ...] = ("accurate", "natural")
 Kind = Literal["value", "sections", "switch", "params"]
 # What a user writes for no section, and to leave the choice to the tool.
 NO_SECTION, DETECTED = "none", "detected"
@@ -39,6 +41,7 @@ class OptionField:
         positional: may be given without its name in Python.
         required: must be given on the command line.
         flag: False where the command line does not have it.
+        choices: all that it may be; empty for anything.
         shown: said in code and in commands that are copied even where it is at its default.
         word: type of the value that its flag takes.
         said_as: what its flag is called where that is not its name.
@@ -52,6 +55,7 @@ class OptionField:
     positional: bool = False
     required: bool = False
     flag: bool = True
+    choices: tuple[str, ...] = ()
     shown: bool = False
     word: type = str
     python: str = ""
@@ -69,6 +73,15 @@ def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 - the fie
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def look_option(python: str) -> Any:
+    """Declare how what is made up looks; ``python`` says what its uncertainty is of."""
+    return option(
+        "accurate",
+        "The mean of what may have been there, or sections as sharp as tissue, with fine detail of a neighbour.",
+        metavar="|".join(LOOKS), choices=LOOKS, python=python,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +135,6 @@ class Options(Described):
         InputError: a value that no volume could make right.
     """
 
-    positional: ClassVar[str] = ""
-
     method: str | None = option(None, "Id, see emsynth methods; by default the first that can do this.", metavar="ID")
     weights: str | None = option(None, "Bundled weights or a .safetensors file.", metavar="NAME|FILE")
     params: Mapping[str, Any] | Params | None = option(
@@ -137,13 +148,11 @@ class Options(Described):
         for known in self.fields():
             if known.kind == "sections":
                 object.__setattr__(self, known.name, _listed(getattr(self, known.name), known.name))
+            if known.choices and getattr(self, known.name) not in known.choices:
+                given = getattr(self, known.name)
+                raise InputError(f"{known.name} {given!r} is not one of {', '.join(known.choices)}")
         if self.params is None:
             object.__setattr__(self, "params", {})
-
-    @classmethod
-    def of(cls, other: Any) -> Self:
-        """Return the options among what another object has under the same names."""
-        return cls(**{known.name: getattr(other, known.name) for known in cls.fields()})
 
     def listed(self, name: str, count: int) -> tuple[int, ...] | None:
         """Return a list of sections as indices, repeats kept; None where the choice is left to the tool.

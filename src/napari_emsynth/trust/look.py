@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.signal import oaconvolve
@@ -30,10 +30,8 @@ from scipy.signal import oaconvolve
 from napari_emsynth.errors import InputError
 from napari_emsynth.metrics.image import psnr
 from napari_emsynth.metrics.spectrum import radial_power
+from napari_emsynth.options import LOOKS, LookName
 from napari_emsynth.volume import Float
-
-LookName = Literal["accurate", "natural"]
-LOOKS: tuple[LookName, ...] = ("accurate", "natural")
 
 # Radial bins of the measured spectra; from where on they are judged (fading in over half as much again), and up to
 # where (fading out over 0.1): above, the power of most microscopes is noise, which costs and shows nothing.

@@ -21,9 +21,10 @@ from napari_emsynth.methods.interpolate.seams import harmonise
 from napari_emsynth.methods.request import built, portable
 from napari_emsynth.models.fitted_filter import Offsets, near_offsets, sides
 from napari_emsynth.normalisation import Normalisation
+from napari_emsynth.options import LookName
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Runtime
-from napari_emsynth.trust.look import REACH as LOOK_REACH, Hidden, LookName, look_of
+from napari_emsynth.trust.look import REACH as LOOK_REACH, Hidden, look_of
 from napari_emsynth.trust.remembered import memory, prints
 from napari_emsynth.trust.selfcheck import Calibration, Sample, SelfCheck, check, intensity_range, mixed
 from napari_emsynth.volume import Array, Float, Volume

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid
-from napari_emsynth.options import Options, option
+from napari_emsynth.options import LookName, Options, look_option, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +23,7 @@ class InterpolateOptions(Options):
         kind="sections", positional=True, python="An index given twice inserts two.",
     )  # fmt: skip
     insert: bool = option(False, "Add sections instead of replacing them.", kind="switch")
-    look: str = option(
-        "accurate",
-        "The mean of what may have been there, or sections as sharp as tissue, with fine detail of a neighbour.",
-        metavar="accurate|natural", python="The seed chooses the neighbour; the uncertainty is that of the mean.",
-    )  # fmt: skip
+    look: LookName = look_option("The seed chooses the neighbour; the uncertainty is that of the mean.")
 
     def grid(self, grid: Grid) -> Grid:
         """Return the result's grid: inserted sections keep the centres of the others.

@@ -20,8 +20,9 @@ from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import weights_record
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.scoring.hidden import hide
+from napari_emsynth.options import LookName
 from napari_emsynth.spec import Runtime
-from napari_emsynth.trust.look import SMALLEST, Hidden, Look, LookName, spectral_look, within_look
+from napari_emsynth.trust.look import SMALLEST, Hidden, Look, spectral_look, within_look
 from napari_emsynth.trust.remembered import of_the_whole
 
 # Sections that are measured, their edge in px, and sections read for hiding some.

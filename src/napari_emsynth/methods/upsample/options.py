@@ -16,7 +16,7 @@ from napari_emsynth.methods.upsample.lattice import (
     check_sections,
     isotropic_factor,
 )
-from napari_emsynth.options import Options, option
+from napari_emsynth.options import LookName, Options, look_option, option
 from napari_emsynth.spec import MethodSpec
 
 
@@ -41,11 +41,7 @@ class UpsampleOptions(Options):
         "Sections repaired first, such as 12,40-42; none for no section; by default blank, black and repeated ones.",
         metavar="LIST", kind="sections",
     )  # fmt: skip
-    look: str = option(
-        "accurate",
-        "The mean of what may have been there, or sections as sharp as tissue, with fine detail of a neighbour.",
-        metavar="accurate|natural", python="Intervals stay those of the mean.",
-    )  # fmt: skip
+    look: LookName = look_option("Intervals stay those of the mean.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,9 +29,10 @@ from napari_emsynth.methods.upsample.look import looked
 from napari_emsynth.methods.upsample.options import UpsampleOptions
 from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, records
 from napari_emsynth.methods.upsample.scoring.selfcheck import DEPTH, EDGE, SelfCheck, calibration, check, measured
+from napari_emsynth.options import LookName
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
-from napari_emsynth.trust.look import SMALLEST, LookName, checked_look
+from napari_emsynth.trust.look import SMALLEST, checked_look
 from napari_emsynth.volume import Volume
 
 # A method that is followed less than this share of the way gets a notice.

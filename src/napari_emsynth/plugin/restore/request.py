@@ -17,6 +17,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.methods.drawing import prepare
 from napari_emsynth.methods.in_memory import by_section, sections_in_memory
 from napari_emsynth.methods.interpolate.options import InterpolateOptions
+from napari_emsynth.options import LookName
 from napari_emsynth.plugin.restore.marks import Mark, Marks
 from napari_emsynth.plugin.widgets.method_settings import MethodSettings
 from napari_emsynth.spec import Result, Runtime
@@ -40,7 +41,7 @@ class Settings(MethodSettings):
 
     method: str = DEFAULT_METHOD
     place: Place = "new layer"
-    look: str = "accurate"
+    look: LookName = InterpolateOptions.look
     with_uncertainty: bool = False
 
 

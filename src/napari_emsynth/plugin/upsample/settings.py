@@ -12,7 +12,7 @@ from typing import ClassVar
 from napari_emsynth.grid import Grid
 from napari_emsynth.methods.upsample.lattice import ISOTROPIC, Lattice
 from napari_emsynth.methods.upsample.options import UpsampleOptions
-from napari_emsynth.options import DETECTED, Options
+from napari_emsynth.options import DETECTED, LookName, Options
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.spec import Task
 
@@ -39,7 +39,7 @@ class UpsampleSettings(VolumeSettings):
     isotropic: bool = False
     sampling: str = UpsampleOptions.sampling
     damaged: str = DETECTED
-    look: str = UpsampleOptions.look
+    look: LookName = UpsampleOptions.look
 
     @property
     def done(self) -> str:

@@ -12,11 +12,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_emsynth.options import LookName
 from napari_emsynth.plugin.widgets.notices import remark
 from napari_emsynth.plugin.widgets.picture_card import picture_card
 
-TITLES = {"accurate": "Accurate\nleast error, soft", "natural": "Natural\nas sharp as tissue"}
-EXPLAINED = {
+TITLES: dict[LookName, str] = {"accurate": "Accurate\nleast error, soft", "natural": "Natural\nas sharp as tissue"}
+EXPLAINED: dict[LookName, str] = {
     "accurate": "The mean of what may have been there: nearest to the truth, and softer than acquired sections.",
     "natural": "The same, as sharp as this volume's sections, {}. The error estimate stays that of the mean.",
 }
@@ -59,11 +60,11 @@ class LookChoice(QWidget):
         self._group.buttonClicked.connect(lambda _card: self._clicked())
         self.set_value("accurate")
 
-    def value(self) -> str:
+    def value(self) -> LookName:
         """Return the chosen one."""
         return next(name for name, card in self.cards.items() if card.isChecked())
 
-    def set_value(self, look: str) -> None:
+    def set_value(self, look: LookName) -> None:
         """Choose one; nothing is emitted."""
         self.cards[look].setChecked(True)
         self.explanation.setText(self._explained[look])
