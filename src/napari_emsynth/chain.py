@@ -28,12 +28,12 @@ class Carry:
 
     Args:
         marks: of synthetic voxels, and error estimates: 0 in what the task draws anew.
-        empty: of empty voxels; gets the mask of what the task made up, too.
+        empty: of empty voxels; gets the mask of what the task made up, too. None where they lie as the marks do.
         draws: False of a task that makes up nothing, and so has no error estimate of its own.
     """
 
     marks: Map
-    empty: Callable[[Any, Any], Any]
+    empty: Callable[[Any, Any], Any] | None = None
     draws: bool = True
 
 
@@ -52,7 +52,8 @@ def chained(result: Result, source: Volume, carry: Carry) -> Result:
         earlier = carry.marks(mask(known.synthetic, made))
         synthetic = replace(synthetic, data=union(made, earlier))
     if known.empty is not None:
-        earlier = carry.empty(mask(known.empty, made), made)
+        earlier = mask(known.empty, made)
+        earlier = carry.marks(earlier) if carry.empty is None else carry.empty(earlier, made)
         empty = _part(result, "empty", earlier if empty is None else union(empty.data, earlier))
     if known.uncertainty is not None and (result.uncertainty is not None or not carry.draws):
         earlier = carry.marks(like(known.uncertainty, made))

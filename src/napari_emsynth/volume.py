@@ -38,6 +38,11 @@ class Known:
     uncertainty: Any = None
     moved: tuple[Volume, Any] | None = None
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any] | None, marks: Mapping[str, Any]) -> Known | None:
+        """Return what a record and marks by name say, None where neither says anything."""
+        return cls(record=record, **marks) if marks or record is not None else None
+
     @property
     def marks(self) -> dict[str, Any]:
         """The arrays by name, those that there are."""
@@ -139,9 +144,7 @@ class Volume:
             import dask.array as da
 
             data = da.from_array(data, name=False)
-        inside = data[z, y, x]
-        # Pixels in memory that are shown again are the same pixels to what is remembered of them.
-        return Volume.of(inside, voxel_nm=self.grid.voxel_nm, name=self.name)
+        return Volume.of(data[z, y, x], voxel_nm=self.grid.voxel_nm, name=self.name)
 
     def in_memory(self) -> Volume:
         """Return the volume with its voxels in memory."""

@@ -113,7 +113,7 @@ def carrying(field: Displacement) -> Carry:
         known = xp.where(xp.isnan(linear), np.float32(0), linear)
         return known if marks.dtype.kind == "f" else (known > 0).astype(marks.dtype)
 
-    return Carry(marks=shares, empty=lambda earlier, _made: shares(earlier), draws=False)
+    return Carry(marks=shares, draws=False)
 
 
 def by(result: Result, field: Displacement) -> Result:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
 from napari_emsynth.io.atomic import working
-from napari_emsynth.io.content import MARKS, Content
+from napari_emsynth.io.content import Content
 from napari_emsynth.io.output_checks import check_place
 from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
-from napari_emsynth.volume import Known, Volume
+from napari_emsynth.volume import Volume
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,15 +62,7 @@ def read(path: str | os.PathLike[str], voxel_nm: tuple[float, float, float] | No
     volume = _reader(kind)(path)
     if volume.dtype.kind not in "buif":
         raise InputError(f"{path} holds voxels of type {volume.dtype}, needs integers or floats")
-    volume = replace(volume, known=_known(path))
     return volume if size is None else replace(volume, grid=replace(volume.grid, voxel_nm=size))
-
-
-def _known(path: Path) -> Known | None:
-    """Return what a file says of earlier steps, None where it says nothing; reads no voxel."""
-    marks = {name: part.data for name in MARKS if (part := _part(path, name)) is not None}
-    record = read_provenance(path)
-    return Known(record=record, **marks) if marks or record is not None else None
 
 
 def read_synthetic(path: str | os.PathLike[str]) -> Volume | None:

@@ -18,6 +18,7 @@ import struct
 import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,11 +28,11 @@ import tifffile
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Shape, Triple
 from napari_emsynth.io.atomic import Work, check_room
-from napari_emsynth.io.content import Content, slabs, stem
+from napari_emsynth.io.content import MARKS, Content, slabs, stem
 from napari_emsynth.io.pages import Pages
 from napari_emsynth.io.units import nm_per, plausible, stated_nm
 from napari_emsynth.spec import CancelToken, Progress
-from napari_emsynth.volume import Array, Volume
+from napari_emsynth.volume import Array, Known, Volume
 
 NAMESPACE = "napari-emsynth/provenance"
 OME_DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
@@ -47,7 +48,8 @@ def read_tiff(path: Path) -> Volume:
         InputError: not a TIFF, damaged, or not one stack of grey sections.
     """
     with _opened(path) as tif:
-        return _volume(tif, path, 0)
+        marks = {s.name: _volume(tif, path, i).data for i, s in enumerate(tif.series) if i and s.name in MARKS}
+        return replace(_volume(tif, path, 0), known=Known.of(_record(tif), marks))
 
 
 def read_tiff_part(path: Path, name: str) -> Volume | None:

@@ -6,14 +6,15 @@ unit makes the size unknown.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Triple
-from napari_emsynth.io.content import stem
+from napari_emsynth.io.content import MARKS, stem
 from napari_emsynth.io.units import nm_per, plausible, stated_nm
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Known, Volume
 
 METADATA_NAMES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
@@ -24,11 +25,16 @@ def is_zarr(path: Path) -> bool:
 
 
 def read_zarr(path: Path) -> Volume:
-    """Read a Zarr image, group or array as a volume.
+    """Read a Zarr image, group or array as a volume, with what is known of it.
 
     Raises:
         InputError: not Zarr, damaged, or not one grey volume.
     """
+    marks = {name: part.data for name in MARKS if (part := read_zarr_part(path, name)) is not None}
+    return replace(_image(path), known=Known.of(read_zarr_record(path), marks))
+
+
+def _image(path: Path) -> Volume:
     import zarr
 
     node = _node(path)
@@ -41,7 +47,7 @@ def read_zarr_part(path: Path, name: str) -> Volume | None:
     """Read ``labels/NAME`` or the image group ``NAME``, or return None when the file has neither."""
     for inner in (path / "labels" / name, path / name):
         if is_zarr(inner):
-            return read_zarr(inner)
+            return _image(inner)
     return None
 
 

@@ -83,8 +83,7 @@ def superresolve(volume: Volume, options: SuperresOptions, runtime: Runtime) -> 
         residual=_part(drawn, "residual", source.grid, f"{source.name} residual"),
         provenance=_provenance(job, found, checked, off, notices),
     )
-    finer = partial(enlarged, factor=factor)
-    return chained(result, source, Carry(marks=finer, empty=lambda earlier, _made: finer(earlier)))
+    return chained(result, source, Carry(marks=partial(enlarged, factor=factor)))
 
 
 def _looked_over(request: Request, named: Sequence[int] | None, *, selfcheck: bool) -> LeftOut:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari_emsynth.methods.in_memory import by_section
+from napari_emsynth.methods.in_memory import by_section, in_memory
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.volume_task.run import VolumeOutcome, check_room, drawn_from
 from napari_emsynth.spec import Runtime
@@ -40,8 +40,6 @@ def with_field(volume: Volume, path: Path, settings: AlignSettings, runtime: Run
     result = through(by_section(volume), read_field(path, volume), name=path.name, found=found)
     result = replace(result, provenance=with_reports(result.provenance, found or {}))
     if not settings.lazy:
-        from napari_emsynth.methods.in_memory import in_memory
-
         result = in_memory(result, runtime)
     return VolumeOutcome(
         settings=replace(settings, method=METHOD, params={}, weights=""),

@@ -8,11 +8,11 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QWidget
 
+from napari_emsynth.options import DETECTED
 from napari_emsynth.plugin.align.settings import AlignSettings
 from napari_emsynth.plugin.layers.convert import type_of
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.plugin.volume_task.form import VolumeForm
-from napari_emsynth.plugin.volume_task.settings import DETECTED
 from napari_emsynth.plugin.widgets.buttons import beside, form_of, small
 from napari_emsynth.plugin.widgets.collapsible import Collapsible
 from napari_emsynth.plugin.widgets.layer_box import LayerBox

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from napari_emsynth.plugin.volume_task.settings import DETECTED, VolumeSettings, listed
+from napari_emsynth.options import DETECTED
+from napari_emsynth.plugin.volume_task.settings import VolumeSettings
+from napari_emsynth.sections import check_sections
 from napari_emsynth.spec import Task
 
 # Largest label that can be named; a list of all of them still fits into memory.
@@ -53,4 +55,4 @@ class AlignSettings(VolumeSettings):
         Raises:
             InputError: no such list of numbers.
         """
-        return list(listed(getattr(self, what), MOST_LABELS, f"labels that mean {what}"))
+        return check_sections(getattr(self, what), MOST_LABELS, f"labels that mean {what}")

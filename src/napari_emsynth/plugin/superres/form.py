@@ -7,10 +7,10 @@ from typing import Any
 
 from napari_emsynth.grid import Triple
 from napari_emsynth.methods.superres.limits import FACTORS
+from napari_emsynth.options import DETECTED
 from napari_emsynth.plugin.superres.settings import SuperresSettings
 from napari_emsynth.plugin.volume_task.damage_form import DamageForm, Rows
 from napari_emsynth.plugin.volume_task.forecast import voxel_text
-from napari_emsynth.plugin.volume_task.settings import DETECTED
 from napari_emsynth.plugin.widgets.buttons import combo
 from napari_emsynth.plugin.widgets.notices import remark
 

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from napari_emsynth.grid import Shape
 from napari_emsynth.methods.superres.options import SuperresOptions
-from napari_emsynth.plugin.volume_task.settings import DETECTED, VolumeSettings
+from napari_emsynth.options import DETECTED
+from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.spec import Task
 
 

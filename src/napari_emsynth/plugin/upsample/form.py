@@ -8,11 +8,11 @@ from typing import Any
 from qtpy.QtCore import Signal
 
 from napari_emsynth.grid import Triple
+from napari_emsynth.options import DETECTED
 from napari_emsynth.plugin.upsample.factor import FactorRow
 from napari_emsynth.plugin.upsample.sampling import EXPLAINED, SamplingQuestion
 from napari_emsynth.plugin.upsample.settings import UpsampleSettings
 from napari_emsynth.plugin.volume_task.damage_form import DamageForm, Rows
-from napari_emsynth.plugin.volume_task.settings import DETECTED
 from napari_emsynth.plugin.widgets.look import LookChoice
 
 SHARPENED = "with fine detail of the nearest acquired one; averages are divided with more contrast within each"

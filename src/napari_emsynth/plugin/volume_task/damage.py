@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.QtCore import Signal
 
+from napari_emsynth.options import DETECTED
 from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.plugin.volume_task.session import VolumeTask
-from napari_emsynth.plugin.volume_task.settings import DETECTED
 from napari_emsynth.sections import spans
 
 if TYPE_CHECKING:

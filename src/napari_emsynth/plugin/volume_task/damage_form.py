@@ -9,9 +9,9 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.plugin.volume_task.settings import listed
+from napari_emsynth.options import DETECTED
 from napari_emsynth.plugin.widgets.layer_checklist import is_on, state_of
-from napari_emsynth.sections import spans
+from napari_emsynth.sections import check_sections, spans
 
 if TYPE_CHECKING:
     from napari_emsynth.trust.detect import Suspect
@@ -23,7 +23,6 @@ from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_emsynth.plugin.volume_task.destination import DestinationBox
 from napari_emsynth.plugin.volume_task.form import SELFCHECK, WITH_MASK, WITH_UNCERTAINTY, VolumeForm
-from napari_emsynth.plugin.volume_task.settings import DETECTED
 from napari_emsynth.plugin.widgets.buttons import beside, small
 from napari_emsynth.plugin.widgets.method_form import Switch
 from napari_emsynth.plugin.widgets.notices import remark
@@ -153,7 +152,7 @@ class SuspectList(QListWidget):
     def follow(self, text: str) -> None:
         """Tick what a text lists, where it lists sections; nothing is emitted."""
         try:
-            sections = set(listed(text, FAR, "damaged"))
+            sections = set(check_sections(text, FAR, "damaged"))
         except InputError:
             return
         self.blockSignals(True)

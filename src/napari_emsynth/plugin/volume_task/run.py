@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from napari_emsynth.methods.in_memory import by_section
+from napari_emsynth.methods.in_memory import by_section, in_memory
 from napari_emsynth.methods.tasks import function_of
 from napari_emsynth.plugin.volume_task.settings import VolumeSettings
 from napari_emsynth.plugin.volume_task.target import Target
@@ -79,8 +79,6 @@ def run(
     if target is not None:
         result = target.fill(result, runtime)
     elif result.volume.is_lazy and not settings.lazy:
-        from napari_emsynth.methods.in_memory import in_memory
-
         result = in_memory(result, runtime)
     path = None if target is None else target.path
     return VolumeOutcome(settings=settings, result=result, source=drawn_from(result, volume), path=path)

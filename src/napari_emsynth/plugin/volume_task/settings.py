@@ -13,11 +13,8 @@ from napari_emsynth.methods.tasks import options_of
 from napari_emsynth.options import Options
 from napari_emsynth.plugin.layers.field_of_view import EDGE
 from napari_emsynth.plugin.widgets.method_settings import MethodSettings
-from napari_emsynth.sections import parse_sections
 from napari_emsynth.spec import Task
 
-# What a user writes to leave the choice of sections to the tool.
-DETECTED = "detected"
 Keep = Literal["auto", "memory", "file"]
 
 
@@ -111,12 +108,3 @@ class VolumeSettings(MethodSettings):
     def name_of_result(self, name: str) -> str:
         """Return what a result is called."""
         return f"{name} {self.done}"
-
-
-def listed(text: str, count: int, what: str) -> tuple[int, ...]:
-    """Return the numbers that a text lists, in order and once each; none for an empty one.
-
-    Raises:
-        InputError: no such list.
-    """
-    return tuple(sorted(set(parse_sections(text, count, what)))) if text.strip() else ()

@@ -91,7 +91,7 @@ def finished(result: Result, source: Volume, limit_nm: float | None = None) -> R
         InputError: a limit without a voxel size.
     """
     if result.displacement is None:
-        return chained(result, source, Carry(marks=_same, empty=lambda earlier, _made: earlier))
+        return chained(result, source, Carry(marks=lambda marks: marks))
     known, field, origin = source.known, field_of(result), source
     if known is not None and known.moved is not None:
         origin, earlier = known.moved
@@ -115,7 +115,3 @@ def _drawn_once(result: Result, origin: Volume, field: Displacement, earlier: Di
         displacement=field,
         provenance={**result.provenance, "upon": {"sections": sections_moved(earlier)}},
     )
-
-
-def _same(marks: Any) -> Any:
-    return marks
