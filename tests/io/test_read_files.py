@@ -77,7 +77,7 @@ def test_uncompressed_is_mapped_and_compressed_is_lazy(tmp_path, monkeypatch):
 
 
 def test_only_the_tiles_of_a_window_are_decoded(tmp_path, monkeypatch):
-    from napari_emsynth.io.pages import Pages
+    from napari_emsynth.io.tiff.pages import Pages
 
     tifffile.imwrite(tmp_path / "in.tif", STACK, compression="zlib", tile=(32, 32))
     pages = Pages(tmp_path / "in.tif", 0, STACK.shape, STACK.dtype)

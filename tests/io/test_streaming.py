@@ -20,7 +20,7 @@ from napari_emsynth import io
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.io.atomic import work_folder
 from napari_emsynth.io.content import Content, blocks, slabs
-from napari_emsynth.io.zarr_write import block_shape, chunk_shape
+from napari_emsynth.io.zarr.write import block_shape, chunk_shape
 from napari_emsynth.spec import CancelToken, Result
 from napari_emsynth.volume import Volume
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Format = Literal["tiff", "zarr", "mrc", "folder"]
+READERS: dict[Format, str] = {"tiff": "tiff.read", "zarr": "zarr.read", "mrc": "mrc", "folder": "folder"}
 SUFFIXES: dict[str, Format] = {".tif": "tiff", ".tiff": "tiff", ".zarr": "zarr", ".mrc": "mrc"}
 WRITTEN: tuple[Format, ...] = ("tiff", "zarr")
 
@@ -92,11 +93,11 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     path = Path(path)
     kind = _existing(path)
     if kind == "tiff":
-        from napari_emsynth.io.tiff import read_tiff_record
+        from napari_emsynth.io.tiff.read import read_tiff_record
 
         return read_tiff_record(path)
     if kind == "zarr":
-        from napari_emsynth.io.zarr import read_zarr_record
+        from napari_emsynth.io.zarr.read import read_zarr_record
 
         return read_zarr_record(path)
     return None
@@ -136,11 +137,11 @@ def write(
     with working(path) as work:
         check_output(path, known, overwrite, resume)  # again: now nobody else can write it
         if _kind(path) == "tiff":
-            from napari_emsynth.io.tiff import write_tiff
+            from napari_emsynth.io.tiff.write import write_tiff
 
             write_tiff(content, work, progress, cancel)
         else:
-            from napari_emsynth.io.zarr_write import write_zarr
+            from napari_emsynth.io.zarr.write import write_zarr
 
             write_zarr(content, work, progress, cancel, resume=resume)
         work.publish()
@@ -178,14 +179,14 @@ def check_holds(path: str | os.PathLike[str], dtype: np.dtype[Any]) -> None:
         InputError: it cannot.
     """
     if _kind(Path(path)) == "tiff":
-        from napari_emsynth.io.tiff import check_dtype
+        from napari_emsynth.io.tiff.write import check_dtype
 
         check_dtype(dtype)
 
 
 def _reader(kind: Format) -> Callable[[Path], Volume]:
     """Return the reader of a format; only what it needs is imported."""
-    module = importlib.import_module(f"napari_emsynth.io.{kind}")
+    module = importlib.import_module(f"napari_emsynth.io.{READERS[kind]}")
     reader: Callable[[Path], Volume] = getattr(module, f"read_{kind}")
     return reader
 
@@ -208,7 +209,7 @@ def _existing(path: Path) -> Format:
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
-        from napari_emsynth.io.zarr import is_zarr
+        from napari_emsynth.io.zarr.read import is_zarr
 
         return "zarr" if is_zarr(path) or _kind(path) == "zarr" else "folder"
     kind = _kind(path)
@@ -221,11 +222,11 @@ def _existing(path: Path) -> Format:
 def _part(path: Path, name: str) -> Volume | None:
     kind = _existing(path)
     if kind == "tiff":
-        from napari_emsynth.io.tiff import read_tiff_part
+        from napari_emsynth.io.tiff.read import read_tiff_part
 
         return read_tiff_part(path, name)
     if kind == "zarr":
-        from napari_emsynth.io.zarr import read_zarr_part
+        from napari_emsynth.io.zarr.read import read_zarr_part
 
         return read_zarr_part(path, name)
     return None

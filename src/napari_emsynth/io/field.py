@@ -264,7 +264,7 @@ def read_field_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return the provenance that a .zarr field carries, or None."""
     if Path(path).suffix.lower() != ".zarr":
         return None
-    from napari_emsynth.io.zarr import read_zarr_record
+    from napari_emsynth.io.zarr.read import read_zarr_record
 
     return read_zarr_record(Path(path))
 

@@ -47,7 +47,7 @@ def check_apart(out: Path, source: Path) -> None:
 
 def _check_replaceable(path: Path, folder: bool) -> None:
     """Refuse to replace a folder that is not a Zarr."""
-    from napari_emsynth.io.zarr import is_zarr
+    from napari_emsynth.io.zarr.read import is_zarr
 
     if path.is_dir() and not (folder and (is_zarr(path) or not any(path.iterdir()))):
         raise InputError(f"cannot overwrite {path}: it is a folder that holds other things than a Zarr image")
