@@ -149,7 +149,9 @@ def test_bad_input_is_refused_in_one_line(refused, tmp_path, stack):
     (tmp_path / "text.tif").write_text("not an image")
     marked = ("--sections", "5", *LINEAR)
     assert "needs z, y, x" in refused("interpolate", tmp_path / "flat.tif", out, *marked)
-    assert "colour" in refused("interpolate", tmp_path / "rgb.tif", out, *marked)
+    assert "0 (red), 1 (green), 2 (blue); choose with --channel" in refused(
+        "interpolate", tmp_path / "rgb.tif", out, *marked
+    )
     assert "text.tif" in refused("interpolate", tmp_path / "text.tif", out, *marked)
     assert "absent.tif does not exist" in refused("interpolate", tmp_path / "absent.tif", out, *marked)
     said = refused("interpolate", stack, out, "--mask", tmp_path / "small.tif", *LINEAR)

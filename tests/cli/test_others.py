@@ -145,17 +145,15 @@ def test_train_refuses_a_bad_output_and_a_method_without_a_network(refused, stac
     assert "nothing to train" in refused("train", "interpolate/linear", stack, "--out", out, *steps)
 
 
-@pytest.mark.parametrize("kind", ["memmap", "compressed", "zarr"])
+@pytest.mark.parametrize("kind", ["plain", "compressed", "zarr"])
 def test_every_source_is_streamed_and_equal(stack, tmp_path, crop, kind):
     import tifffile
 
-    from napari_emsynth.cli.source import streamed
-
-    path = {"memmap": stack, "compressed": tmp_path / "c.tif", "zarr": tmp_path / "z.zarr"}[kind]
+    path = {"plain": stack, "compressed": tmp_path / "c.tif", "zarr": tmp_path / "z.zarr"}[kind]
     if kind == "compressed":
         tifffile.imwrite(path, crop, compression="zlib")
     elif kind == "zarr":
         es.write(es.Volume.of(crop), path)
-    volume = streamed(es.read(path))
+    volume = es.read(path)
     assert volume.is_lazy
     assert np.array_equal(volume.read(slice(None)), crop)

@@ -89,6 +89,8 @@ def test_source_of_an_array_and_of_a_file(tmp_path):
         "origin_nm": [0, 0, 0],
         "bytes": None,
         "modified": None,
+        "chosen": {},
+        "notices": [],
     }
     for name in ("stack.tif", "stack.zarr"):
         io.write(volume, tmp_path / name)

@@ -12,7 +12,6 @@ import typer
 from napari_emsynth.cli.along import outputs as along, split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
 from napari_emsynth.cli.screen import Screen
-from napari_emsynth.cli.source import streamed
 from napari_emsynth.cli.volume_tasks import Out, describe, summarise
 from napari_emsynth.errors import InputError
 
@@ -231,7 +230,7 @@ class Asked:
         from napari_emsynth.io import read
         from napari_emsynth.methods.align.task import align as task
 
-        tissue = None if self.materials is None else streamed(read(self.materials))
+        tissue = None if self.materials is None else read(self.materials)
         if tissue is not None and earlier is not None:
             tissue = applied(tissue, earlier, "nearest")
         return task(volume, options=self.options, materials=tissue, runtime=runtime)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_emsynth.cli.source import streamed
 from napari_emsynth.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def outputs(texts: Sequence[str], volume: Volume, interpolation: str | None) -> 
 
     found = []
     for path, out in map(split, texts):
-        along = streamed(read(path, volume.grid.voxel_nm))
+        along = read(path, volume.grid.voxel_nm)
         check_carried(along, volume.shape, str(path))
         if interpolation is None:
             check_ids(replace(along, name=str(path)))

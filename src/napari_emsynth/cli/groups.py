@@ -12,7 +12,6 @@ import typer
 
 from napari_emsynth.cli.parse import parse_voxel_nm
 from napari_emsynth.cli.screen import Screen
-from napari_emsynth.cli.source import streamed
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import Result, Runtime
 
@@ -32,6 +31,10 @@ class Common:
     voxel_size: Annotated[
         str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in nm; by default what the file says.")
     ] = None
+    series: Annotated[int | None, typer.Option(metavar="N", help="Which image of IN, where it holds several.")] = None
+    channel: Annotated[int | None, typer.Option(metavar="N", help="Which channel or colour of IN.")] = None
+    time: Annotated[int | None, typer.Option(metavar="N", help="Which time point of IN.")] = None
+    level: Annotated[int | None, typer.Option(metavar="N", help="Which resolution of IN, 0 the finest.")] = None
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
     precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto"
     tile: Annotated[
@@ -64,14 +67,17 @@ class Common:
         )
 
     def open(self, path: Path, screen: Screen) -> Volume:
-        """Read a volume lazily and say in one line when its voxel size is unknown.
+        """Read a volume lazily; say how it was read, and in one line when its voxel size is unknown.
 
         Raises:
             InputError: no such file, not a volume, or a nonsense voxel size.
         """
         from napari_emsynth.io import read
 
-        volume = streamed(read(path, parse_voxel_nm(self.voxel_size)))
+        part = {name: getattr(self, name) for name in ("series", "channel", "time", "level")}
+        volume = read(path, parse_voxel_nm(self.voxel_size), **part)
+        for line in volume.metadata.get("notices", ()):
+            screen.note(line)
         if volume.grid.voxel_nm is None:
             screen.say(
                 f"the voxel size of {path} is unknown: only what needs it is refused; give --voxel-size z,y,x in nm"

@@ -52,6 +52,7 @@ def train(
             device=common.device,
             seed=common.seed,
             source=str(source.absolute()),
+            chosen=volume.metadata.get("chosen", {}),
             data=volume.name,
             voxel_nm=volume.grid.voxel_nm,
         )

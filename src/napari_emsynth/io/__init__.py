@@ -10,13 +10,14 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
 from napari_emsynth.io.atomic import working
+from napari_emsynth.io.choice import Choice
 from napari_emsynth.io.content import Content
 from napari_emsynth.io.output_checks import check_place
 from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 Format = Literal["tiff", "zarr", "mrc", "folder"]
 READERS: dict[Format, str] = {"tiff": "tiff.read", "zarr": "zarr.read", "mrc": "mrc", "folder": "folder"}
-SUFFIXES: dict[str, Format] = {".tif": "tiff", ".tiff": "tiff", ".zarr": "zarr", ".mrc": "mrc"}
+SUFFIXES: dict[str, Format] = {
+    ".tif": "tiff", ".tiff": "tiff", ".zarr": "zarr", ".mrc": "mrc", ".rec": "mrc", ".st": "mrc", ".ali": "mrc",
+}  # fmt: skip
 WRITTEN: tuple[Format, ...] = ("tiff", "zarr")
 
 __all__ = [
@@ -42,25 +45,42 @@ __all__ = [
 ]
 
 
-def read(path: str | os.PathLike[str], voxel_nm: tuple[float, float, float] | None = None) -> Volume:
+def read(
+    path: str | os.PathLike[str],
+    voxel_nm: tuple[float, float, float] | None = None,
+    *,
+    series: int | None = None,
+    channel: int | None = None,
+    time: int | None = None,
+    level: int | None = None,
+) -> Volume:
     """Read a file or a folder of images as a lazy volume.
 
     Args:
-        path: .tif, .tiff, .ome.tif, .zarr, .ome.zarr, .mrc, or a folder of 2-D images.
+        path: .tif, .tiff, .ome.tif, .zarr, .ome.zarr, .mrc (.rec, .st, .ali), or a folder of 2-D images.
         voxel_nm: voxel size (z, y, x) in nm; replaces what the file states. Without either it is unknown
             (None).
+        series: which image, where the file holds several.
+        channel: which channel or colour, where it has several.
+        time: which time point, where it has several.
+        level: which resolution, 0 the finest, where it has several; 0 when left out.
 
     Returns:
-        The volume; ``metadata["path"]`` is its file, ``known`` what the file says of earlier steps: record, synthetic
-        and empty voxels, error estimate.
+        The volume; ``metadata["path"]`` is its file, ``metadata["notices"]`` what the user must know of how it was
+        read, ``known`` what the file says of earlier steps (record, synthetic and empty voxels, error estimate) and
+        which voxels it names and does not hold (empty).
 
     Raises:
+        ChoiceError: the file holds several images, channels or times, and none is chosen.
         InputError: no such file, unknown suffix, damaged, or not one volume z, y, x of grey voxels.
     """
     size: Triple | None = check_voxel_nm(voxel_nm)
     path = Path(path)
     kind = _existing(path)
-    volume = _reader(kind)(path)
+    choice = Choice(series=series, channel=channel, time=time, level=level)
+    volume = _reader(kind)(path, choice)
+    if choice:
+        volume.metadata["chosen"] = {name: index for name, index in asdict(choice).items() if index is not None}
     if volume.dtype.kind not in "buif":
         raise InputError(f"{path} holds voxels of type {volume.dtype}, needs integers or floats")
     return volume if size is None else replace(volume, grid=replace(volume.grid, voxel_nm=size))
@@ -184,10 +204,10 @@ def check_holds(path: str | os.PathLike[str], dtype: np.dtype[Any]) -> None:
         check_dtype(dtype)
 
 
-def _reader(kind: Format) -> Callable[[Path], Volume]:
+def _reader(kind: Format) -> Callable[[Path, Choice], Volume]:
     """Return the reader of a format; only what it needs is imported."""
     module = importlib.import_module(f"napari_emsynth.io.{READERS[kind]}")
-    reader: Callable[[Path], Volume] = getattr(module, f"read_{kind}")
+    reader: Callable[[Path, Choice], Volume] = getattr(module, f"read_{kind}")
     return reader
 
 

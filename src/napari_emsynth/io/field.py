@@ -28,12 +28,16 @@ from napari_emsynth.grid import Shape, Triple, check_voxel_nm
 from napari_emsynth.io.atomic import Work, check_room, working
 from napari_emsynth.io.content import plain
 from napari_emsynth.io.output_checks import check_place
+from napari_emsynth.io.raw import Raw
+from napari_emsynth.io.stored import Stored, opening
 from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
 from napari_emsynth.volume import Array, Float, Volume
 
 FIELD_SUFFIXES = (".npy", ".zarr")
 # Chunks of a .zarr along y and x; rows written at once.
 EDGE = 512
+# No section is larger, in px.
+LARGEST_EDGE = 1 << 24
 KEY, VERSION, DIRECTION = "displacement", 1, "pull"
 EQUATION = "aligned(z, p) = input(z, p + u(z, p))"
 COMPONENTS = ["dy", "dx"]
@@ -207,23 +211,6 @@ def _strips(field: Displacement, z: int, nodes: tuple[int, int]) -> Iterator[tup
 # ------------------------------------------------------------------------------------------ reading
 
 
-@dataclass(frozen=True)
-class Stored:
-    """[z, 2, y, x] A .npy, mapped anew whenever it is read; it travels to other processes as a file name."""
-
-    path: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    def __getitem__(self, key: Any) -> Array:
-        return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[key])
-
-
 def read_field(
     path: str | os.PathLike[str], volume: Volume | Array | None = None, voxel_nm: Triple | None = None
 ) -> Displacement:
@@ -252,7 +239,6 @@ def read_field(
     if not path.exists():
         raise InputError(f"{path} does not exist")
     data, said = _npy(path) if path.suffix.lower() == ".npy" else _zarr(path)
-    _check_array(path, data)
     shape, stated, limit = _served(path, said, data)
     size = check_voxel_nm(voxel_nm) or stated
     field = Displacement(data, shape, size, limit if size is not None else None)
@@ -270,25 +256,27 @@ def read_field_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def _npy(path: Path) -> tuple[Any, Mapping[str, Any]]:
-    try:
+    with opening(path, ".npy"):
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        return Stored(str(path.resolve()), mapped.shape, mapped.dtype), {}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read as .npy: {str(error).splitlines()[0]}") from error
+        _check_array(path, mapped)
+        if not mapped.flags.c_contiguous:
+            raise InputError(f"{path} keeps its axes in Fortran's order, needs C order: z, 2 (dy, dx), y, x")
+        return Stored(path, Raw(str(path.resolve()), mapped.offset, mapped.shape, mapped.dtype), [path]), {}
 
 
 def _zarr(path: Path) -> tuple[Any, Mapping[str, Any]]:
     import zarr
 
-    try:
-        node = zarr.open(store=str(path), mode="r")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise InputError(f"{path} cannot be read as Zarr: {reason}") from error
-    if not isinstance(node, zarr.Array):
-        raise InputError(f"{path} is a Zarr group, needs one array z, 2 (dy, dx), y, x")
-    said = node.attrs.get(KEY, {})
-    return node, said if isinstance(said, Mapping) else {}
+    from napari_emsynth.io.zarr.store import LocalZarr, ZarrArray
+
+    with opening(path, "Zarr"):
+        node = zarr.open(LocalZarr(path), mode="r")
+        if not isinstance(node, zarr.Array):
+            raise InputError(f"{path} is a Zarr group, needs one array z, 2 (dy, dx), y, x")
+        _check_array(path, node)
+        source = ZarrArray(str(path.resolve()), "", range(node.ndim), {})
+        said = node.attrs.get(KEY, {})
+        return Stored(path, source, [source.anchor]), said if isinstance(said, Mapping) else {}
 
 
 def _check_array(path: Path, data: Any) -> None:
@@ -313,6 +301,8 @@ def _served(path: Path, said: Mapping[str, Any], data: Any) -> tuple[Shape, Trip
         )
     try:
         z, y, x = (int(n) for n in said["shape"])
+        if z != data.shape[0] or not (0 < y < LARGEST_EDGE and 0 < x < LARGEST_EDGE):
+            raise ValueError(f"no volume has {z} x {y} x {x} voxels here")
         voxel_nm, limit = check_voxel_nm(said.get("voxel_nm")), said.get("limit_nm")
         return (z, y, x), voxel_nm, None if limit is None else float(limit)
     except (KeyError, TypeError, ValueError) as error:

@@ -29,6 +29,15 @@ def nm_per(unit: object) -> float | None:
     return NM_PER.get(str(unit).strip().lower()) if unit else None
 
 
+def number(said: object) -> float | None:
+    """Return a number as files write it, a decimal comma for a point included; None for what is no finite number."""
+    try:
+        value = float(str(said).strip().replace(",", ".") if isinstance(said, str) else said)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) and not isinstance(said, bool) else None
+
+
 def plausible(sizes_nm: Sequence[float | None]) -> Triple | None:
     """Return three sizes (z, y, x) in nm, or None when one is missing or not a plausible voxel size."""
     known = [float(s) for s in sizes_nm if s is not None and math.isfinite(s)]
@@ -40,6 +49,6 @@ def plausible(sizes_nm: Sequence[float | None]) -> Triple | None:
 def stated_nm(said: Mapping[str, Any]) -> Triple | None:
     """Return the size a file states in free metadata as ``voxel_nm`` = z, y, x: the name holds the unit."""
     sizes = said.get("voxel_nm")
-    if not isinstance(sizes, (list, tuple)) or not all(isinstance(s, (int, float)) for s in sizes):
+    if not isinstance(sizes, (list, tuple)):
         return None
-    return plausible(sizes)
+    return plausible([number(size) for size in sizes])

@@ -53,6 +53,7 @@ def read_code(volume: Volume, source: str) -> list[str]:
     """Return the lines of Python that read a file as ``volume``."""
     voxel = volume.grid.voxel_nm
     size = f", voxel_nm={tuple(round(v, 6) for v in voxel)!r}" if voxel else ""
+    size += "".join(f", {what}={index}" for what, index in volume.metadata.get("chosen", {}).items())
     return ["import napari_emsynth as es", "", f"volume = es.read({source!r}{size})"]
 
 
@@ -68,6 +69,8 @@ def flags(options: Options, settings: MethodSettings, volume: Volume) -> list[st
         words += ["--tile", str(settings.tile)]
     if volume.grid.voxel_nm:
         words += ["--voxel-size", ",".join(f"{v:g}" for v in volume.grid.voxel_nm)]
+    for what, index in volume.metadata.get("chosen", {}).items():
+        words += [f"--{what}", str(index)]
     return words
 
 

@@ -1,17 +1,21 @@
 """File > Open: what was exported comes back as it was: voxel size, units, synthetic mask, uncertainty, record.
 
-Law: an export that is opened lies where the exported layer lay, and says of itself what that layer said.
+Laws: an export that is opened lies where the exported layer lay, and says of itself what that layer said; of a file
+with several images, channels or times each becomes a layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import napari
 import numpy as np
 
+from napari_emsynth.io.choice import Choice, ChoiceError
+from napari_emsynth.plugin.jobs.notify import info
 from napari_emsynth.plugin.layers.convert import told
 from napari_emsynth.plugin.layers.results import mask_look, uncertainty_look
 from napari_emsynth.plugin.restore.canvas_menu import install
@@ -20,6 +24,8 @@ from napari_emsynth.volume import Volume
 LayerData = tuple[Any, dict[str, Any], str]
 # A share of the values at either end that may be cut off: dirt and charging do not set the contrast.
 PERCENTILES = (0.1, 99.9)
+# A file of more images, channels or times than this is not opened all at once.
+MOST_PARTS = 16
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
@@ -31,19 +37,41 @@ def read_layers(path: str) -> list[LayerData]:
     """Read a volume and, where it has them, its mask and uncertainty; lazily.
 
     Raises:
-        InputError: damaged, or not one volume z, y, x of grey voxels.
+        InputError: damaged, or not volumes z, y, x of grey voxels.
     """
-    from napari_emsynth import io
-
     viewer = napari.current_viewer()
     if viewer is not None:
         install(viewer)
-    volume = io.read(path)
+    volumes = parts_of(path, Choice())
+    for line in dict.fromkeys(line for volume in volumes for line in volume.metadata.get("notices", ())):
+        info(line)
+    return [layer for volume in volumes for layer in _layers(Path(path), volume)]
+
+
+def parts_of(path: str, choice: Choice) -> list[Volume]:
+    """Return every volume that a file holds, of what is chosen already.
+
+    Raises:
+        InputError: damaged, not volumes, or more than ``MOST_PARTS``.
+    """
+    from napari_emsynth import io
+
+    try:
+        return [io.read(path, **asdict(choice))]
+    except ChoiceError as error:
+        if len(error.choices) > MOST_PARTS:
+            raise
+        return [volume for chosen in error.choices for volume in parts_of(path, chosen)]
+
+
+def _layers(path: Path, volume: Volume) -> list[LayerData]:
     mask, width = (
         None if volume.known is None else volume.known.marks.get(part) for part in ("synthetic", "uncertainty")
     )
-    name, space, limits = stem(Path(path)), space_of(volume), contrast_of(volume)
-    metadata = {"path": str(path), **told(volume)}
+    chosen = volume.metadata.get("chosen", {})
+    name = " ".join([stem(path), *(f"{what} {index}" for what, index in chosen.items())])
+    space, limits = space_of(volume), contrast_of(volume)
+    metadata = {"path": str(path), **({"chosen": chosen} if chosen else {}), **told(volume)}
     layers = [(volume.data, {"name": name, "contrast_limits": limits, "metadata": metadata, **space}, "image")]
     if mask is not None:
         layers.append((mask, mask_look() | {"name": f"{name} synthetic", **space}, "image"))

@@ -37,6 +37,7 @@ class TrainingJob(TrainOptions):
         device: "auto", "cpu", "cuda", "cuda:n" or "mps".
         seed: of weights and samples.
         source: file the volume was read from, None when it came from elsewhere.
+        chosen: which series, channel, time or level of the file, where one was chosen.
         data: what the user calls the volume.
         voxel_nm: of the volume, None when unknown.
         **options: see :class:`~napari_emsynth.training.options.TrainOptions`; neither minutes nor steps is right only
@@ -52,6 +53,7 @@ class TrainingJob(TrainOptions):
     device: str = "auto"
     seed: int = 0
     source: str | None = None
+    chosen: Mapping[str, int] = field(default_factory=dict)
     data: str = ""
     voxel_nm: Triple | None = None
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,6 +42,8 @@ class Source:
         origin_nm: centre of voxel (0, 0, 0) in nm.
         bytes: size of the file; None for a folder or an array.
         modified: when the file was last changed, UTC, ISO 8601; None for an array.
+        chosen: which series, channel, time or level of the file, where one was chosen.
+        notices: what the user was told of how the file was read.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Source:
     origin_nm: Triple = (0.0, 0.0, 0.0)
     bytes: int | None = None
     modified: str | None = None
+    chosen: Mapping[str, int] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, volume: Volume) -> Source:
@@ -65,6 +69,8 @@ class Source:
             origin_nm=volume.grid.origin_nm,
             bytes=status.st_size if status is not None and path is not None and path.is_file() else None,
             modified=_iso(datetime.fromtimestamp(status.st_mtime, UTC)) if status is not None else None,
+            chosen=volume.metadata.get("chosen", {}),
+            notices=tuple(volume.metadata.get("notices", ())),
         )
 
     def to_json(self) -> dict[str, Any]:

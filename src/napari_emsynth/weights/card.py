@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.io.stored import opening
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,16 @@ class Card:
         for title, table in (("config", self.config), *((f"figures.{_value(k)}", v) for k, v in self.figures.items())):
             lines += ["", f"[{title}]", *(f"{_value(k)} = {_value(v)}" for k, v in table.items())]
         return "\n".join(lines) + "\n"
+
+    @classmethod
+    def of_file(cls, path: Path) -> Card:
+        """Read the card in a file.
+
+        Raises:
+            InputError: not a card of ours; the line names the file.
+        """
+        with opening(path, "a card of weights"):
+            return cls.from_toml(path.read_text(encoding="utf-8"))
 
     @classmethod
     def from_toml(cls, text: str) -> Card:

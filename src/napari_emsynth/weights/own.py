@@ -29,8 +29,8 @@ def names(method: str) -> list[str]:
     found = []
     for path in sorted(folder().glob("*.toml")):
         try:
-            card = Card.from_toml(path.read_text(encoding="utf-8"))
-        except (InputError, OSError):
+            card = Card.of_file(path)
+        except InputError:
             continue
         if card.method == method and path.with_suffix(".safetensors").exists():
             found.append(path.stem)

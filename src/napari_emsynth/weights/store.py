@@ -60,7 +60,7 @@ def read_card(method: str, name: str) -> Card:
         InputError: no such weights, an unreadable card, or weights of another method.
     """
     path, card_path = locate(method, name)
-    card = Card.from_toml(card_path.read_text(encoding="utf-8"))
+    card = Card.of_file(card_path)
     if card.method != method:
         raise InputError(f"weights {path.name} belong to {card.method}, not to {method}")
     return card

@@ -1,91 +1,177 @@
-"""Sections of a TIFF that cannot be memory-mapped (compressed, tiled, scattered), decoded as they are read.
+"""Sections of a TIFF, decoded as they are read, each by the tags of its own page.
 
-Laws: only the strips and tiles a window touches are decoded; the object travels to other processes as a path.
+Conventions: a :class:`Plane` is one section: a page, or a part of the plain bytes that one page heads.
+
+Laws: only the strips and tiles that a window touches are decoded; the object travels to other processes as a path and
+what was chosen of the file; a plane that the file names and does not hold reads as 0, and so do its missing tiles:
+:class:`Absent` says where.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from napari_emsynth.grid import Shape
+from napari_emsynth.io.stored import Window
 from napari_emsynth.volume import Array
 
 
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One section.
+
+    Args:
+        page: that says how it is stored; None of a section that the file does not hold.
+        offset: of its first byte, where its rows lie in the file one after the other as plain numbers; else None.
+        sample: of a page with several colours, the one that is read.
+        meaning: turns stored numbers into intensities, see :mod:`napari_emsynth.io.tiff.meaning`; None keeps them.
+    """
+
+    page: Any
+    offset: int | None = None
+    sample: int = 0
+    meaning: Callable[[Array], Array] | None = None
+
+
 class Pages:
-    """An array-like [z, y, x] over the pages of a TIFF; indexed with three slices.
+    """The :class:`napari_emsynth.io.stored.Source` of a TIFF.
 
     Args:
         path: the file.
-        series: index of the image series whose pages are the sections; None takes every page of the file.
         shape: sections, rows, columns.
-        dtype: voxel type, native byte order.
+        dtype: voxel type, as read.
+        plan: called with the path, opens the file and returns what must be closed, and the planes; must be picklable.
     """
 
-    ndim = 3
-
-    def __init__(self, path: Path, series: int | None, shape: Shape, dtype: np.dtype[Any]) -> None:
-        self.path, self.series, self.shape = path, series, shape
-        self.dtype = dtype.newbyteorder("=")
+    def __init__(
+        self, path: Path, shape: Shape, dtype: np.dtype[Any], plan: Callable[[Path], tuple[Any, Sequence[Plane]]]
+    ) -> None:
+        self.path, self.shape, self.dtype, self._plan = path, shape, np.dtype(dtype), plan
+        self.chunks = (1, *shape[1:])
         self._lock = threading.Lock()
-        self._pages: Any = None
+        self._planes: Sequence[Plane] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Pages, (self.path, self.series, self.shape, self.dtype))
+        return (type(self), (self.path, self.shape, self.dtype, self._plan))
 
-    def __getitem__(self, key: tuple[int | slice, ...]) -> Array:
-        whole = [slice(k, k + 1) if isinstance(k, int) else k for k in key]
-        z, y, x = (range(n)[k] for n, k in zip(self.shape, whole, strict=True))
-        out = np.empty((len(z), len(y), len(x)), self.dtype)
-        if out.size:
-            for i, section in enumerate(z):
-                # The window that holds every asked row and column, then the steps (which may be negative).
-                top, left = min(y), min(x)
-                window = self._window(section, top, max(y) + 1, left, max(x) + 1)
-                out[i] = window[np.ix_([r - top for r in y], [c - left for c in x])]
-        dropped: Array = out[tuple(0 if isinstance(k, int) else slice(None) for k in key)]
-        return dropped
-
-    def _open(self) -> Any:
-        with self._lock:
-            if self._pages is None:
-                tif = tifffile.TiffFile(self.path)
-                weakref.finalize(self, tif.close)
-                self._pages = tif.pages if self.series is None else tif.series[self.series].pages
-        return self._pages
-
-    def _window(self, section: int, top: int, bottom: int, left: int, right: int) -> Array:
-        """Return rows top to bottom and columns left to right of one page."""
-        page = self._open()[section]
-        if page is None:  # a page the file names and does not hold
-            return np.zeros((bottom - top, right - left), self.dtype)
-        frame = page.keyframe
-        rows, columns = frame.tile if frame.is_tiled else (frame.rowsperstrip, frame.imagewidth)
-        across = -(-frame.imagewidth // columns)
-        out = np.full((bottom - top, right - left), frame.nodata, self.dtype)
-        for row in range(top // rows, (bottom - 1) // rows + 1):
-            for column in range(left // columns, (right - 1) // columns + 1):
-                segment, place, shape = self._decode(page, row * across + column)
-                if segment is None:  # a sparse file's empty tile
-                    continue
-                y, x, (height, width) = place[2], place[3], shape[1:3]
-                y0, y1, x0, x1 = max(y, top), min(y + height, bottom), max(x, left), min(x + width, right)
-                out[y0 - top : y1 - top, x0 - left : x1 - left] = segment[0, y0 - y : y1 - y, x0 - x : x1 - x, 0]
+    def read(self, box: Window) -> Array:
+        """Return a box [z, y, x]."""
+        z, y, x = box
+        planes = self._open()
+        out = np.zeros((z.stop - z.start, y.stop - y.start, x.stop - x.start), self.dtype)
+        for section, window in zip(range(z.start, z.stop), out, strict=True):
+            plane = planes[section]
+            if plane.page is not None:
+                self._fill(window, plane, y.start, x.start)
         return out
 
+    def _open(self) -> Sequence[Plane]:
+        with self._lock:
+            if self._planes is None:
+                file, self._planes = self._plan(self.path)
+                weakref.finalize(self, file.close)
+        return self._planes
+
+    def _fill(self, out: Array, plane: Plane, top: int, left: int) -> None:
+        """Fill a window [y, x] whose first pixel is (top, left) of the plane."""
+        if plane.offset is not None:
+            found = self._rows(plane, top, top + out.shape[0])[:, left : left + out.shape[1]]
+            out[...] = found if plane.meaning is None else plane.meaning(found)
+            return
+        for index, y, x, inside in _segments(plane.page, plane.sample, top, left, out.shape):
+            segment = self._decode(plane.page, index)
+            if segment is None:  # a sparse file's missing tile
+                continue
+            (o, i), (p, j) = inside
+            rows, columns = out.shape[0] - o, out.shape[1] - p
+            pixels = segment[0, i : i + rows, j : j + columns, _column(plane)]
+            if pixels.shape != (min(y - i, rows), min(x - j, columns)):
+                raise ValueError(f"strip or tile {index} holds less than it should")
+            out[o : o + pixels.shape[0], p : p + pixels.shape[1]] = (
+                pixels if plane.meaning is None else plane.meaning(pixels)
+            )
+
+    def _rows(self, plane: Plane, top: int, bottom: int) -> Array:
+        """Return whole rows [y, x] of a plane of plain numbers."""
+        assert plane.offset is not None
+        width, stored = self.shape[2], plane.page.dtype.newbyteorder(plane.page.parent.byteorder)
+        step = width * stored.itemsize
+        data = self._bytes(plane.page, plane.offset + top * step, (bottom - top) * step)
+        return np.frombuffer(data, stored).reshape(bottom - top, width)
+
     def _decode(self, page: Any, index: int) -> Any:
-        """Return a strip or tile [depth, y, x, sample], its place and its shape."""
-        data = None
-        if page.databytecounts[index]:
-            with self._lock:  # one file position for all threads; decoding runs in parallel
-                file = page.parent.filehandle
-                if file.closed:  # another file of a multi-file OME-TIFF
-                    file.open()
-                file.seek(page.dataoffsets[index])
-                data = file.read(page.databytecounts[index])
-        return page.keyframe.decode(data, index, jpegtables=page.jpegtables)
+        """Return a strip or tile [depth, y, x, sample], or None where the file holds nothing of it."""
+        count = page.databytecounts[index]
+        if not count:
+            return None
+        data = self._bytes(page, page.dataoffsets[index], count)
+        return page.decode(data, index, jpegtables=page.jpegtables)[0]
+
+    def _bytes(self, page: Any, offset: int, count: int) -> bytes:
+        """Return bytes of the file; one position serves all threads, decoding runs in parallel."""
+        with self._lock:
+            file = page.parent.filehandle
+            if file.closed:  # another file of a multi-file OME-TIFF
+                file.open()
+            file.seek(offset)
+            data: bytes = file.read(count)
+        if len(data) < count:
+            raise ValueError(f"the file ends {count - len(data)} bytes too early")
+        return data
+
+
+class Absent(Pages):
+    """Marks [z, y, x], uint8: 1 where a TIFF names a section, a strip or a tile and holds none."""
+
+    def read(self, box: Window) -> Array:
+        """Return a box [z, y, x]."""
+        z, y, x = box
+        planes = self._open()
+        out = np.zeros((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.uint8)
+        for section, window in zip(range(z.start, z.stop), out, strict=True):
+            plane = planes[section]
+            if plane.page is None:
+                window[:] = 1
+            elif plane.offset is None:
+                for index, height, width, ((o, i), (p, j)) in _segments(
+                    plane.page, plane.sample, y.start, x.start, window.shape
+                ):
+                    if not plane.page.databytecounts[index]:
+                        window[o : o + height - i, p : p + width - j] = 1
+        return out
+
+
+def _column(plane: Plane) -> int:
+    """Return which sample of a decoded segment is meant: planes of separate samples hold one each."""
+    return plane.sample if plane.page.planarconfig == CONTIGUOUS else 0
+
+
+CONTIGUOUS = 1
+
+
+def _segments(page: Any, sample: int, top: int, left: int, window: tuple[int, ...]) -> list[tuple[int, int, int, Any]]:
+    """Return the strips or tiles that a window touches.
+
+    Returns:
+        Index, height and width of each; and, along y and x, where its part of the window begins: in the window, and in
+        the segment.
+    """
+    rows, columns = page.tile if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    rows = min(rows, page.imagelength) if not page.is_tiled else rows
+    across, down = -(-page.imagewidth // columns), -(-page.imagelength // rows)
+    first = 0 if page.planarconfig == CONTIGUOUS else sample * across * down
+    found = []
+    for row in range(top // rows, (top + window[0] - 1) // rows + 1):
+        for column in range(left // columns, (left + window[1] - 1) // columns + 1):
+            y, x = row * rows, column * columns
+            inside = tuple((max(at - start, 0), max(start - at, 0)) for at, start in ((y, top), (x, left)))
+            height, width = min(rows, page.imagelength - y), min(columns, page.imagewidth - x)
+            found.append((first + row * across + column, height, width, inside))
+    return found

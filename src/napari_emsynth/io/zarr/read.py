@@ -1,22 +1,57 @@
-"""Reading Zarr: OME-Zarr images (0.4, 0.5) at full resolution, and plain arrays (v2, v3).
+"""Reading Zarr: OME-Zarr images (0.4, 0.5), and plain arrays (v2, v3).
 
-Laws: nothing is read but metadata; sizes and origins come to nm by the axes' units, and an axis without a
-unit makes the size unknown.
+Laws: nothing is read but metadata; every array and image of a group is accounted for, or the group is refused; axes
+are what their names say, in any order; sizes and origins come to nm by the axes' units, and what states no scale, or no
+unit, has an unknown size.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import zarr
+
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Triple
+from napari_emsynth.io.choice import EVERYTHING, Choice
 from napari_emsynth.io.content import MARKS, stem
-from napari_emsynth.io.units import nm_per, plausible, stated_nm
+from napari_emsynth.io.stored import Stored, opening
+from napari_emsynth.io.units import nm_per, number, plausible, stated_nm
+from napari_emsynth.io.zarr.store import METADATA_NAMES, LocalZarr, ZarrArray
 from napari_emsynth.volume import Known, Volume
 
-METADATA_NAMES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+# What programs call the axes.
+AXES = {
+    "z": ("z", "depth", "plane", "planes", "slice", "section", "sections"),
+    "y": ("y", "height", "row", "rows"),
+    "x": ("x", "width", "col", "column", "columns"),
+    "channel": ("c", "channel", "channels"),
+    "time": ("t", "time", "frame", "frames"),
+}
+AXIS = {name: axis for axis, names in AXES.items() for name in names}
+# Groups beside an image that are no images: labels, and tables of other programs.
+BESIDE = ("labels", "tables", "shapes", "points", "OME")
+NOWHERE: Triple = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """How an array lies in space.
+
+    Args:
+        axes: z, y, x, channel or time, one for each of its own.
+        voxel_nm: (z, y, x) in nm, None when unknown.
+        origin_nm: centre of voxel (0, 0, 0).
+        notices: what is to be said of that.
+    """
+
+    axes: Sequence[str]
+    voxel_nm: Triple | None = None
+    origin_nm: Triple = NOWHERE
+    notices: tuple[str, ...] = ()
 
 
 def is_zarr(path: Path) -> bool:
@@ -24,103 +59,153 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in METADATA_NAMES)
 
 
-def read_zarr(path: Path) -> Volume:
+def read_zarr(path: Path, choice: Choice = EVERYTHING) -> Volume:
     """Read a Zarr image, group or array as a volume, with what is known of it.
 
     Raises:
+        ChoiceError: it holds several images, arrays, channels or times, and none is chosen.
         InputError: not Zarr, damaged, or not one grey volume.
     """
     marks = {name: part.data for name in MARKS if (part := read_zarr_part(path, name)) is not None}
-    return replace(_image(path), known=Known.of(read_zarr_record(path), marks))
-
-
-def _image(path: Path) -> Volume:
-    import zarr
-
-    node = _node(path)
-    if isinstance(node, zarr.Group) and "bioformats2raw.layout" in node.attrs:
-        node = node["0"]
-    return _array(path, node) if isinstance(node, zarr.Array) else _group(path, node)
+    return replace(_image(path, choice), known=Known.of(read_zarr_record(path), marks))
 
 
 def read_zarr_part(path: Path, name: str) -> Volume | None:
     """Read ``labels/NAME`` or the image group ``NAME``, or return None when the file has neither."""
     for inner in (path / "labels" / name, path / name):
         if is_zarr(inner):
-            return _image(inner)
+            return _image(inner, EVERYTHING)
     return None
 
 
 def read_zarr_record(path: Path) -> dict[str, Any] | None:
     """Return the provenance in the file, or None."""
-    record = _node(path).attrs.get("emsynth")
-    return record if isinstance(record, dict) else None
+    record = _record(path)
+    return dict(record) if isinstance(record, Mapping) else None
 
 
-def _node(path: Path) -> Any:
-    import zarr
-
-    try:
-        return zarr.open(store=str(path), mode="r")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} cannot be read as Zarr: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from error
+def _record(path: Path) -> Any:
+    with opening(path, "Zarr"):
+        return _node(path).attrs.get("emsynth")
 
 
-def _group(path: Path, group: Any) -> Volume:
-    """Return the full-resolution image of a group."""
+def _node(path: Path, name: str = "") -> Any:
+    if not is_zarr(path):
+        raise InputError(f"{path} cannot be read as Zarr: none of {', '.join(METADATA_NAMES)} is in it")
+    return zarr.open(LocalZarr(path), path=name, mode="r")
+
+
+def _image(path: Path, choice: Choice) -> Volume:
+    with opening(path, "Zarr"):
+        node = _node(path)
+        if isinstance(node, zarr.Array):
+            return _plain(path, "", node, choice)
+        if "bioformats2raw.layout" in node.attrs:
+            return _series(path, node, choice)
+        return _group(path, "", node, choice)
+
+
+def _series(path: Path, root: Any, choice: Choice) -> Volume:
+    """Return one of the images that a converter numbered."""
+    names = sorted((name for name, _ in root.groups() if name.isdecimal()), key=int)
+    if not names:
+        raise InputError(f"{path} holds no image, though it says it does")
+    name = names[choice.pick(path, "series", [str(root[n].attrs.get("name", "")) for n in names])]
+    return _group(path, name, root[name], replace(choice, series=None))
+
+
+def _group(path: Path, inner: str, group: Any, choice: Choice) -> Volume:
+    """Return an image of a group.
+
+    Raises:
+        ChoiceError: several.
+        InputError: none.
+    """
     ome = group.attrs.get("ome", group.attrs)
+    if "plate" in ome or "well" in ome:
+        raise InputError(f"{path} is a plate of many images; name one image inside it")
     images = ome.get("multiscales")
     if images:
-        return _multiscale(path, group, images[0])
-    arrays = {name: array for name, array in group.arrays() if array.ndim == 3}
-    if len(arrays) == 1:
-        return _array(path, next(iter(arrays.values())))
-    found = f"{len(arrays)} 3-D arrays ({', '.join(sorted(arrays))})" if arrays else "no 3-D array"
-    raise InputError(f"{path} is a Zarr group with {found} and no multiscales metadata; name one array inside it")
+        image = images[choice.pick(path, "series", [str(i.get("name", "")) for i in images])]
+        return _multiscale(path, inner, group, image, choice)
+    arrays = {name: array for name, array in group.arrays() if array.ndim >= 3}
+    if not arrays:
+        raise InputError(
+            f"{path} is a Zarr group with no 3-D array and no multiscales metadata; name one array inside it"
+        )
+    names = sorted(arrays)
+    words = [f"{n}: {' x '.join(map(str, arrays[n].shape))} {arrays[n].dtype}" for n in names]
+    name = names[choice.pick(path, "series", words)]
+    return _plain(path, f"{inner}/{name}".lstrip("/"), arrays[name], choice)
 
 
-def _array(path: Path, array: Any) -> Volume:
-    """Return a plain array as a volume, of unknown size unless an attribute ``voxel_nm`` states it.
+def _plain(path: Path, name: str, array: Any, choice: Choice) -> Volume:
+    """Return a plain array, of unknown size unless an attribute ``voxel_nm`` states it."""
+    said = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    names = [str(n).lower() for n in said] if isinstance(said, list | tuple) else []
+    axes = [AXIS.get(n, n) for n in names]
+    if len(axes) != array.ndim or not set(axes) & {"z", "y", "x"}:
+        if array.ndim != 3:
+            raise InputError(f"{path} has shape {tuple(array.shape)}, needs 3 axes z, y, x")
+        axes = ["z", "y", "x"]
+    return _volume(path, name, array, Place(axes=axes, voxel_nm=stated_nm(array.attrs)), choice)
+
+
+def _volume(path: Path, name: str, array: Any, place: Place, choice: Choice) -> Volume:
+    """Return an array as a volume z, y, x.
 
     Raises:
-        InputError: not three axes.
+        ChoiceError: several channels or times, and none is chosen.
+        InputError: other axes.
     """
-    if array.ndim != 3:
-        raise InputError(f"{path} has shape {tuple(array.shape)}, needs 3 axes z, y, x")
-    return _volume(path, array, stated_nm(array.attrs), (0.0, 0.0, 0.0))
+    said = f"{path} has shape {tuple(array.shape)} (axes {', '.join(place.axes)})"
+    picked: dict[int, int] = {}
+    for word in ("channel", "time"):
+        at = [i for i, axis in enumerate(place.axes) if axis == word]
+        index = choice.pick(path, word, [""] * int(array.shape[at[0]]) if at else [""])
+        picked |= {at[0]: index} if at else {}
+    spare = [i for i, axis in enumerate(place.axes) if axis not in AXES and array.shape[i] == 1]
+    picked |= dict.fromkeys(spare, 0)
+    if sorted(axis for i, axis in enumerate(place.axes) if i not in picked) != ["x", "y", "z"]:
+        raise InputError(f"{said}, needs 3 axes z, y, x")
+    z, y, x = (list(place.axes).index(axis) for axis in "zyx")
+    source = ZarrArray(str(path), name, (z, y, x), picked)
+    sections, rows, columns = source.shape
+    grid = Grid(shape=(sections, rows, columns), voxel_nm=place.voxel_nm, origin_nm=place.origin_nm)
+    data = Stored(path, source, [source.anchor])
+    return Volume(data, grid, stem(path), {"path": str(path), "notices": place.notices})
 
 
-def _volume(path: Path, data: Any, voxel_nm: Triple | None, origin_nm: Triple) -> Volume:
-    grid = Grid(shape=tuple(data.shape), voxel_nm=voxel_nm, origin_nm=origin_nm)
-    return Volume(data, grid, stem(path), {"path": str(path)})
+# --------------------------------------------------------------------------------------- OME-Zarr
 
 
-def _multiscale(path: Path, group: Any, image: dict[str, Any]) -> Volume:
-    """Return level 0 of a multiscale image.
+def _multiscale(path: Path, inner: str, group: Any, image: Mapping[str, Any], choice: Choice) -> Volume:
+    """Return one level of a multiscale image.
 
     Raises:
-        InputError: metadata without the array it names, or several channels or times.
+        ChoiceError: several channels or times, and none is chosen.
+        InputError: metadata without the array it names.
     """
-    level = image["datasets"][0]
+    levels = image["datasets"]
+    level = levels[choice.pick(path, "level", [str(entry["path"]) for entry in levels])]
     if level["path"] not in group:
         raise InputError(f"{path} names the array {level['path']!r}, which is not there")
     array = group[level["path"]]
-    axes = [a if isinstance(a, dict) else {"name": a} for a in image.get("axes", _unnamed(array.ndim))]
-    names = [str(a["name"]).lower() for a in axes]
-    extra = [n for name, n in zip(names, array.shape, strict=False) if name not in "zyx"]
-    if len(names) != array.ndim or not set("zyx") <= set(names) or max(extra, default=1) > 1:
-        raise InputError(
-            f"{path} has shape {tuple(array.shape)} (axes {''.join(names)}), needs 3 axes z, y, x: "
-            "choose one channel and time"
-        )
-    scale, shift = _transform(image, level, array.ndim)
-    units = [nm_per(a.get("unit")) for a in axes]
-    order = [names.index(a) for a in "zyx"]
-    voxel_nm = plausible([u * scale[i] if (u := units[i]) else None for i in order])
-    origin = [u * shift[i] if (u := units[i]) and voxel_nm else 0.0 for i in order]
-    return _volume(path, _zyx(array, names), voxel_nm, (origin[0], origin[1], origin[2]))
+    said = [a if isinstance(a, Mapping) else {"name": a} for a in image.get("axes", _unnamed(array.ndim))]
+    names = [str(axis.get("name", "")).lower() for axis in said]
+    if len(names) != array.ndim:
+        raise InputError(f"{path} names {len(names)} axes of an array of {array.ndim}")
+    named = {str(entry["path"]).split("/")[0] for i in (image, *_all(group)) for entry in i["datasets"]}
+    extra = sorted(n for n, _ in group.members() if n not in (*named, *BESIDE, *MARKS))
+    notices = [f"{path.name} also holds {', '.join(extra)}: left out"] if extra else []
+    size, origin, doubt = _space(path, image, level, [AXIS.get(n, n) for n in names], said)
+    place = Place(axes=[AXIS.get(n, n) for n in names], voxel_nm=size, origin_nm=origin, notices=(*notices, *doubt))
+    return _volume(path, f"{inner}/{level['path']}".lstrip("/"), array, place, choice)
+
+
+def _all(group: Any) -> Sequence[Mapping[str, Any]]:
+    images = group.attrs.get("ome", group.attrs).get("multiscales", ())
+    return [image for image in images if isinstance(image, Mapping)]
 
 
 def _unnamed(ndim: int) -> str:
@@ -128,25 +213,44 @@ def _unnamed(ndim: int) -> str:
     return "tczyx"[-ndim:]
 
 
-def _zyx(array: Any, names: list[str]) -> Any:
-    """Return the array as [z, y, x]; other axes have length 1."""
-    if names == ["z", "y", "x"]:
-        return array
-    import dask.array as da
+def _space(
+    path: Path,
+    image: Mapping[str, Any],
+    level: Mapping[str, Any],
+    axes: Sequence[str],
+    said: Sequence[Mapping[str, Any]],
+) -> tuple[Triple | None, Triple, list[str]]:
+    """Return voxel size and origin in nm, and a notice where they are stated in a way that makes no sense."""
+    steps = [*_steps(level), *_steps(image)]
+    scale: list[float | None] = (
+        [1.0] * len(axes) if any(s.get("type") == "scale" for s in steps) else [None] * len(axes)
+    )
+    shift: list[float | None] = [0.0] * len(axes)
+    for step in steps:
+        kind = step.get("type")
+        values = step.get(kind) if kind in ("scale", "translation") else None
+        if kind == "identity":
+            continue
+        numbers = [number(v) for v in values] if isinstance(values, list | tuple) else []
+        if len(numbers) != len(axes) or None in numbers:
+            told = " ".join(str(dict(step)).split())[:80]
+            return None, NOWHERE, [f"{path.name} states its voxel size in a way that cannot be read: {told}"]
+        if kind == "scale":
+            scale, shift = (
+                [None if a is None or b is None else a * b for a, b in zip(have, numbers, strict=True)]
+                for have in (scale, shift)
+            )
+        else:
+            shift = [None if a is None or b is None else a + b for a, b in zip(shift, numbers, strict=True)]
+    if not set("zyx") <= set(axes):
+        return None, NOWHERE, []
+    order = [list(axes).index(a) for a in "zyx"]
+    units = [nm_per(said[i].get("unit")) for i in order]
+    size = plausible([u * s if u and (s := scale[i]) is not None else None for u, i in zip(units, order, strict=True)])
+    z, y, x = (u * s if size and u and (s := shift[i]) is not None else 0.0 for u, i in zip(units, order, strict=True))
+    return size, (z, y, x), []
 
-    lazy = da.from_array(array, chunks=array.chunks)
-    picked = lazy[tuple(slice(None) if n in "zyx" else 0 for n in names)]
-    left = [n for n in names if n in "zyx"]
-    return da.transpose(picked, [left.index(a) for a in "zyx"])
 
-
-def _transform(image: dict[str, Any], level: dict[str, Any], ndim: int) -> tuple[list[float], list[float]]:
-    """Return scale and translation of level 0: the level's own transforms, then the image's."""
-    scale, shift = [1.0] * ndim, [0.0] * ndim
-    for step in (*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
-        if step["type"] == "scale":
-            scale = [a * b for a, b in zip(scale, step["scale"], strict=True)]
-            shift = [a * b for a, b in zip(shift, step["scale"], strict=True)]
-        elif step["type"] == "translation":
-            shift = [a + b for a, b in zip(shift, step["translation"], strict=True)]
-    return scale, shift
+def _steps(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    steps = said.get("coordinateTransformations") or ()
+    return [step if isinstance(step, Mapping) else {"type": step} for step in steps]

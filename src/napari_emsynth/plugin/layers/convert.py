@@ -75,7 +75,8 @@ def volume_of(layer: Any, channel: int | None = None) -> Volume:
             raise InputError(f"channel {channel} is outside 0 to {count - 1} of layer {layer.name!r}")
         data = leading(data, channel)
     volume = Volume.of(data, voxel_nm=voxel_nm_of(layer), origin_nm=origin_nm_of(layer), name=layer.name)
-    return replace(volume, known=known_of(layer, volume.shape))
+    part = {"chosen": layer.metadata["chosen"]} if "chosen" in layer.metadata else {}
+    return replace(volume, known=known_of(layer, volume.shape), metadata=part)
 
 
 def known_of(layer: Any, shape: Sequence[int]) -> Known | None:

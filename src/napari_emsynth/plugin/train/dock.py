@@ -177,7 +177,7 @@ class TrainModels(Dock):
         def read(source: str) -> Volume:
             from napari_emsynth.io import read
 
-            return replace(read(Path(source), job.voxel_nm), name=job.data)
+            return replace(read(Path(source), job.voxel_nm, **job.chosen), name=job.data)
 
         return read
 

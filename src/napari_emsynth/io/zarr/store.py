@@ -1,0 +1,143 @@
+"""A Zarr on a disk, read with suspicion, and an array of it as a source of voxels.
+
+Laws: a chunk that is not there is a fill value only where nobody took it away since the array was opened; what is not a
+plain file (a pipe, a device) is refused, not waited for; a chunk that says it decodes to more than a chunk holds is
+refused before it is decoded.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import LocalStore
+
+from napari_emsynth.errors import InputError
+from napari_emsynth.io.stored import Window
+from napari_emsynth.volume import Array
+
+METADATA_NAMES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+# A chunk may decode to this much, or to four times the whole array if that is more.
+CHUNK_BYTES = 1 << 31
+# The clock by which file systems tell when a folder changed.
+FILE_CLOCK = getattr(time, "CLOCK_REALTIME_COARSE", 0)
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class LocalZarr(LocalStore):  # type: ignore[misc]
+    """A store on a disk that tells what is missing from what was taken away."""
+
+    def __init__(self, root: Path | str) -> None:
+        super().__init__(root, read_only=True)
+        self._since_ns = time.clock_gettime_ns(FILE_CLOCK) if hasattr(time, "clock_gettime_ns") else time.time_ns()
+        self.most_bytes = CHUNK_BYTES
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        """Return the bytes of a key, None where there is nothing and never was.
+
+        Raises:
+            InputError: it is no plain file, was taken away, or is not what a chunk can be.
+        """
+        place = Path(self.root) / key
+        try:
+            kind = place.stat().st_mode
+        except OSError:
+            if place.name not in METADATA_NAMES:
+                self._check_untouched(place)
+            return None
+        if not stat.S_ISREG(kind):
+            if stat.S_ISDIR(kind):
+                return None
+            raise InputError(f"{place} is no plain file")
+        found = await super().get(key, prototype, byte_range)
+        if found is not None and place.name not in METADATA_NAMES:
+            size = decoded_bytes(found.to_bytes()[:24], len(found))
+            if size is not None and size > self.most_bytes:
+                raise InputError(f"{place} says it decodes to {size} bytes, a chunk has {self.most_bytes}")
+        return found
+
+    def _check_untouched(self, place: Path) -> None:
+        """Refuse a missing chunk whose folder changed since the store was opened.
+
+        Raises:
+            InputError: it did.
+        """
+        folder = next((p for p in place.parents if p.is_dir()), None)
+        root = Path(self.root)
+        if folder is None or root not in (folder, *folder.parents):
+            raise InputError(f"{self.root} is not there any more")
+        if folder.stat().st_mtime_ns > self._since_ns:
+            raise InputError(f"{folder} was changed by another program while it was read; run again")
+
+
+def decoded_bytes(head: bytes, count: int) -> int | None:
+    """Return how many bytes a compressed chunk says it decodes to, None where it does not say.
+
+    Args:
+        head: its first 24 bytes.
+        count: bytes of it.
+    """
+    if len(head) >= 16 and head[0] in (1, 2) and int.from_bytes(head[12:16], "little") == count:  # Blosc
+        return int.from_bytes(head[4:8], "little")
+    if head[:4] == ZSTD_MAGIC and len(head) >= 14:
+        flags = head[4]
+        single, width = flags >> 5 & 1, (1 << (flags >> 6)) if flags >> 6 else (flags >> 5 & 1)
+        at = 5 + (0 if single else 1) + (0, 1, 2, 4)[flags & 3]
+        return int.from_bytes(head[at : at + width], "little") + (256 if width == 2 else 0) if width else None
+    return None
+
+
+class ZarrArray:
+    """The :class:`napari_emsynth.io.stored.Source` of an array of a Zarr, its axes in any order.
+
+    Args:
+        root: folder of the store.
+        name: of the array within it; "" for the root itself.
+        order: which of its axes are z, y, x (or those of a field).
+        picked: index along each of the others.
+
+    Raises:
+        InputError: chunks that no memory holds.
+    """
+
+    def __init__(self, root: str, name: str, order: Sequence[int], picked: Mapping[int, int]) -> None:
+        self._asked = (root, name, tuple(order), dict(picked))
+        self._store = LocalZarr(root)
+        self._array = zarr.open_array(self._store, path=name, mode="r")
+        self.shape = tuple(int(self._array.shape[i]) for i in order)
+        self.chunks = tuple(int(self._array.chunks[i]) for i in order)
+        self.dtype = np.dtype(self._array.dtype)
+        chunk = math.prod(self._array.shards or self._array.chunks) * self.dtype.itemsize
+        whole = math.prod(self._array.shape) * self.dtype.itemsize
+        if chunk > max(4 * whole, 1 << 20) or chunk > max(CHUNK_BYTES, 4 * whole):
+            raise InputError(f"{root}: chunks of {chunk / 1e6:.3g} MB in an array of {whole / 1e6:.3g} MB: damaged")
+        # Codecs may store a little beside the voxels.
+        self._store.most_bytes = chunk + (1 << 16)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), self._asked)
+
+    def __dask_tokenize__(self) -> Any:
+        return type(self).__name__, self._asked
+
+    @property
+    def anchor(self) -> Path:
+        """The file that says what the array is."""
+        folder = Path(self._asked[0]) / self._asked[1]
+        return next(folder / name for name in ("zarr.json", ".zarray") if (folder / name).is_file())
+
+    def read(self, box: Window) -> Array:
+        """Return a box."""
+        _, _, order, picked = self._asked
+        key: list[Any] = [picked.get(axis, slice(None)) for axis in range(self._array.ndim)]
+        for axis, part in zip(order, box, strict=True):
+            key[axis] = part
+        found = np.asarray(self._array[tuple(key)])
+        left = sorted(order)
+        return found.transpose([left.index(axis) for axis in order])
