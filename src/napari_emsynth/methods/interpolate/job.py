@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from napari_emsynth.chain import marked
 from napari_emsynth.methods import get
 from napari_emsynth.methods.interpolate.fit import Fit, Fitter, substitute
 from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window, middle
@@ -127,7 +128,7 @@ class Job:
     def _missing(self, repair: Repair, read: Window) -> Array | None:
         if repair.treatment != "masked" or self.mask is None or repair.source is None:
             return None
-        return self.mask.section(repair.source, *read) != 0  # type: ignore[no-any-return]
+        return marked(self.mask.section(repair.source, *read))  # type: ignore[no-any-return]
 
     def _synthesise(
         self,
