@@ -23,6 +23,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.io.atomic.disk import beside, put, real, remove, sync, why_not_written
 from napari_emsynth.io.atomic.journal import Journal
 from napari_emsynth.io.atomic.lock import lock
+from napari_emsynth.io.atomic.undisturbed import undisturbed
 from napari_emsynth.spec import no_note
 
 ENDING = ".emsynth-part"
@@ -79,6 +80,13 @@ class Work:
         done = f"{len(self.begun.done)} of {self.begun.blocks} blocks"
         return f"{done} of {self.target} are finished and kept; --resume goes on with the others"
 
+    @property
+    def left(self) -> str:
+        """What an interrupt leaves to be gone on with, in words; empty when nothing."""
+        if self.begun is None and self.resumable:
+            return f"what an earlier run finished of {self.target} is kept; --resume goes on with the rest"
+        return self.kept
+
     def start(self, job: str, blocks: int) -> Journal:
         """Begin the journal of a job."""
         self.begun = Journal.start(self.journal, job, blocks)
@@ -132,9 +140,9 @@ class Claims:
         return self.held.get(real(target))
 
     @property
-    def kept(self) -> str:
-        """What waits to be gone on with, in words; empty when nothing does."""
-        return "; ".join(work.kept for work in self.held.values() if work.kept)
+    def left(self) -> str:
+        """What an interrupt leaves to be gone on with, in words; empty when nothing."""
+        return "; ".join(work.left for work in self.held.values() if work.left)
 
 
 UNCLAIMED = Claims()
@@ -161,7 +169,9 @@ def claiming(
     """
     check()
     with contextlib.ExitStack() as stack:
-        claims = Claims({real(target): stack.enter_context(_held(target, note)) for target in targets})
+        # A target that is named twice is held once; whether it may be is up to the check.
+        named = {real(target): target for target in targets}
+        claims = Claims({end: stack.enter_context(_held(target, note)) for end, target in named.items()})
         check()
         yield claims
 
@@ -198,14 +208,16 @@ def _held(target: Path, note: Callable[[str], None]) -> Iterator[Work]:
     held: IO[bytes] | None = None
     try:
         try:
-            held = _claim(work)
-            work.recover()
+            with undisturbed():
+                held = _claim(work)
+                work.recover()
         except OSError as error:
             raise InputError(why_not_written(error, target)) from error
         yield work
     finally:
         if held is not None:  # without the lock the folder is another job's
-            _let_go(work, held)
+            with undisturbed():
+                _let_go(work, held)
 
 
 def _claim(work: Work) -> IO[bytes]:
