@@ -91,8 +91,14 @@ def like(marks: Any, other: Any) -> Any:
 
 
 def mask(marks: Any, other: Any) -> Any:
-    """Return a mask of any making, anything but zero is set, as 0 and 1; in memory where ``other`` is."""
-    return (like(marks, other) != 0).astype(np.uint8)
+    """Return a mask of any making, see :func:`marked`, as 0 and 1; in memory where ``other`` is."""
+    return marked(like(marks, other)).astype(np.uint8)
+
+
+def marked(marks: Any) -> Any:
+    """Return where a mask is set: any number but zero; what is no number (NaN) marks nothing."""
+    anything = marks != 0
+    return anything & (marks == marks) if marks.dtype.kind == "f" else anything  # NaN is not itself
 
 
 def library(marks: Any) -> Any:
@@ -164,4 +170,4 @@ def made_up(volume: Volume, section: int) -> float:
     """Return which share of a section earlier steps made up, 0 to 1."""
     if volume.known is None or volume.known.synthetic is None:
         return 0.0
-    return float((Volume.of(volume.known.synthetic).section(section) != 0).mean())
+    return float(marked(Volume.of(volume.known.synthetic).section(section)).mean())

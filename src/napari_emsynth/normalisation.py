@@ -44,7 +44,9 @@ def to_dtype(values: Float, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "b":
         return values > 0.5
     info = np.iinfo(dtype)
-    return np.clip(np.rint(values.astype(np.float64)), info.min, info.max).astype(dtype)
+    # The largest integers of 64 bits have no float of their own, and the next one above would wrap around.
+    most = float(info.max) if float(info.max) <= info.max else np.nextafter(float(info.max), 0)
+    return np.clip(np.rint(values.astype(np.float64)), info.min, most).astype(dtype)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ Array = NDArray[Any]
 Float = NDArray[np.float32]
 
 
+def canonical(dtype: Any) -> np.dtype[Any]:
+    """Return the one type that stands for all of a kind and size: native byte order, whatever C calls it here."""
+    named: np.dtype[Any] = np.dtype(np.dtype(dtype).newbyteorder("=").str)
+    return named
+
+
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """What earlier steps left behind of a volume, all on the volume's own grid.
@@ -61,6 +67,7 @@ class Volume:
         metadata: what its source says beside voxels and size; carried along, never interpreted.
         known: what earlier steps left behind, which every task takes along; None where nothing is. It stays at home
             when a volume is sent to another process.
+        labels: True when every value is an id, so that no mean of two makes sense.
 
     Raises:
         InputError: marks of another shape than the grid's.
@@ -71,6 +78,7 @@ class Volume:
     name: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     known: Known | None = None
+    labels: bool = False
 
     def __post_init__(self) -> None:
         for name, marks in ({} if self.known is None else self.known.marks).items():
@@ -85,7 +93,13 @@ class Volume:
 
     @classmethod
     def of(
-        cls, data: Any, *, voxel_nm: Sequence[float] | None = None, origin_nm: Triple = (0.0, 0.0, 0.0), name: str = ""
+        cls,
+        data: Any,
+        *,
+        voxel_nm: Sequence[float] | None = None,
+        origin_nm: Triple = (0.0, 0.0, 0.0),
+        name: str = "",
+        labels: bool = False,
     ) -> Volume:
         """Wrap an array, or return a Volume as it is (with ``voxel_nm`` replaced when given).
 
@@ -106,6 +120,7 @@ class Volume:
             data=data,
             grid=Grid(shape=tuple(data.shape), voxel_nm=voxel_nm, origin_nm=origin_nm),  # type: ignore[arg-type]
             name=name,
+            labels=labels,
         )
 
     @property
@@ -116,8 +131,7 @@ class Volume:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The voxels' type, in native byte order."""
-        native: np.dtype[Any] = np.dtype(self.data.dtype).newbyteorder("=")
-        return native
+        return canonical(self.data.dtype)
 
     @property
     def record(self) -> Mapping[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from napari_emsynth.cli.along import outputs as along, split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
+from napari_emsynth.cli.saving import saving
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.cli.volume_tasks import Out, describe, summarise
 from napari_emsynth.errors import InputError
@@ -75,12 +77,13 @@ def align(
         cluster.check()
         asked.check_places(save)
         runtime = common.runtime(screen)
-        volume = common.open(source, screen)
-        outputs = asked.outputs(volume)
-        asked.check_places(save, outputs)
-        started = time.monotonic()
-        result = asked.result(volume, runtime)
-        asked.write(result, outputs, save, cluster, runtime)
+        with saving(asked.places(), asked.inputs(), partial(asked.check_places, save), save, runtime) as how:
+            volume = common.open(source, screen)
+            outputs = asked.outputs(volume)
+            asked.check_places(save, outputs)
+            started = time.monotonic()
+            result = asked.result(volume, runtime)
+            asked.write(result, outputs, cluster, how)
         summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
         screen.answer(summary | asked.written(), describe(summary))
 
@@ -153,16 +156,23 @@ class Asked:
         """
         from napari_emsynth.io.export import Output, check_export
 
-        beside = [split(text)[0] for text in (*self.labels, *self.images)]
-        inputs = [self.source, *self.fields, *beside]
-        inputs += [] if self.materials is None else [self.materials]
         check_export(
             outputs or [Output(path=self.out)],
             self.displacement,
-            inputs=inputs,
+            inputs=self.inputs(),
             overwrite=save.overwrite,
             resume=save.resume,
         )
+
+    def inputs(self) -> list[Path]:
+        """Return the files that are read."""
+        beside = [split(text)[0] for text in (*self.labels, *self.images)]
+        return [self.source, *self.fields, *beside, *([] if self.materials is None else [self.materials])]
+
+    def places(self) -> list[Path]:
+        """Return the files that are written."""
+        beside = [split(text)[1] for text in (*self.labels, *self.images)]
+        return [self.out, *beside, *([] if self.displacement is None else [self.displacement])]
 
     def outputs(self, volume: Volume) -> list[Output]:
         """Return what is written: what goes along first, then the aligned stack.
@@ -235,8 +245,8 @@ class Asked:
             tissue = applied(tissue, earlier, "nearest")
         return task(volume, options=self.options, materials=tissue, runtime=runtime)
 
-    def write(self, result: Result, outputs: list[Output], save: Save, cluster: Cluster, runtime: Runtime) -> None:
-        """Write everything.
+    def write(self, result: Result, outputs: list[Output], cluster: Cluster, how: dict[str, Any]) -> None:
+        """Write everything, by the keywords of :func:`napari_emsynth.cli.saving.saving`.
 
         Raises:
             InputError: the disk is full, or another job writes there.
@@ -246,17 +256,9 @@ class Asked:
 
         with cluster.placing() as place:
             if result.displacement is None:
-                write(place(result), self.out, overwrite=save.overwrite, resume=save.resume, progress=runtime.progress)
+                write(place(result), self.out, **how)
                 return
-            export(
-                result,
-                outputs,
-                self.displacement,
-                overwrite=save.overwrite,
-                resume=save.resume,
-                place=place,
-                progress=runtime.progress,
-            )
+            export(result, outputs, self.displacement, place=place, **how)
 
     def written(self) -> dict[str, Any]:
         """Return what the JSON object says of the other outputs."""

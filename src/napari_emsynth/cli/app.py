@@ -17,7 +17,9 @@ from napari_emsynth.cli.flags import method_flags, option_flags, option_value, o
 from napari_emsynth.cli.groups import Cluster, Common, Save
 from napari_emsynth.cli.interpolate import interpolate
 from napari_emsynth.cli.methods import methods
+from napari_emsynth.cli.saving import NOTHING_LEFT
 from napari_emsynth.cli.screen import complain
+from napari_emsynth.cli.signals import as_interrupts
 from napari_emsynth.cli.superres import superres
 from napari_emsynth.cli.train import train
 from napari_emsynth.cli.upsample import upsample
@@ -28,6 +30,8 @@ from napari_emsynth.training.options import TrainOptions
 
 BAD_USE = 2
 INTERRUPTED = 130
+# A command that a signal ended exits with this and the signal's number, as shells have it.
+SIGNALLED = 128
 
 # typer names only BadParameter; its base class stands for everything that a command line can get wrong.
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -36,6 +40,13 @@ UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with as_interrupts() as arrived:
+        code = _run(words)
+    return SIGNALLED + arrived[0] if code == INTERRUPTED and arrived else code
+
+
+def _run(words: list[str]) -> int:
+    """Run the command line and return its exit code, whatever goes wrong."""
     try:
         code = application(words)(words or ["--help"], standalone_mode=False, prog_name="emsynth")
         # typer answers Ctrl-C with this code, and says nothing.
@@ -46,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:
         return _fail(_about_file(error))
-    except (Cancelled, KeyboardInterrupt, typer.Abort):
+    except Cancelled as left:
+        return _interrupted(str(left))
+    except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
 
 
@@ -112,8 +125,8 @@ def _about_file(error: OSError) -> str:
     return f"{error.strerror or error}{where}"
 
 
-def _interrupted() -> int:
-    complain("interrupted; no unfinished result was left")
+def _interrupted(left: str = NOTHING_LEFT) -> int:
+    complain(f"interrupted; {left}")
     return INTERRUPTED
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
+from napari_emsynth.cli.saving import saving
 from napari_emsynth.cli.screen import Screen, table
 from napari_emsynth.errors import InputError
 from napari_emsynth.sections import spans
 
 if TYPE_CHECKING:
     from napari_emsynth.spec import Result, Runtime
+    from napari_emsynth.volume import Volume
 
 
 def interpolate(
@@ -34,6 +37,7 @@ def interpolate(
 ) -> None:
     """Replace damaged sections by what their neighbours tell, or insert missing ones."""
     from napari_emsynth.io import check_output, read, write
+    from napari_emsynth.io.output_checks import check_apart
     from napari_emsynth.methods.interpolate.options import InterpolateOptions
     from napari_emsynth.methods.interpolate.task import interpolate as task
 
@@ -42,15 +46,30 @@ def interpolate(
         if asked.sections is None and mask is None:
             raise InputError("nothing to replace: give --sections, --mask or both")
         cluster.check()
-        check_output(out, source, save.overwrite, save.resume)
+        if mask is not None:
+            check_apart(out, mask)
+        check = partial(check_output, out, source, save.overwrite, save.resume)
+        check()
         runtime = common.runtime(screen)
-        volume = common.open(source, screen)
-        started = time.monotonic()
-        result = task(volume, options=asked, mask=None if mask is None else read(mask), runtime=runtime)
-        with cluster.compute(result) as placed:
-            write(placed, out, overwrite=save.overwrite, resume=save.resume, progress=runtime.progress)
-        summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
+        with saving([out], [source, mask], check, save, runtime) as how:
+            volume = common.open(source, screen)
+            started = time.monotonic()
+            if asked.sections == () and mask is None:
+                write(volume, out, **how)
+                screen.answer(*unchanged(volume, out, screen.notes))
+                return
+            result = task(volume, options=asked, mask=None if mask is None else read(mask), runtime=runtime)
+            with cluster.compute(result) as placed:
+                write(placed, out, **how)
+            summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
         screen.answer(summary, describe(summary))
+
+
+def unchanged(volume: Volume, out: Path, notes: list[str]) -> tuple[dict[str, Any], str]:
+    """Return the answer where the list of sections is empty, such as that of a search which found none."""
+    line = f"nothing to replace: no section is named, so {out} holds the voxels of IN"
+    answer = {"task": "interpolate", "out": str(out), "shape": list(volume.shape), "sections": [], "treatment": []}
+    return {**answer, "selfcheck": [], "notices": [line, *notes]}, line
 
 
 def summarise(result: Result, runtime: Runtime, out: Path, seconds: float, notes: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import typer
 
 from napari_emsynth.cli.along import outputs as along, split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save
+from napari_emsynth.cli.saving import saving
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.errors import InputError
 
@@ -64,23 +65,27 @@ def make(
         cluster.check()
         files = [source, *(split(text)[0] for text in labels)]
         check = partial(check_export, inputs=files, overwrite=save.overwrite, resume=save.resume)
-        check([Output(path=out)])
-        for path in beside.values():
-            check_output(path, source, save.overwrite)
-            if path.resolve() == out.resolve():
-                raise InputError(f"{path} is written twice in one run")
+
+        def check_places() -> None:
+            check([Output(path=out)])
+            for path in beside.values():
+                check_output(path, source, save.overwrite)
+                if path.resolve() == out.resolve():
+                    raise InputError(f"{path} is written twice in one run")
+
+        check_places()
         runtime = common.runtime(screen)
-        volume = common.open(source, screen)
-        outputs = [*along(labels, volume, None), Output(path=out)]
-        check(outputs)
-        started = time.monotonic()
-        result = function_of(task)(volume, options=options, runtime=runtime)
-        with cluster.placing() as place:
-            export(
-                result, outputs, overwrite=save.overwrite, resume=save.resume, place=place, progress=runtime.progress
-            )
-        for name, path in beside.items():
-            write(getattr(result, name), path, overwrite=save.overwrite, progress=runtime.progress)
+        places = [out, *beside.values(), *(split(text)[1] for text in labels)]
+        with saving(places, files, check_places, save, runtime) as how:
+            volume = common.open(source, screen)
+            outputs = [*along(labels, volume, None), Output(path=out)]
+            check(outputs)
+            started = time.monotonic()
+            result = function_of(task)(volume, options=options, runtime=runtime)
+            with cluster.placing() as place:
+                export(result, outputs, place=place, **how)
+            for name, path in beside.items():
+                write(getattr(result, name), path, **how | {"resume": False})
         summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
         summary |= {f"{name}_out": str(path) for name, path in beside.items()}
         summary |= {"applied_to": told(labels)} if labels else {}

@@ -62,13 +62,20 @@ class Ahead:
 
 
 class Streamed:
-    """[z, y, x] One part of a result, to be read in order."""
+    """[z, y, x] One part of a result, to be read in order.
 
-    def __init__(self, ahead: Ahead, part: int) -> None:
+    Args:
+        ahead: what computes its blocks.
+        part: which one it is of those that are computed together.
+        chunks: how it says it is cut: as where it is computed in this process, so that it is written in the same
+            blocks.
+    """
+
+    def __init__(self, ahead: Ahead, part: int, chunks: tuple[tuple[int, ...], ...] | None = None) -> None:
         lazy = ahead.parts[part]
         self.shape: tuple[int, ...] = lazy.shape
         self.dtype: np.dtype[Any] = lazy.dtype
-        self.chunks: tuple[tuple[int, ...], ...] = lazy.chunks
+        self.chunks: tuple[tuple[int, ...], ...] = chunks or lazy.chunks
         self._ahead, self._part = ahead, part
 
     @property
@@ -123,7 +130,7 @@ def on_cluster(result: Result, client: Any) -> Result:
     ahead = Ahead([part.data.rechunk(chunks) for part in lazy.values()], client, depth, made)
 
     def placed(name: str, part: Volume) -> Volume:
-        return replace(part, data=Streamed(ahead, list(lazy).index(name))) if name in lazy else part
+        return replace(part, data=Streamed(ahead, list(lazy).index(name), part.data.chunks)) if name in lazy else part
 
     return replace(
         result,

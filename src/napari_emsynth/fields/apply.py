@@ -50,8 +50,9 @@ def moved(
     """
     check_fits(field, volume)
     how = interpolation_for(volume.dtype, interpolation)
+    data, labels = _made(Draw(volume, field, how), volume, volume.dtype, runtime), volume.labels or how == "nearest"
     # What is known of the volume is of voxels that have moved now.
-    return replace(volume, data=_made(Draw(volume, field, how), volume, volume.dtype, runtime), known=None)
+    return replace(volume, data=data, labels=labels, known=None)
 
 
 def applied(

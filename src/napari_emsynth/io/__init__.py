@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
-from napari_emsynth.io.atomic import working
+from napari_emsynth.io.atomic import UNCLAIMED, Claims, undisturbed, working
 from napari_emsynth.io.choice import Choice
 from napari_emsynth.io.content import Content
+from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.io.output_checks import check_place
-from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
+from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress
 from napari_emsynth.volume import Volume
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ def write(
     resume: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
+    note: Callable[[str], None] = no_note,
+    inputs: Inputs = NO_INPUTS,
+    claims: Claims = UNCLAIMED,
 ) -> Path:
     """Write a result (volume, synthetic mask, uncertainty, provenance) or a volume; lazy arrays are streamed.
 
@@ -142,19 +146,23 @@ def write(
             again.
         progress: called after every block.
         cancel: asked between blocks.
+        note: told in one line what a user should know, such as what of an unfinished job is damaged.
+        inputs: files that the result was made from, as they were; the one that the volume names is looked at here.
+        claims: outputs that are held already, from before the result was computed.
 
     Returns:
-        The path written.
+        The path written; of a link, what it points to is.
 
     Raises:
-        InputError: see :func:`check_output`; the disk is full; ``resume`` finds another job's work.
+        InputError: see :func:`check_output`; the disk is full; ``resume`` finds another job's work; an input vanished
+            or was changed. Finished Zarr blocks wait for ``resume`` then, unless the disk is full.
         Cancelled: nothing is at ``path``; finished Zarr blocks wait for ``resume``.
     """
     path = Path(path)
-    content = Content.of(source)
+    content = Content.of(source, inputs)
     known = content.volume.metadata.get("path")
     check_output(path, known, overwrite, resume)
-    with working(path) as work:
+    with working(path, claims, note) as work:
         check_output(path, known, overwrite, resume)  # again: now nobody else can write it
         if _kind(path) == "tiff":
             from napari_emsynth.io.tiff.write import write_tiff
@@ -164,7 +172,12 @@ def write(
             from napari_emsynth.io.zarr.write import write_zarr
 
             write_zarr(content, work, progress, cancel, resume=resume)
-        work.publish()
+        content.inputs.check_there()
+        if (changed := content.inputs.changed()) is not None:
+            work.spoiled = True
+            raise InputError(f"{changed} was changed while it was read: {path} would show two states of it; run again")
+        with undisturbed():
+            work.publish()
     return path
 
 
@@ -180,8 +193,8 @@ def check_output(
         resume: an interrupted job is to be continued.
 
     Raises:
-        InputError: unknown suffix, a folder that is missing or read-only, OUT that is or overlaps IN, OUT
-            that exists.
+        InputError: unknown suffix, a name too long for the file system, a folder that is missing or read-only, OUT
+            that is or overlaps IN, OUT that exists.
     """
     path = Path(path)
     kind = _kind(path)

@@ -1,7 +1,8 @@
 """What goes into a file, read block by block.
 
 Laws: the arrays of one result are computed together, so that work they share is done once; nothing larger
-than a block is held; two contents with the same :meth:`Content.fingerprint` are the same job.
+than a block is held; two contents with the same :meth:`Content.fingerprint` are the same job, and everything that a
+block depends on has a say in it; how many processes compute has none.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from napari_emsynth.chain import marked
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Shape
+from napari_emsynth.io.atomic import digest
+from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.spec import Result
 from napari_emsynth.volume import Array, Volume
 
@@ -27,9 +31,7 @@ Block = tuple[slice, slice, slice]
 MASKS = ("synthetic", "empty")
 MARKS = (*MASKS, "uncertainty")
 # What may differ between two runs of the same job.
-VOLATILE = frozenset(
-    {"created", "seconds", "device", "selfcheck", "residual", "calibration", "notices", "voxels_per_second"}
-)
+VOLATILE = frozenset({"created", "seconds", "selfcheck", "residual", "calibration", "notices", "voxels_per_second"})
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Content:
         uncertainty: float32 on the same grid, or None.
         empty: mask on the same grid, uint8, of what was never acquired; None where every voxel is valid.
         provenance: JSON object, or None.
+        inputs: files that all this is made from.
     """
 
     volume: Volume
@@ -49,10 +52,15 @@ class Content:
     uncertainty: Volume | None = None
     empty: Volume | None = None
     provenance: dict[str, Any] | None = None
+    inputs: Inputs = NO_INPUTS
 
     @classmethod
-    def of(cls, source: Result | Volume) -> Content:
+    def of(cls, source: Result | Volume, inputs: Inputs = NO_INPUTS) -> Content:
         """Take apart a result, or a volume (which keeps what is known of it).
+
+        Args:
+            source: what is to be stored.
+            inputs: files that it is made from, besides the one that the volume names.
 
         Raises:
             InputError: a mask or an uncertainty of another shape than the volume's.
@@ -61,12 +69,13 @@ class Content:
         if isinstance(source, Volume):
             marks = {} if source.known is None else source.known.marks
             parts = {name: Volume(array, source.grid, name) for name, array in marks.items()}
-            return cls(source, **parts, provenance=plain(source.record))
+            return cls(source, **parts, provenance=plain(source.record), inputs=_with_own(inputs, source))
         named = {"synthetic mask": source.synthetic, "uncertainty": source.uncertainty, "empty mask": source.empty}
         for name, part in named.items():
             if part is not None and part.shape != source.volume.shape:
                 raise InputError(f"the {name} has shape {part.shape}, the volume {source.volume.shape}")
-        return cls(source.volume, source.synthetic, source.uncertainty, source.empty, plain(source.provenance))
+        record, known = plain(source.provenance), _with_own(inputs, source.volume)
+        return cls(source.volume, source.synthetic, source.uncertainty, source.empty, record, known)
 
     @property
     def parts(self) -> dict[str, Volume]:
@@ -88,11 +97,26 @@ class Content:
 
     @property
     def is_computed(self) -> bool:
-        """True when reading a block may mean work (dask), not only copying."""
-        return any(hasattr(part.data, "compute") for part in self.parts.values())
+        """True when reading a block may mean work (dask, a cluster), not only copying."""
+        # Arrays that are computed say how each axis is cut; stored ones name one size.
+        return any(isinstance(next(iter(getattr(p.data, "chunks", None) or (0,))), tuple) for p in self.parts.values())
 
     def read(self, block: Block) -> dict[str, Array]:
-        """Compute one block of every part, together, in native byte order."""
+        """Compute one block of every part, together, in native byte order.
+
+        Raises:
+            InputError: an input cannot be read, or has vanished.
+        """
+        try:
+            found = self._computed(block)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise InputError(f"the input cannot be read: {where}{error.strerror or error}") from error
+        # A store that is gone reads as one that is empty.
+        self.inputs.check_there()
+        return found
+
+    def _computed(self, block: Block) -> dict[str, Array]:
         blocks = {name: part.data[block] for name, part in self.parts.items()}
         lazy = {name: b for name, b in blocks.items() if hasattr(b, "compute")}
         if lazy:
@@ -104,7 +128,7 @@ class Content:
             values = dask.compute(*lazy.values(), scheduler=get_scheduler() or "synchronous")
             blocks.update(zip(lazy, values, strict=True))
         return {
-            name: np.ascontiguousarray((b != 0) if name in MASKS else b, dtype=self.dtype(name))
+            name: np.ascontiguousarray(marked(b) if name in MASKS else b, dtype=self.dtype(name))
             for name, b in blocks.items()
         }
 
@@ -118,7 +142,8 @@ class Content:
             "record": stable(self.provenance),
             "parts": {name: str(self.dtype(name)) for name in self.parts},
             "grid": [self.volume.shape, self.volume.grid.voxel_nm, self.volume.grid.origin_nm],
-            "file": file_identity(self.volume.metadata.get("path")),
+            "inputs": self.inputs.seen,
+            "memory": {name: digest(*part.data) for name, part in self.parts.items() if _in_memory(part)},
             "layout": layout,
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
@@ -134,12 +159,13 @@ def chunks_of(volume: Volume) -> tuple[tuple[int, ...], ...] | None:
     return tuple((int(c),) * math.ceil(n / c) for c, n in zip(chunks, volume.shape, strict=True))
 
 
-def file_identity(path: object) -> list[Any] | None:
-    """Return path, size and time of change of a source file (of a folder: its own), or None."""
-    if path is None or not Path(str(path)).exists():
-        return None
-    status = Path(str(path)).stat()
-    return [str(Path(str(path)).resolve()), status.st_size, status.st_mtime_ns]
+def _in_memory(part: Volume) -> bool:
+    return isinstance(part.data, np.ndarray) and not isinstance(part.data, np.memmap)
+
+
+def _with_own(inputs: Inputs, volume: Volume) -> Inputs:
+    """Return the inputs with the file that a volume was read from."""
+    return inputs.and_of([volume.metadata.get("path")])
 
 
 def slabs(content: Content, budget_bytes: int = 1 << 30) -> Iterator[slice]:

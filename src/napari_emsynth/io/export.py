@@ -19,10 +19,12 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.fields.apply import LAZY_EDGE
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io import check_holds, check_output, read_provenance, write
+from napari_emsynth.io.atomic import UNCLAIMED, Claims
 from napari_emsynth.io.content import stable
 from napari_emsynth.io.field import check_field_output, field_of, read_field, write_field
+from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.io.output_checks import check_apart
-from napari_emsynth.spec import CancelToken, Progress, Result, no_progress
+from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress
 from napari_emsynth.volume import Volume
 
 # Each file of an export is told as so many steps.
@@ -120,6 +122,9 @@ def export(
     place: Callable[[Result], Result] = lambda result: result,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
+    note: Callable[[str], None] = no_note,
+    inputs: Inputs = NO_INPUTS,
+    claims: Claims = UNCLAIMED,
 ) -> None:
     """Write a result and what goes along with it, one file after the other; the result itself comes last.
 
@@ -132,14 +137,20 @@ def export(
         place: gives a result whose blocks are computed elsewhere.
         progress: called with the steps done of all files.
         cancel: asked between blocks.
+        note: told in one line what a user should know.
+        inputs: files that the result was made from, as they were.
+        claims: outputs that are held already, from before the result was computed.
 
     Raises:
-        InputError: see :func:`check_export`; what goes along has another shape; the disk is full.
+        InputError: see :func:`check_export`; an input vanished or was changed; what goes along has another shape; the
+            disk is full.
         Cancelled: files written by then are whole and stay.
     """
-    inputs = [Path(str(p)) for o in outputs if o.volume is not None and (p := o.volume.metadata.get("path"))]
-    check_export(outputs, displacement, inputs=inputs, overwrite=overwrite, resume=resume)
-    jobs = _jobs(result, outputs, displacement, overwrite=overwrite, resume=resume)
+    along = [Path(str(p)) for o in outputs if o.volume is not None and (p := o.volume.metadata.get("path"))]
+    check_export(outputs, displacement, inputs=along, overwrite=overwrite, resume=resume)
+    inputs = inputs.and_of([result.volume.metadata.get("path")])
+    how = _How(overwrite=overwrite, resume=resume, note=note, inputs=inputs, claims=claims)
+    jobs = _jobs(result, outputs, displacement, how)
     for done, job in enumerate(jobs):
         job(place, _share(progress, done, len(jobs)), cancel)
 
@@ -147,35 +158,60 @@ def export(
 Write = Callable[[Callable[[Result], Result], Progress, CancelToken | None], None]
 
 
-def _jobs(
-    result: Result, outputs: Sequence[Output], displacement: Path | None, *, overwrite: bool, resume: bool
-) -> list[Write]:
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """How all files of one export are written, see :func:`export`."""
+
+    overwrite: bool
+    resume: bool
+    note: Callable[[str], None]
+    inputs: Inputs
+    claims: Claims
+
+    @property
+    def goes_on(self) -> bool:
+        """True when whole files of an earlier run stay."""
+        return self.resume and not self.overwrite
+
+
+def _jobs(result: Result, outputs: Sequence[Output], displacement: Path | None, how: _How) -> list[Write]:
     """Return what writes each file, in order.
 
     Raises:
         InputError: what goes along does not fit.
     """
     jobs: list[Write] = []
-    goes_on = resume and not overwrite
-    if displacement is not None and not (goes_on and _is_field(displacement, field_of(result))):
+    if displacement is not None and not (how.goes_on and _is_field(displacement, field_of(result))):
 
         def field(place: Callable[[Result], Result], progress: Progress, cancel: CancelToken | None) -> None:  # noqa: ARG001 - the common signature
-            write_field(result, displacement, overwrite=overwrite, progress=progress, cancel=cancel)
+            write_field(
+                result, displacement, overwrite=how.overwrite, progress=progress, cancel=cancel, claims=how.claims
+            )
 
         jobs.append(field)
     for output in sorted(outputs, key=lambda output: output.volume is None):
-        part = result if output.volume is None else carried(result, output.volume, output.interpolation)
-        if not (goes_on and output.volume is not None and _is_there(output.path, part)):
-            jobs.append(_writes(part, output.path, overwrite=overwrite, resume=resume))
+        part = result if output.volume is None else _along(result, output.volume, output.interpolation, how.inputs)
+        if not (how.goes_on and output.volume is not None and _is_there(output.path, part)):
+            jobs.append(_writes(part, output.path, how))
     return jobs
 
 
-def _writes(part: Result, path: Path, *, overwrite: bool, resume: bool) -> Write:
+def _along(result: Result, volume: Volume, interpolation: str | None, inputs: Inputs) -> Result:
+    """Return what goes along, whose record tells its inputs from others, so that a file of an earlier run is known."""
+    part = carried(result, volume, interpolation)
+    told = inputs.and_of([volume.metadata.get("path")]).digest
+    return replace(part, provenance=part.provenance | {"carried": part.provenance["carried"] | {"inputs": told}})
+
+
+def _writes(part: Result, path: Path, how: _How) -> Write:
     # Only a Zarr keeps its finished blocks; another file of a killed run begins anew.
-    goes_on = resume and path.suffix.lower() == ".zarr"
+    resume = how.resume and path.suffix.lower() == ".zarr"
 
     def job(place: Callable[[Result], Result], progress: Progress, cancel: CancelToken | None) -> None:
-        write(place(part), path, overwrite=overwrite, resume=goes_on, progress=progress, cancel=cancel)
+        write(
+            place(part), path, overwrite=how.overwrite, resume=resume, progress=progress, cancel=cancel, note=how.note,
+            inputs=how.inputs, claims=how.claims,
+        )  # fmt: skip
 
     return job
 

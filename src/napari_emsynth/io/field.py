@@ -25,7 +25,7 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.fields.fit import fitted
 from napari_emsynth.grid import Shape, Triple, check_voxel_nm
-from napari_emsynth.io.atomic import Work, check_room, working
+from napari_emsynth.io.atomic import UNCLAIMED, Claims, Work, check_room, undisturbed, working
 from napari_emsynth.io.content import plain
 from napari_emsynth.io.output_checks import check_place
 from napari_emsynth.io.raw import Raw
@@ -55,6 +55,7 @@ def write_field(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
+    claims: Claims = UNCLAIMED,
 ) -> Path:
     """Write a displacement field, strip by strip.
 
@@ -67,6 +68,7 @@ def write_field(
         provenance: of the field; None takes the alignment's own.
         progress: called after every section.
         cancel: asked between strips.
+        claims: outputs that are held already, from before the field was found.
 
     Returns:
         The path written.
@@ -83,7 +85,7 @@ def write_field(
         raise InputError(f"{path} cannot hold coarse nodes: a .npy does not say which volume they serve")
     check_field_output(path, overwrite=overwrite)
     nodes = source.shape[1:] if dense else source.nodes
-    with working(path) as work:
+    with working(path, claims) as work:
         check_field_output(path, overwrite=overwrite)  # again: now nobody else can write it
         work.clear()
         check_room(path, math.prod((source.shape[0], 2, *nodes)) * 4 if path.suffix.lower() == ".npy" else 0)
@@ -92,9 +94,11 @@ def write_field(
             for rows, strip in _strips(source, z, nodes):
                 if cancel is not None:
                     cancel.check()
-                target[z, :, rows] = strip
+                with undisturbed():
+                    target[z, :, rows] = strip
             progress(z + 1, source.shape[0], "sections of the displacement written")
-        work.publish()
+        with undisturbed():
+            work.publish()
     return path
 
 

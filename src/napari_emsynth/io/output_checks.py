@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.io.atomic import check_name, real
 
 
 def check_place(path: Path, source: str | os.PathLike[str] | None, overwrite: bool, *, folder: bool) -> None:
@@ -18,14 +19,17 @@ def check_place(path: Path, source: str | os.PathLike[str] | None, overwrite: bo
         folder: the output is a Zarr, which is a folder; else a file.
 
     Raises:
-        InputError: a folder that is missing or read-only, OUT that is or overlaps IN, OUT that exists.
+        InputError: a name too long for the file system, a folder that is missing or read-only, OUT that is or overlaps
+            IN, OUT that exists.
     """
+    check_name(path)
     if source is not None:
         check_apart(path, Path(source))
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"cannot write {path}: the folder {path.parent} is not writable")
+    place = real(path).parent
+    if not place.is_dir():
+        raise InputError(f"cannot write {path}: the folder {place} does not exist")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"cannot write {path}: the folder {place} is not writable")
     if path.exists() or path.is_symlink():
         if not overwrite:
             raise InputError(f"{path} exists; choose another name or allow overwriting")
@@ -38,7 +42,8 @@ def check_apart(out: Path, source: Path) -> None:
     Raises:
         InputError: they overlap.
     """
-    out, source = out.resolve(), source.resolve()
+    check_name(out)
+    out, source = real(out), real(source)
     if out == source or (out.exists() and source.exists() and out.samefile(source)):
         raise InputError(f"output and input are the same file {out}; the input is never modified")
     if source in out.parents or out in source.parents:

@@ -112,6 +112,8 @@ class Request:
                 "voxel_nm": list(voxel_nm) if voxel_nm else None,
             },
             "device": self.runtime.device,
+            "precision": self.runtime.precision,
+            "tile": self.runtime.tile,
         }
 
 

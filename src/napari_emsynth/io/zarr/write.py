@@ -3,23 +3,26 @@
 Layout: the volume's levels ``0``, ``1``, ...; the mask in ``labels/synthetic``; the uncertainty as an image
 group of its own in ``uncertainty``; the provenance in the root's attribute ``emsynth``.
 
-Laws: level 0 is bit-identical to the source; a block is noted in the journal after all its parts are on
-disk; a block is never computed twice, across kills too; coarser levels keep voxel edges (their origin
-shifts by half a voxel).
+Laws: level 0 is bit-identical to the source; a block is noted in the journal, with a digest of its voxels, after all
+its parts are on the disk for good; a block that reads back as it was noted is never computed twice, across kills too,
+and one that does not is computed again; coarser levels keep voxel edges (their origin shifts by half a voxel), and show
+no id of labels that level 0 does not.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_emsynth.grid import Grid, Shape
-from napari_emsynth.io.atomic import Journal, Work
+from napari_emsynth.grid import Shape
+from napari_emsynth.io.atomic import Work, digest, sync_files, sync_tree, undisturbed
 from napari_emsynth.io.content import MASKS, Block, Content, blocks
-from napari_emsynth.normalisation import to_dtype
+from napari_emsynth.io.zarr.levels import coarsen, levels, multiscale, reduction_of
 from napari_emsynth.spec import CancelToken, Progress
 from napari_emsynth.volume import Array
 
@@ -28,9 +31,6 @@ CHUNK: Shape = (16, 256, 256)
 ROW_BYTES = 1 << 29
 # In-memory and chunked sources are read in blocks of about this size.
 BLOCK_BYTES = 1 << 26
-# Coarser levels are added until a section fits this edge (px), or so many were added.
-SMALLEST_EDGE = 256
-MOST_LEVELS = 5
 RGBA = {"synthetic": [255, 0, 255, 128], "empty": [128, 128, 128, 255]}
 
 
@@ -41,28 +41,84 @@ def write_zarr(content: Content, work: Work, progress: Progress, cancel: CancelT
         InputError: told to resume another job's work.
         Cancelled: asked for between blocks; what is finished stays for ``resume``.
     """
-    import zarr
-
     chunk = chunk_shape(content)
     plan = blocks(content.volume.shape, block_shape(content, chunk))
     job = content.fingerprint(chunk=chunk, blocks=len(plan))
-    journal = Journal.resume(work.journal, job, work.target) if resume else None
-    if journal is None:
-        work.clear()
-        root = zarr.create_group(store=str(work.data), zarr_format=3)
-        for name in content.parts:
-            _create(root, _place(name), content.volume.shape, chunk, content.dtype(name), name)
-        journal = Journal.start(work.journal, job)
-    root = zarr.open_group(store=str(work.data), mode="r+")
-    arrays = {name: root[f"{_place(name)}0"] for name in content.parts}
+    journal = work.resume(job, len(plan)) if resume else None
+    arrays = None if journal is None else _found(content, work, chunk)
+    if journal is None or arrays is None:
+        with undisturbed():
+            work.clear()
+            arrays = _begun(content, work, chunk)
+            journal = work.start(job, len(plan))
+    spoiled = 0
     for number, block in enumerate(plan):
-        if number not in journal.done:
-            _check(cancel)
-            for name, part in content.read(block).items():
-                arrays[name][block] = part
-            journal.add(number)
+        _check(cancel)
+        known = journal.done.get(number)
+        if known is None or known != _there(arrays, block):
+            spoiled += known is not None
+            found = content.read(block)
+            with undisturbed():
+                _write(arrays, block, found, work.data)
+                journal.add(number, digest(*found.values()))
         progress(number + 1, len(plan), "blocks written")
-    _finish(root, content, chunk, cancel)
+    if spoiled:
+        work.note(f"{spoiled} finished blocks of the unfinished {work.target.name} were damaged: computed again")
+    _finish(work, content, chunk, cancel)
+
+
+def _begun(content: Content, work: Work, chunk: Shape) -> dict[str, Any]:
+    """Return new arrays for the parts."""
+    import zarr
+
+    root = zarr.create_group(store=str(work.data), zarr_format=3)
+    for name in content.parts:
+        _create(root, _place(name), content.volume.shape, chunk, content.dtype(name), name)
+    sync_tree(work.data)
+    return _opened(content, work)
+
+
+def _found(content: Content, work: Work, chunk: Shape) -> dict[str, Any] | None:
+    """Return the arrays that a stopped job left; None, said in one line, when they are damaged."""
+    try:
+        arrays = _opened(content, work)
+    except (OSError, ValueError, KeyError, TypeError):
+        arrays = {}
+    wanted = {name: (content.volume.shape, _fitting(chunk, content.volume.shape), content.dtype(name))
+              for name in content.parts}  # fmt: skip
+    if {name: (array.shape, array.chunks, array.dtype) for name, array in arrays.items()} == wanted:
+        return arrays
+    work.note(f"the unfinished {work.target.name} is damaged: all of it is computed again")
+    return None
+
+
+def _opened(content: Content, work: Work) -> dict[str, Any]:
+    import zarr
+
+    root = zarr.open_group(store=str(work.data), mode="r+")
+    for name in content.parts:  # groups that are damaged are found now, not at the end
+        for group in Path(_place(name), "0").parents[:-1]:
+            root[group.as_posix()]
+    return {name: root[f"{_place(name)}0"] for name in content.parts}
+
+
+def _there(arrays: Mapping[str, Any], block: Block) -> str | None:
+    """Return the digest of a finished block as it is read back; None when it cannot be read."""
+    try:
+        return digest(*(array[block] for array in arrays.values()))
+    except (OSError, ValueError, RuntimeError, KeyError):
+        return None
+
+
+def _write(arrays: Mapping[str, Any], block: Block, found: Mapping[str, Array], root: Path) -> None:
+    """Put a block of every part on the disk for good."""
+    files = []
+    for name, part in found.items():
+        array = arrays[name]
+        array[block] = part
+        cuts = [range(s.start // n, -(-s.stop // n)) for s, n in zip(block, array.chunks, strict=True)]
+        files += [root / array.path / "c" / f"{z}" / f"{y}" / f"{x}" for z, y, x in product(*cuts)]
+    sync_files(files, root)
 
 
 def _check(cancel: CancelToken | None) -> None:
@@ -80,13 +136,19 @@ def _create(root: Any, group: str, shape: Shape, chunk: Shape, dtype: np.dtype[A
     return root.create_array(
         f"{group}{level}",
         shape=shape,
-        chunks=tuple(min(c, n) for c, n in zip(chunk, shape, strict=True)),
+        chunks=_fitting(chunk, shape),
         dtype=dtype,
         fill_value=0,
         dimension_names=["z", "y", "x"],
         overwrite=True,
         config={"write_empty_chunks": name == "volume"},
     )
+
+
+def _fitting(chunk: Shape, shape: Shape) -> Shape:
+    """Return chunks that are no larger than the array."""
+    z, y, x = (min(c, n) for c, n in zip(chunk, shape, strict=True))
+    return z, y, x
 
 
 # -------------------------------------------------------------------------------- chunks and blocks
@@ -132,45 +194,22 @@ def _covering(sizes: tuple[int, ...], chunk: int, length: int, *, whole: bool) -
 # ------------------------------------------------------------------------------ levels and metadata
 
 
-@dataclass(frozen=True)
-class Level:
-    """One resolution: how many voxels of level 0 make one of its own, along z, y, x."""
-
-    factors: Shape
-
-    def shape(self, full: Shape) -> Shape:
-        """Return its shape; a last partial voxel counts."""
-        z, y, x = (math.ceil(n / f) for n, f in zip(full, self.factors, strict=True))
-        return (z, y, x)
-
-
-def levels(grid: Grid) -> list[Level]:
-    """Return the resolutions to write: y and x halve, z too once it is no coarser than they are."""
-    factors, out = (1, 1, 1), [Level((1, 1, 1))]
-    vz, vy, vx = grid.voxel_nm or (math.inf, 1.0, 1.0)
-    while len(out) <= MOST_LEVELS and max(out[-1].shape(grid.shape)[1:]) > SMALLEST_EDGE:
-        fz, fy, fx = factors
-        deeper = 2 if vz * fz < 1.5 * max(vy * fy, vx * fx) else 1
-        factors = (fz * deeper, fy * 2, fx * 2)
-        out.append(Level(factors))
-    return out
-
-
-def _finish(root: Any, content: Content, chunk: Shape, cancel: CancelToken | None) -> None:
+def _finish(work: Work, content: Content, chunk: Shape, cancel: CancelToken | None) -> None:
     """Write coarser levels, then the metadata that makes the file an OME-Zarr."""
-    grid = content.volume.grid
+    import zarr
+
+    root, grid = zarr.open_group(store=str(work.data), mode="r+"), content.volume.grid
     for name in content.parts:
         for number, (fine, coarse) in enumerate(zip(levels(grid), levels(grid)[1:], strict=False), start=1):
             source = root[f"{_place(name)}{number - 1}"]
             target = _create(root, _place(name), coarse.shape(grid.shape), chunk, content.dtype(name), name, number)
             steps = tuple(c // f for c, f in zip(coarse.factors, fine.factors, strict=True))
-            _coarsen(source, target, (steps[0], steps[1], steps[2]), any_is_one=name in MASKS, cancel=cancel)
+            coarsen(source, target, (steps[0], steps[1], steps[2]), reduction_of(content, name), cancel)
     image = content.volume.name or "volume"
     for name in content.parts:
-        ome: dict[str, Any] = {
-            "version": "0.5",
-            "multiscales": [_multiscale(image if name == "volume" else name, grid)],
-        }
+        ome: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale(image if name == "volume" else name, grid)]}
+        if name == "volume" and content.volume.labels:
+            ome["image-label"] = {}
         if name in MASKS:
             ome["image-label"] = {
                 "colors": [{"label-value": 1, "rgba": RGBA[name]}],
@@ -182,38 +221,3 @@ def _finish(root: Any, content: Content, chunk: Shape, cancel: CancelToken | Non
         (root[_place(name).rstrip("/")] if _place(name) else root).attrs["ome"] = ome
     if content.provenance is not None:
         root.attrs["emsynth"] = content.provenance
-
-
-def _coarsen(source: Any, target: Any, steps: Shape, *, any_is_one: bool, cancel: CancelToken | None) -> None:
-    """Fill ``target`` with means of ``steps`` voxels of ``source``, or with their maximum for a mask."""
-    z, y, x = target.chunks
-    for block in blocks(target.shape, (z, 4 * y, 4 * x)):
-        _check(cancel)
-        finer = source[tuple(slice(b.start * s, b.stop * s) for b, s in zip(block, steps, strict=True))]
-        target[block] = _reduced(finer, steps, block, any_is_one=any_is_one)
-
-
-def _reduced(finer: Array, steps: Shape, block: Block, *, any_is_one: bool) -> Array:
-    """Return [z, y, x] reduced by ``steps``; partial voxels at the far faces repeat the last one."""
-    short = [(b.stop - b.start) * s - n for b, s, n in zip(block, steps, finer.shape, strict=True)]
-    full = np.pad(finer, [(0, n) for n in short], mode="edge")
-    z, y, x = (n // s for n, s in zip(full.shape, steps, strict=True))
-    cells = full.reshape(z, steps[0], y, steps[1], x, steps[2])
-    if any_is_one:
-        return np.asarray(cells.max(axis=(1, 3, 5)))
-    with np.errstate(all="ignore"):  # infinities of opposite sign make NaN
-        return to_dtype(cells.mean(axis=(1, 3, 5), dtype=np.float64), finer.dtype)
-
-
-def _multiscale(name: str, grid: Grid) -> dict[str, Any]:
-    """Return the OME metadata of one image: axes, and scale and translation of every level."""
-    voxel = grid.voxel_nm or (1.0, 1.0, 1.0)
-    unit = {"unit": "nanometer"} if grid.voxel_nm else {}
-    datasets = []
-    for number, level in enumerate(levels(grid)):
-        scale = [v * f for v, f in zip(voxel, level.factors, strict=True)]
-        shift = [o + (s - v) / 2 for o, s, v in zip(grid.origin_nm, scale, voxel, strict=True)]
-        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
-        datasets.append({"path": str(number), "coordinateTransformations": steps})
-    axes = [{"name": a, "type": "space", **unit} for a in "zyx"]
-    return {"name": name, "axes": axes, "datasets": datasets}

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from napari_emsynth.chain import marked
+from napari_emsynth.io.atomic import digest
 from napari_emsynth.methods import get
 from napari_emsynth.methods.interpolate.fit import Fit, Fitter, substitute
 from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window, middle
@@ -124,10 +126,15 @@ class Job:
             half = half * synthetic
         return values, half.astype(np.float32), synthetic
 
+    def mask_digest(self, repair: Repair) -> str | None:
+        """Return what tells the part of a section that is replaced from others; None of whole sections."""
+        missing = self._missing(repair, repair.window)
+        return None if missing is None else digest(missing)
+
     def _missing(self, repair: Repair, read: Window) -> Array | None:
         if repair.treatment != "masked" or self.mask is None or repair.source is None:
             return None
-        return self.mask.section(repair.source, *read) != 0  # type: ignore[no-any-return]
+        return marked(self.mask.section(repair.source, *read))  # type: ignore[no-any-return]
 
     def _synthesise(
         self,

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, label
 
+from napari_emsynth.chain import marked
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import CancelToken
 from napari_emsynth.trust.detect import Kind
@@ -87,7 +88,7 @@ def masked_regions(mask: Volume, cancel: CancelToken) -> dict[int, list[Window]]
     found = {}
     for z in range(mask.shape[0]):
         cancel.check()
-        windows = regions(mask.section(z) != 0)
+        windows = regions(marked(mask.section(z)))
         if windows:
             found[z] = windows
     return found

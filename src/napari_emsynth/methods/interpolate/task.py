@@ -298,6 +298,8 @@ def _provenance(
         left_out=found.to_json(),
         notices=notices,
         device=job.runtime.device,
+        precision=job.runtime.precision,
+        tile=job.runtime.tile,
     )
 
 
@@ -309,6 +311,7 @@ def _section_record(
         "section": repair.section,
         "treatment": repair.treatment,
         "window": [[s.start, s.stop] for s in repair.window],
+        "mask": job.mask_digest(repair),
         "below": repair.below,
         "above": repair.above,
         "t": repair.t,

@@ -66,7 +66,7 @@ def upsampled(volume: Volume, lattice: Lattice, runtime: Runtime = Runtime()) ->
         data = blocks.lazy(draw, grid.shape, volume.dtype, runtime, 0)
     else:
         data = blocks.eager(draw, grid.shape, volume.dtype, runtime, "upsampling labels")
-    return replace(volume, data=data, grid=grid, known=None)
+    return replace(volume, data=data, grid=grid, labels=True, known=None)
 
 
 def check_ids(volume: Volume) -> None:

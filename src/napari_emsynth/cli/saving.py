@@ -1,0 +1,57 @@
+"""What a command's outputs are written with: held from before it computes, and what is left of them in words.
+
+Law: a command that ends before its time says what waits for ``--resume``, or that nothing does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_emsynth.errors import Cancelled
+
+if TYPE_CHECKING:
+    from napari_emsynth.cli.groups import Save
+    from napari_emsynth.spec import Runtime
+
+NOTHING_LEFT = "no unfinished result was left"
+
+
+@contextmanager
+def saving(
+    outputs: Sequence[Path | None],
+    inputs: Sequence[Path | None],
+    check: Callable[[], None],
+    save: Save,
+    runtime: Runtime,
+) -> Iterator[dict[str, Any]]:
+    """Hold a command's outputs, and yield the keywords that they are written with.
+
+    Args:
+        outputs: what it writes; None for what was not asked for.
+        inputs: files that the outputs depend on; None for what was not given.
+        check: refuses outputs that must not be written.
+        save: how they are written.
+        runtime: whom to tell.
+
+    Raises:
+        InputError: see ``check``; another job is writing one of them.
+        Cancelled: interrupted; its words are what is left.
+    """
+    from napari_emsynth.io.atomic import claiming
+    from napari_emsynth.io.inputs import Inputs
+
+    with claiming([path for path in outputs if path is not None], check, runtime.note) as claims:
+        try:
+            yield {
+                "overwrite": save.overwrite,
+                "resume": save.resume,
+                "progress": runtime.progress,
+                "note": runtime.note,
+                "inputs": Inputs.of(inputs),
+                "claims": claims,
+            }
+        except KeyboardInterrupt:
+            raise Cancelled(claims.left or NOTHING_LEFT) from None

@@ -1,0 +1,114 @@
+"""The coarser levels of an OME-Zarr: which there are, what their voxels show, and how the file says where they lie.
+
+Laws: coarser voxels keep edges (a level's origin shifts by half a voxel); an image's are means; a mask's are set where
+any finer one is; of labels every id of every level is one of level 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_emsynth.grid import Grid, Shape
+from napari_emsynth.io.atomic import undisturbed
+from napari_emsynth.io.content import MASKS, Block, Content, blocks
+from napari_emsynth.normalisation import to_dtype
+from napari_emsynth.spec import CancelToken
+from napari_emsynth.volume import Array
+
+# Coarser levels are added until a section fits this edge (px), or so many were added.
+SMALLEST_EDGE = 256
+MOST_LEVELS = 5
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution: how many voxels of level 0 make one of its own, along z, y, x."""
+
+    factors: Shape
+
+    def shape(self, full: Shape) -> Shape:
+        """Return its shape; a last partial voxel counts."""
+        z, y, x = (math.ceil(n / f) for n, f in zip(full, self.factors, strict=True))
+        return (z, y, x)
+
+
+def levels(grid: Grid) -> list[Level]:
+    """Return the resolutions to write: y and x halve, z too once it is no coarser than they are."""
+    factors, out = (1, 1, 1), [Level((1, 1, 1))]
+    vz, vy, vx = grid.voxel_nm or (math.inf, 1.0, 1.0)
+    while len(out) <= MOST_LEVELS and max(out[-1].shape(grid.shape)[1:]) > SMALLEST_EDGE:
+        fz, fy, fx = factors
+        deeper = 2 if vz * fz < 1.5 * max(vy * fy, vx * fx) else 1
+        factors = (fz * deeper, fy * 2, fx * 2)
+        out.append(Level(factors))
+    return out
+
+
+Reduction = Callable[[Array], Array]
+"""[z, y, x, n] the n voxels that make a coarser one, to [z, y, x]."""
+
+
+def reduction_of(content: Content, name: str) -> Reduction:
+    """Return how a part's voxels make coarser ones."""
+    if name in MASKS:
+        return _any
+    return most_common if name == "volume" and content.volume.labels else _mean
+
+
+def coarsen(source: Any, target: Any, steps: Shape, reduction: Reduction, cancel: CancelToken | None) -> None:
+    """Fill ``target``: every voxel is the reduction of ``steps`` voxels of ``source``."""
+    z, y, x = target.chunks
+    for block in blocks(target.shape, (z, 4 * y, 4 * x)):
+        if cancel is not None:
+            cancel.check()
+        finer = source[tuple(slice(b.start * s, b.stop * s) for b, s in zip(block, steps, strict=True))]
+        coarser = reduction(_cells(finer, steps, block))
+        with undisturbed():
+            target[block] = coarser
+
+
+def _cells(finer: Array, steps: Shape, block: Block) -> Array:
+    """Return [z, y, x, n] the voxels of every coarser one; partial ones at the far faces repeat the last voxel."""
+    short = [(b.stop - b.start) * s - n for b, s, n in zip(block, steps, finer.shape, strict=True)]
+    full = np.pad(finer, [(0, n) for n in short], mode="edge")
+    z, y, x = (n // s for n, s in zip(full.shape, steps, strict=True))
+    cells = full.reshape(z, steps[0], y, steps[1], x, steps[2]).transpose(0, 2, 4, 1, 3, 5)
+    return cells.reshape(z, y, x, math.prod(steps))
+
+
+def _any(cells: Array) -> Array:
+    return np.asarray(cells.max(axis=-1))
+
+
+def _mean(cells: Array) -> Array:
+    with np.errstate(all="ignore"):  # infinities of opposite sign make NaN
+        return to_dtype(cells.mean(axis=-1, dtype=np.float64), cells.dtype)
+
+
+def most_common(cells: Array) -> Array:
+    """Return the value that most of the voxels have, the first of those where several do; never a new one.
+
+    Args:
+        cells: [z, y, x, n] ids of any type.
+    """
+    votes = np.stack([(cells == cells[..., i : i + 1]).sum(axis=-1) for i in range(cells.shape[-1])], axis=-1)
+    return np.asarray(np.take_along_axis(cells, votes.argmax(axis=-1)[..., None], axis=-1)[..., 0])
+
+
+def multiscale(name: str, grid: Grid) -> dict[str, Any]:
+    """Return the OME metadata of one image: axes, and scale and translation of every level."""
+    voxel = grid.voxel_nm or (1.0, 1.0, 1.0)
+    unit = {"unit": "nanometer"} if grid.voxel_nm else {}
+    datasets = []
+    for number, level in enumerate(levels(grid)):
+        scale = [v * f for v, f in zip(voxel, level.factors, strict=True)]
+        shift = [o + (s - v) / 2 for o, s, v in zip(grid.origin_nm, scale, voxel, strict=True)]
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
+        datasets.append({"path": str(number), "coordinateTransformations": steps})
+    axes = [{"name": a, "type": "space", **unit} for a in "zyx"]
+    return {"name": name, "axes": axes, "datasets": datasets}
