@@ -141,7 +141,12 @@ def test_fields_are_applied_one_after_the_other(emsynth, stack, jumping, field, 
 
 def test_a_method_goes_on_from_a_saved_field_and_draws_once(emsynth, stack, jumping, field, tmp_path):
     run = ("--from-displacement", tmp_path / "u.zarr", *SHIFTER_ID, "--displacement", tmp_path / "w.npy")
-    answer = emsynth("align", stack, tmp_path / "o.zarr", *run, "--json")
+    refusal = emsynth("align", stack, tmp_path / "o.zarr", *run, "--json")
+    assert refusal.code == 2
+    assert "prefer the input" in refusal.err
+    assert "nothing was written (--anyway" in refusal.err
+    assert not (tmp_path / "o.zarr").exists()
+    answer = emsynth("align", stack, tmp_path / "o.zarr", *run, "--anyway", "--json")
     assert answer.code == 0, answer.err
     assert answer.json["method"] == "stand-in-shifter"
     both = es.read_field(tmp_path / "w.npy")

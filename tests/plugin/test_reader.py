@@ -8,15 +8,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_emsynth import interpolate, write
-from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY, is_companion
+from napari_emsynth.plugin.copy_as_code import read_code
+from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY, is_companion, volume_of
 from napari_emsynth.plugin.reader import contrast_of, get_reader
 from napari_emsynth.plugin.viewer.preferences import PLUGIN
 from napari_emsynth.plugin.viewer.session import Session
 from napari_emsynth.volume import Volume
 
 VOXEL_NM = (28.0, 11.24, 11.24)
+
+
+def test_each_channel_of_a_file_becomes_a_layer(raw_viewer: Any, stack: Any, tmp_path: Path) -> None:
+    channels = np.stack([stack, 255 - stack])
+    tifffile.imwrite(tmp_path / "in.ome.tif", channels, metadata={"axes": "CZYX"})
+    first, second = raw_viewer.open(str(tmp_path / "in.ome.tif"), plugin=PLUGIN)
+    assert (first.name, second.name) == ("in channel 0", "in channel 1")
+    np.testing.assert_array_equal(np.asarray(second.data), channels[1])
+    volume = volume_of(second)
+    assert read_code(volume, "in.ome.tif")[-1] == "volume = es.read('in.ome.tif', channel=1)"
+    Session.of(raw_viewer).close()
 
 
 @pytest.mark.parametrize("name", ["out.ome.tif", "out.ome.zarr"])

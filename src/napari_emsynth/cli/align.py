@@ -54,6 +54,9 @@ def align(
             metavar="FILE", help="Of IN's shape: 0 tissue, 1 fold or crack (may tear), 2 dirt or empty (ignored)."
         ),
     ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Write the result even where its self-check prefers the input.")
+    ] = False,
     values: dict[str, Any],
     common: Common,
     save: Save,
@@ -83,6 +86,8 @@ def align(
             asked.check_places(save, outputs)
             started = time.monotonic()
             result = asked.result(volume, runtime)
+            if not anyway:
+                refuse_worse(result)
             asked.write(result, outputs, cluster, how)
         summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
         screen.answer(summary | asked.written(), describe(summary))
@@ -266,6 +271,17 @@ class Asked:
             "displacement": None if self.displacement is None else str(self.displacement),
             "applied_to": told((*self.labels, *self.images)),
         }
+
+
+def refuse_worse(result: Result) -> None:
+    """Refuse to write what its own self-check advises against.
+
+    Raises:
+        InputError: it does.
+    """
+    check = result.provenance.get("selfcheck") or {}
+    if check.get("advice"):
+        raise InputError(f"{check['advice']}; nothing was written (--anyway writes it, --no-selfcheck does not ask)")
 
 
 def refuse_displacements(name: str, flags: list[str]) -> None:

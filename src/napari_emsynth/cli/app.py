@@ -57,6 +57,8 @@ def _run(words: list[str]) -> int:
         return _fail(str(error))
     except OSError as error:
         return _fail(_about_file(error))
+    except MemoryError as error:
+        return _fail(f"not enough memory: {' '.join(str(error).split()) or 'no figure'}; try a smaller --tile")
     except Cancelled as left:
         return _interrupted(str(left))
     except (KeyboardInterrupt, typer.Abort):

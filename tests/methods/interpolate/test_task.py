@@ -224,3 +224,11 @@ def test_voxels_outside_the_range_of_the_weights_are_warned_of():
     volume = Volume.of(stack(edge=64), voxel_nm=(100, 100, 100))
     result = interpolate(volume, [5], method="emsynth", selfcheck=False)
     assert any("100 nm along y is outside" in n for n in result.provenance["notices"])
+
+
+def test_runs_beyond_what_was_tested_are_said():
+    stack = np.random.default_rng(0).integers(0, 255, (24, 32, 32)).astype("u1")
+    seven, eight = (interpolate(stack, range(6, 6 + n), method="linear", selfcheck=False) for n in (7, 8))
+    beyond = "further from acquired sections than a run of 7 lost ones"
+    assert not any(beyond in line for line in seven.provenance["notices"])
+    assert any(beyond in line for line in eight.provenance["notices"])

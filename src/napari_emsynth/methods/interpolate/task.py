@@ -21,7 +21,7 @@ from napari_emsynth.methods.interpolate import render
 from napari_emsynth.methods.interpolate.fit import LEAST_PLACES, Fit
 from napari_emsynth.methods.interpolate.job import Job
 from napari_emsynth.methods.interpolate.options import InterpolateOptions
-from napari_emsynth.methods.interpolate.plan import Marks, Repair, masked_regions, output_order, plan_repairs
+from napari_emsynth.methods.interpolate.plan import REACH, Marks, Repair, masked_regions, output_order, plan_repairs
 from napari_emsynth.methods.public import public
 from napari_emsynth.methods.request import heard, params_of, scale_notices, weights_of, weights_record
 from napari_emsynth.spec import MethodSpec, Result, Runtime
@@ -78,7 +78,7 @@ def interpolate(
     repairs = plan_repairs(marks, order)
     notices += found.notices(LEFT_OUT_OF) + _one_sided(repairs) + _poor(repairs, found)
     fits = {k: job.fit(repair) for k, repair in enumerate(repairs)} if job.fitted() else {}
-    notices += _fit_notices(repairs, fits)
+    notices += _fit_notices(repairs, fits) + _long(repairs)
     checks = _selfchecks(job, repairs) if options.selfcheck else {}
     notices += _verdicts(spec, repairs, checks) + scale_notices(spec, job.weights, volume)
     found_of = {k: c.calibration for k, c in checks.items() if c is not None}
@@ -200,6 +200,15 @@ def _poor(repairs: Sequence[Repair], found: LeftOut) -> list[str]:
         f"no intact neighbour of section {section} is near: section {z} serves, which looks {found.kinds[z]}"
         for z, section in served.items()
     ]
+
+
+def _long(repairs: Sequence[Repair]) -> list[str]:
+    """Say so where more sections are lost in a row than anything was measured on."""
+    far = sorted({r.section for r in repairs if r.span > REACH})
+    if not far:
+        return []
+    beyond = f"further from acquired sections than a run of {REACH - 1} lost ones"
+    return [f"{_listed(far)}: {beyond}, and nothing that far was tested; look at what was made there"]
 
 
 def _looks(job: Job, repairs: Sequence[Repair], calibrations: Mapping[int, Calibration]) -> dict[int, Calibration]:
