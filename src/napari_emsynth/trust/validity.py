@@ -13,7 +13,7 @@ have no margin.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
@@ -24,7 +24,7 @@ from scipy.ndimage import distance_transform_edt
 from napari_emsynth.chain import like
 from napari_emsynth.trust.margins import Mask, frame_of, margin_of, may_have_margin
 from napari_emsynth.trust.remembered import memory, prints
-from napari_emsynth.volume import Array, Float, Known, Volume
+from napari_emsynth.volume import Array, Known, Volume
 
 # A section of which no more than this share was acquired is missing.
 NOTHING_LEFT = 1e-3
@@ -91,10 +91,7 @@ class Emptiness:
     def block(self, voxels: Array, z: slice, y: slice, x: slice) -> Mask | None:
         """Return where a box [z, y, x] is empty, of which the voxels are at hand; None where nothing is."""
         found = [self.section(k, y, x, pixels) for k, pixels in zip(range(z.start, z.stop), voxels, strict=True)]
-        if all(mask is None for mask in found):
-            return None
-        nothing = np.zeros(voxels.shape[1:], bool)
-        return np.stack([nothing if mask is None else mask for mask in found])
+        return stacked(found, voxels.shape[1:])
 
     def share(self, z: int, y: slice = EVERYWHERE, x: slice = EVERYWHERE, pixels: Array | None = None) -> float:
         """Return which share of a window of a section is empty, 0 to 1; arguments as of :meth:`section`."""
@@ -107,8 +104,18 @@ class Emptiness:
         return stated is not None and 1 - stated.mean() <= NOTHING_LEFT
 
     def anywhere(self, sections: Iterable[int]) -> bool:
-        """Return whether any pixel of some sections is empty."""
-        return any(self.section(z) is not None for z in sections)
+        """Return whether any pixel of some sections is empty; remembered, as whole sections are read for it."""
+        return any(self._whole_share(z) > 0 for z in sections)
+
+    def _whole_share(self, z: int) -> float:
+        if self.volume.dtype.kind != "f":
+            return self.share(z)
+        known, seen = memory(self.volume, "empty"), tuple(prints(self.volume, range(z, z + 1)).values())
+        share: float | None = known.get(z, seen)
+        if share is None:
+            share = self.share(z, pixels=self.volume.section(z))
+            known.put(z, seen, share)
+        return share
 
     def _stated(self, z: int, y: slice, x: slice) -> Mask | None:
         if self.given is None:
@@ -186,6 +193,18 @@ def stated(volume: Volume, matter: Iterable[int]) -> Volume:
     return replace(volume, known=replace(volume.known or Known(), empty=like(found, volume.data)))
 
 
+def stacked(masks: Sequence[Mask | None], shape: tuple[int, ...]) -> Mask | None:
+    """Return masks of one shape [y, x] as one [z, y, x]; None where none sets anything."""
+    if all(mask is None for mask in masks):
+        return None
+    return np.stack([np.zeros(shape, bool) if mask is None else mask for mask in masks])
+
+
+def nearest_first(section: int, sections: Container[int], reach: int) -> list[int]:
+    """Return the sections that are no further than ``reach`` from one, the nearest first."""
+    return [k for d in range(1, reach + 1) for k in (section - d, section + d) if k in sections]
+
+
 def everywhere(empty: Iterable[Mask | None]) -> Mask | None:
     """Return where all of some masks [y, x] are set; None where one of them sets nothing."""
     masks = list(empty)
@@ -196,39 +215,70 @@ def everywhere(empty: Iterable[Mask | None]) -> Mask | None:
 
 
 def served(
-    images: Mapping[int, Float], empty: Mapping[int, Mask | None], instead: Callable[[int], Sequence[int]]
-) -> dict[int, Float]:
+    images: Mapping[int, Array],
+    empty: Mapping[int, Mask | None],
+    instead: Callable[[int], Sequence[int]],
+    *,
+    of: Collection[int] | None = None,
+    rest: float = 0.0,
+) -> dict[int, Array]:
     """Return images whose empty pixels show what the nearest other one has there.
 
-    Where none has anything, tissue is continued for :data:`FRINGE` px; what is left is 0.
+    Where none has anything, tissue is continued for :data:`FRINGE` px.
 
     Args:
-        images: [y, x] normalised, by section.
+        images: [y, x] by section.
         empty: where each is empty; None where nowhere.
         instead: the others, of a section, in the order in which they serve.
+        of: the sections that are wanted, the others only serve; None for all.
+        rest: what is shown beyond; of normalised images their mean.
     """
-    if all(mask is None for mask in empty.values()):
-        return dict(images)
-    gone, out = everywhere(empty.values()), {}
-    nearest = None if gone is None else _continued(gone)
-    for z, image in images.items():
+    out, known = {z: images[z] for z in (images if of is None else of)}, _Continued()
+    for z, image in out.items():
         left = empty[z]
-        if left is not None:
-            image, left = image.copy(), left.copy()
-            for other in instead(z):
-                theirs = empty[other]
-                here = left if theirs is None else left & ~theirs
-                image[here] = images[other][here]
-                left &= ~here
-            if gone is not None and nearest is not None:
-                image[gone] = np.where(nearest[0], image[nearest[1]], np.float32(0))
-        out[z] = image
+        if left is None:
+            continue
+        out[z], left = image.copy(), left.copy()
+        for other in instead(z):
+            theirs = empty[other]
+            here = left if theirs is None else left & ~theirs
+            out[z][here] = images[other][here]
+            left &= ~here
+        if left.any():
+            known.draw(out[z], left, rest)
     return out
 
 
-def _continued(gone: Mask) -> tuple[Mask, tuple[Array, Array]] | None:
-    """Return which of the pixels that are gone have others near, and the rows and columns of those."""
-    if gone.all():
-        return np.zeros(int(gone.sum()), bool), (np.zeros(int(gone.sum()), int),) * 2
-    distance, (y, x) = distance_transform_edt(gone, return_indices=True)
-    return distance[gone] <= FRINGE, (y[gone], x[gone])
+def tissue(stack: Array, empty: Mask | None, reach: int) -> Array:
+    """Return a stack [z, y, x] that shows tissue where it is empty, as far as there is any near, and else the median.
+
+    Args:
+        stack: of any real dtype.
+        empty: where it is empty; None where nowhere.
+        reach: sections on each side that may serve.
+    """
+    if empty is None:
+        return stack
+    masks = {z: mask if mask.any() else None for z, mask in enumerate(empty)}
+    rest = 0.0 if empty.all() else float(np.median(stack[~empty]))
+    drawn = served(dict(enumerate(stack)), masks, lambda z: nearest_first(z, masks, reach), rest=rest)
+    return np.stack([drawn[z] for z in sorted(drawn)])
+
+
+class _Continued:
+    """Continues tissue; where it comes from is remembered, as margins of many sections are alike."""
+
+    def __init__(self) -> None:
+        self._gone: Mask | None = None
+        self._near: tuple[Mask, Array, Array] | None = None
+
+    def draw(self, image: Array, gone: Mask, rest: float) -> None:
+        """Fill the pixels of an image [y, x] that are gone."""
+        if gone.all():
+            image[:] = rest
+            return
+        if self._near is None or self._gone is None or not np.array_equal(self._gone, gone):
+            distance, (y, x) = distance_transform_edt(gone, return_indices=True)
+            self._gone, self._near = gone, (distance[gone] <= FRINGE, y[gone], x[gone])
+        near, y, x = self._near
+        image[gone] = np.where(near, image[y, x], image.dtype.type(rest))
