@@ -2,9 +2,10 @@
 
 A task says how marks on its input's grid lie on its result's (:class:`Carry`), and hands its result to :func:`chained`.
 
-Laws: a voxel that is marked synthetic stays marked, wherever the task puts it; what this step made up has this step's
-error estimate, what an earlier one did keeps that one's; a voxel is empty only where everything it was made from is;
-the record of the step before is the key ``previous`` of this one's; marks are lazy where the result is.
+Laws: a voxel that is marked synthetic stays marked, wherever the task puts it, unless it is empty there; what this step
+made up has this step's error estimate, what an earlier one did keeps that one's; a voxel is empty only where everything
+it was made from is; the record of the step before is the key ``previous`` of this one's; marks are lazy where the
+result is.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ def chained(result: Result, source: Volume, carry: Carry) -> Result:
         earlier = mask(known.empty, made)
         earlier = carry.marks(earlier) if carry.empty is None else carry.empty(earlier, made)
         empty = _part(result, "empty", earlier if empty is None else union(empty.data, earlier))
+    if empty is not None:
+        shown = 1 - like(empty.data, made).astype(np.uint8)
+        synthetic = replace(synthetic, data=library(made).minimum(synthetic.data, _cut(shown, made)))
     if known.uncertainty is not None and (result.uncertainty is not None or not carry.draws):
         earlier = carry.marks(like(known.uncertainty, made))
         own = earlier if result.uncertainty is None else result.uncertainty.data

@@ -1,7 +1,8 @@
 """Invertible intensity normalisation: zero mean, unit standard deviation, float32.
 
 Laws: ``inverse(forward(a)) == a`` exactly for integer sources up to 16 bits; ``inverse`` rounds and clips to the
-source's dtype; statistics ignore NaN and the outer percentiles, so that dirt and charging do not move them.
+source's dtype; statistics ignore what is empty, NaN, and the outer percentiles, so that margins, dirt and charging do
+not move them.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ PERCENTILES = (0.5, 99.5)
 SAMPLE_PIXELS = 1 << 18
 
 
-def robust_mean_std(section: Array) -> tuple[float, float]:
+def robust_mean_std(section: Array, empty: Array | None = None) -> tuple[float, float]:
     """Return mean and standard deviation of the central 99 % of finite values.
 
     Args:
         section: [...] any real dtype. The standard deviation of a constant (or empty) one is returned as 1.
+        empty: [...] True where nothing was acquired; None where everything was.
     """
     step = max(1, int(np.ceil(np.sqrt(section.size / SAMPLE_PIXELS))))
-    values = section[..., ::step, ::step].ravel().astype(np.float64)
+    values = (
+        section[..., ::step, ::step] if empty is None else section[..., ::step, ::step][~empty[..., ::step, ::step]]
+    )
+    values = values.ravel().astype(np.float64)
     values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 1.0
@@ -64,9 +69,9 @@ class Normalisation:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of_section(cls, section: Array) -> Normalisation:
-        """Measure one section [y, x]."""
-        mean, std = robust_mean_std(section)
+    def of_section(cls, section: Array, empty: Array | None = None) -> Normalisation:
+        """Measure one section [y, x]; ``empty``: [y, x] True where nothing was acquired."""
+        mean, std = robust_mean_std(section, empty)
         return cls(mean, std, section.dtype)
 
     @classmethod

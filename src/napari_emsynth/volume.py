@@ -65,8 +65,8 @@ class Volume:
         grid: shape, voxel size and origin; its shape equals the data's.
         name: what the user calls it (a layer's or a file's name).
         metadata: what its source says beside voxels and size; carried along, never interpreted.
-        known: what earlier steps left behind, which every task takes along; None where nothing is. It stays at home
-            when a volume is sent to another process.
+        known: what earlier steps left behind, which every task takes along; None where nothing is. All but where the
+            volume is empty stays at home when it is sent to another process.
         labels: True when every value is an id, so that no mean of two makes sense.
 
     Raises:
@@ -89,7 +89,8 @@ class Volume:
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"known": None}
+        empty = None if self.known is None else self.known.empty
+        return self.__dict__ | {"known": None if empty is None else Known(empty=empty)}
 
     @classmethod
     def of(
@@ -152,13 +153,13 @@ class Volume:
         return np.asarray(block, dtype=self.dtype)
 
     def part(self, z: slice, y: slice = slice(None), x: slice = slice(None)) -> Volume:
-        """Return a part of the volume on a grid of its own, lazy where it is; what is known of it is left behind."""
-        data = self.data
-        if self.is_lazy and not hasattr(data, "dask"):
-            import dask.array as da
+        """Return a part of the volume on a grid of its own, lazy where it is, and where it is empty.
 
-            data = da.from_array(data, name=False)
-        return Volume.of(data[z, y, x], voxel_nm=self.grid.voxel_nm, name=self.name)
+        What else is known of the volume is left behind.
+        """
+        empty = None if self.known is None else self.known.empty
+        known = None if empty is None else Known(empty=_cut(Volume.of(empty), z, y, x))
+        return replace(Volume.of(_cut(self, z, y, x), voxel_nm=self.grid.voxel_nm, name=self.name), known=known)
 
     def in_memory(self) -> Volume:
         """Return the volume with its voxels in memory."""
@@ -168,3 +169,13 @@ class Volume:
         """Return one section [y, x] (or a window of it) in native byte order."""
         section: Array = self.read(slice(z, z + 1), y, x)[0]
         return section
+
+
+def _cut(volume: Volume, z: slice, y: slice, x: slice) -> Any:
+    """Return a part of an array, lazy where it is."""
+    data = volume.data
+    if volume.is_lazy and not hasattr(data, "dask"):
+        import dask.array as da
+
+        data = da.from_array(data, name=False)
+    return data[z, y, x]

@@ -136,16 +136,19 @@ def test_a_padded_block_knows_where_it_lies():
     assert block.start == (1, 16, 32)
     assert block.values.shape == (3, 16, 16)
     assert (block.values[block.inside(box)] == numbers()[box]).all()
-    assert block.unknown is None
+    assert block.empty is None
 
 
-def test_unknown_voxels_are_known_as_such():
+def test_where_one_section_is_empty_another_serves():
     data = numbers()
     data[2, 5, 5] = np.inf
+    data[:, 30, 30] = np.nan
     everything = tuple(slice(0, n) for n in data.shape)
     block = blocks.read_padded(Volume.of(data), everything, (0, 0, 0), Normalisation(0.0, 1.0, data.dtype))
-    assert np.argwhere(block.unknown).tolist() == [[2, 5, 5]]
-    assert block.values[2, 5, 5] == 0
+    assert np.argwhere(block.empty).tolist() == sorted([[2, 5, 5], *([z, 30, 30] for z in range(6))])
+    assert block.values[2, 5, 5] in (data[1, 5, 5], data[3, 5, 5])
+    for z in range(6):
+        assert block.values[z, 30, 30] in data[z, 29:32, 29:32], "tissue goes on"
 
 
 def test_statistics_are_those_of_few_sections_and_the_same_for_lazy_ones():

@@ -101,7 +101,12 @@ def outside(field: Displacement, like: Volume, runtime: Runtime = Runtime()) -> 
     """
     check_fits(field, like)
     dtype = np.dtype(np.uint8)
-    return Volume(_made(Outside(field), like, dtype, runtime), like.grid, f"{like.name} synthetic")
+    return Volume(_made(Outside(field), like, dtype, runtime), like.grid, f"{like.name} empty")
+
+
+def nothing_made(like: Volume) -> Volume:
+    """Return the synthetic mask of what was only moved: 0 throughout, lazy like another mask."""
+    return replace(like, data=library(like.data).zeros_like(like.data))
 
 
 def carrying(field: Displacement) -> Carry:
@@ -137,7 +142,7 @@ class Follows:
         return applied(given, self.field, interpolation, record=record)
 
     def carried(self, volume: Volume, record: Mapping[str, Any], interpolation: str | None = None) -> Result:
-        """Return another volume moved along, with the mask of what came from outside, a record, and its own marks.
+        """Return another volume moved along, with the mask of what is empty now, a record, and its own marks.
 
         Args:
             volume: [z, y, x] of the field's shape.
@@ -150,8 +155,8 @@ class Follows:
         out: Volume = applied(volume, self.field, interpolation, record=record)
         beyond = outside(self.field, volume)
         made = Result(
-            volume=out, synthetic=beyond, empty=beyond, provenance=dict(out.record or {}), displacement=self.field,
-            along=self,
+            volume=out, synthetic=nothing_made(beyond), empty=beyond, provenance=dict(out.record or {}),
+            displacement=self.field, along=self,
         )  # fmt: skip
         return chained(made, volume, carrying(self.field))
 

@@ -25,7 +25,9 @@ from napari_emsynth.methods.working import working
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.intact import left_out
+from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.remembered import of_the_whole
+from napari_emsynth.trust.validity import FRINGE, Emptiness, nearest_first, served
 from napari_emsynth.volume import Array, Float, Volume
 
 Box = tuple[slice, slice, slice]
@@ -46,6 +48,8 @@ PHASE: Shape = (1, 16, 16)
 SAMPLED_SECTIONS, SAMPLED_EDGE = 16, 2048
 # Grey levels stray when mean or deviation is off the others' by this share of a deviation, and by so many median ones.
 STRAY, STRAY_DEVIATIONS = 0.2, 4.0
+# Sections on each side that may serve where one is empty.
+SERVING = 4
 # Progress is reported in this many parts a block, so that tiles inside a block show.
 PARTS = 100
 
@@ -107,14 +111,14 @@ class Padded:
     """A block of a volume, read with a halo.
 
     Args:
-        values: [z, y, x] normalised float32; 0 where unknown.
+        values: [z, y, x] normalised float32, tissue throughout, see :func:`read_padded`.
         start: position in the volume of its first voxel.
-        unknown: [z, y, x] True where the source is not a finite number; None when all are.
+        empty: [z, y, x] True where nothing was acquired; None where everything was.
     """
 
     values: Float
     start: Shape
-    unknown: Array | None
+    empty: Mask | None
 
     def inside(self, box: Box) -> Box:
         """Return where a box of the volume lies in the block."""
@@ -124,6 +128,9 @@ class Padded:
 
 def read_padded(volume: Volume, box: Box, halo: Sequence[int], norm: Normalisation) -> Padded:
     """Read a box with a halo, clipped to the volume.
+
+    Where a voxel is empty the nearest section shows that is not, among :data:`SERVING` on each side; where there is
+    none tissue is continued (:func:`~napari_emsynth.trust.validity.served`).
 
     Args:
         volume: [z, y, x].
@@ -136,16 +143,32 @@ def read_padded(volume: Volume, box: Box, halo: Sequence[int], norm: Normalisati
         for b, h, p, n in zip(box, halo, PHASE, volume.shape, strict=True)
     )
     values = volume.read(*read)
-    unknown = None if values.dtype.kind != "f" else ~np.isfinite(values)
+    empty = Emptiness(volume).block(values, *read)
     z, y, x = (s.start for s in read)
-    return Padded(norm.forward(values), (z, y, x), unknown if unknown is not None and unknown.any() else None)
+    if empty is None:
+        return Padded(norm.forward(values), (z, y, x), None)
+    return Padded(_tissue(volume, (read[0], read[1], read[2]), norm), (z, y, x), empty)
+
+
+def _tissue(volume: Volume, read: Box, norm: Normalisation) -> Float:
+    """Return a box [z, y, x], normalised, of which some is empty: what is near says what it shows there."""
+    more = (SERVING, FRINGE, FRINGE)
+    z, y, x = (slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(read, more, volume.shape, strict=True))
+    voxels = volume.read(z, y, x)
+    masks = [Emptiness(volume).section(k, y, x, p) for k, p in zip(range(z.start, z.stop), voxels, strict=True)]
+    images = dict(enumerate(norm.forward(voxels), start=z.start))
+    wanted = range(read[0].start, read[0].stop)
+    empty = dict(enumerate(masks, start=z.start))
+    drawn = served(images, empty, lambda k: nearest_first(k, images, SERVING), of=wanted)
+    inner = tuple(slice(r.start - a.start, r.stop - a.start) for r, a in zip(read[1:], (y, x), strict=True))
+    return np.stack([drawn[k][inner] for k in wanted])
 
 
 def statistics(volume: Volume, runtime: Runtime = Runtime(), without: Collection[int] = ()) -> Normalisation:
     """Return one normalisation for a whole volume, from a few of its sections; the same for eager and lazy.
 
-    Sections without structure (blank, or unknown throughout) have no say, nor have damaged ones, unless there are no
-    others.
+    What is empty has no say. Sections without structure (blank, or empty throughout) have none, nor have damaged ones,
+    unless there are no others.
 
     Args:
         volume: [z, y, x].
@@ -160,8 +183,9 @@ def _statistics(volume: Volume, runtime: Runtime, without: Collection[int]) -> N
     count, height, width = volume.shape
     y, x = middle(height, SAMPLED_EDGE), middle(width, SAMPLED_EDGE)
     sections = {z: volume.section(z, y, x) for z in spread(count, SAMPLED_SECTIONS, without)}
-    sections = {z: s for z, s in sections.items() if _varied(s)} or sections
-    norms = {z: Normalisation.of_section(s) for z, s in sections.items()}
+    empty = {z: Emptiness(volume).section(z, y, x, s) for z, s in sections.items()}
+    sections = {z: s for z, s in sections.items() if _varied(s, empty[z])} or sections
+    norms = {z: Normalisation.of_section(s, empty[z]) for z, s in sections.items()}
     means, stds = np.array([(n.mean, n.std) for n in _undamaged(volume, norms, runtime)]).T
     return Normalisation(float(means.mean()), float(np.sqrt((stds**2).mean() + means.var())), volume.dtype)
 
@@ -204,8 +228,8 @@ def middle(length: int, edge: int) -> slice:
     return slice(start, min(length, start + edge))
 
 
-def _varied(section: Array) -> bool:
-    known = section[np.isfinite(section)] if section.dtype.kind == "f" else section
+def _varied(section: Array, empty: Mask | None) -> bool:
+    known = section if empty is None else section[~empty]
     return bool(known.size and known.min() != known.max())
 
 

@@ -76,17 +76,22 @@ class Equations:
         return float(max(square, 0.0)) / self.count
 
 
-def equations(sections: Float, truth: Float, step: int = 1) -> Equations:
+def equations(sections: Float, truth: Float, step: int = 1, spoilt: Array | None = None) -> Equations:
     """Collect the normal equations of one place; pixels nearer to the border than a patch reaches are left out.
 
     Args:
         sections: [s, y, x] normalised, at least TAPS px along y and x.
         truth: [y, x] normalised.
         step: every ``step``-th pixel along y and x is used.
+        spoilt: [y, x] True where a pixel is left out; None where all count.
     """
     patches = [sliding_window_view(s, (TAPS, TAPS))[::step, ::step].reshape(-1, TAPS * TAPS) for s in sections]
     a = np.concatenate(patches, axis=1).astype(np.float32)
-    y = truth[REACH : truth.shape[0] - REACH : step, REACH : truth.shape[1] - REACH : step].ravel()
+    inner = tuple(slice(REACH, n - REACH, step) for n in truth.shape)
+    y = truth[inner].ravel()
+    if spoilt is not None:
+        counts = ~spoilt[inner].ravel()
+        a, y = a[counts], y[counts]
     return Equations(
         (a.T @ a).astype(np.float64), (a.T @ y).astype(np.float64), float(np.square(y, dtype=np.float64).sum()), y.size
     )

@@ -30,7 +30,7 @@ from napari_emsynth.methods.interpolate.protocol import Gap
 from napari_emsynth.methods.interpolate.task import interpolate
 from napari_emsynth.metrics import psnr
 from napari_emsynth.spec import CancelToken, Result, Runtime
-from napari_emsynth.testing.phantoms import Phantom, with_unknown
+from napari_emsynth.testing.phantoms import Phantom, margins, with_unknown
 from napari_emsynth.testing.spec_laws import SpecLaws, close
 from napari_emsynth.volume import Array, Volume
 
@@ -67,6 +67,7 @@ class MethodContract(SpecLaws):
         tile: edge in px at which tiled is compared with whole.
         tolerance: what equals means between runs that order their sums differently, as a share of the value range.
         gain_db: how much better than the nearest section it must be on a phantom, in dB.
+        alone_db: how much worse than a section the result may be where that one alone serves, in dB.
     """
 
     weights: ClassVar[str | None] = None
@@ -75,6 +76,7 @@ class MethodContract(SpecLaws):
     tile: ClassVar[int] = 32
     tolerance: ClassVar[float] = 0.005
     gain_db: ClassVar[float] = 1.0
+    alone_db: ClassVar[float] = 0.3
 
     def run(self, volume: Any, sections: Any = None, **options: Any) -> Result:
         """Run the method under test; the self-check is off unless asked for."""
@@ -193,6 +195,25 @@ class MethodContract(SpecLaws):
         others = [z for z in range(SHAPE[0]) if z != MARKED]
         assert np.array_equal(drawn[others], volume.data[others], equal_nan=True)
         assert np.isfinite(drawn[MARKED][np.isfinite(volume.data[MARKED])]).all()
+
+    @pytest.mark.parametrize(("dtype", "fill"), [("uint8", 0), ("float32", np.nan)])
+    def test_a_margin_does_not_change_the_tissue(self, dtype: str, fill: float) -> None:
+        volume = Phantom(shape=(7, 64, 96), dtype=dtype, drift=0.5).volume()
+        empty = margins(volume.shape)
+        planted = Volume.of(np.where(empty, volume.data.dtype.type(fill), volume.data))
+        plain, drawn = (self.run(v, [MARKED]) for v in (volume, planted))
+        below, above = empty[MARKED - 1], empty[MARKED + 1]
+        other = np.where(below, volume.data[MARKED + 1], volume.data[MARKED - 1])
+        plainly = plain.volume.data[MARKED]
+        for where, instead, cost in ((~(below | above), plainly, 0.3), (below ^ above, other, self.alone_db)):
+            truth, kept, known = (image[where] for image in (volume.data[MARKED], drawn.volume.data[MARKED], instead))
+            peak = float(np.ptp(volume.data))
+            assert psnr(kept, truth, peak) > psnr(known, truth, peak) - cost
+        gone = below & above
+        assert drawn.empty is not None
+        np.testing.assert_array_equal(drawn.empty.data[MARKED] > 0, gone)
+        np.testing.assert_array_equal(drawn.synthetic.data[MARKED] > 0, ~gone)
+        np.testing.assert_array_equal(drawn.volume.data[MARKED][gone], planted.data[MARKED - 1][gone])
 
     @pytest.mark.parametrize("size", SIZES)
     def test_odd_and_tiny_sizes(self, size: tuple[int, int]) -> None:

@@ -148,3 +148,13 @@ def with_unknown(volume: Volume, share: float = 0.1) -> Volume:
     data = np.array(volume.data)
     data[:, :, : max(1, round(share * data.shape[2]))] = np.nan
     return Volume(data=data, grid=volume.grid, name=volume.name)
+
+
+def margins(shape: tuple[int, int, int]) -> Array:
+    """Return margins that differ from section to section, as a stack that was shifted has: [z, y, x], True where empty.
+
+    Args:
+        shape: of the stack, at least 64 x 64 px.
+    """
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    return np.asarray((x < 8 + 5 * (z % 3)) | (y >= shape[1] - 4 - 6 * (z % 2)))

@@ -38,7 +38,7 @@ from napari_emsynth.methods.upsample.task import upsample
 from napari_emsynth.metrics import psnr
 from napari_emsynth.spec import CancelToken, Result, Runtime
 from napari_emsynth.testing.field_laws import FieldLaws
-from napari_emsynth.testing.phantoms import Phantom, with_unknown
+from napari_emsynth.testing.phantoms import Phantom, margins, with_unknown
 from napari_emsynth.testing.spec_laws import SpecLaws, close
 from napari_emsynth.volume import Array, Volume
 
@@ -312,6 +312,32 @@ class UpsampleContract(VolumeContract):
         drawn = self.run(Volume.of(thin), sampling="point").volume.data
         baseline = np.stack([thin[z // factor] for z in hidden])
         assert psnr(drawn[hidden], truth[hidden]) > psnr(baseline, truth[hidden]) + self.gain_db
+
+    def test_a_margin_does_not_change_the_tissue(self) -> None:
+        if self.sampling != "point":
+            return
+        factor = int(self.factor)
+        fine = Phantom(shape=(3 * factor + 1, 64, 80), drift=1.0 / factor).volume().data
+        thin, empty = fine[::factor], margins((4, 64, 80))
+        volume = Volume.of(np.where(empty, np.uint8(0), thin))
+        plain, drawn = (self.run(v, sampling="point") for v in (Volume.of(thin), volume))
+        assert drawn.empty is not None
+        for j in (z for z in range(len(fine)) if z % factor):
+            below, above = (slice(z, z + 1) for z in (j // factor, j // factor + 1))
+            both = ~(empty[below] | empty[above])[0]
+            kept, lost = (psnr(r.volume.data[j][both], fine[j][both]) for r in (drawn, plain))
+            assert kept > lost - 0.3
+            for one, other in ((below, above), (above, below)):
+                alone = (empty[one] & ~empty[other])[0]
+                np.testing.assert_array_equal(drawn.volume.data[j][alone], volume.data[other][0][alone])
+            gone = (empty[below] & empty[above])[0]
+            np.testing.assert_array_equal(drawn.empty.data[j] > 0, gone)
+            np.testing.assert_array_equal(drawn.synthetic.data[j] > 0, ~gone)
+            assert not drawn.volume.data[j][gone].any()
+        if self.spec.keeps_acquired:
+            np.testing.assert_array_equal(drawn.volume.data[::factor], volume.data)
+        box = np.s_[1:3, 20:37, 5:60]
+        assert close(self.job(volume)(box, Runtime(device="cpu")), drawn.volume.data[box], self.tolerance)
 
     def test_what_it_cannot_do_is_refused_in_one_line(self) -> None:
         for options in ({"factor": 13}, {"factor": 1}, {"factor": "x"}, {"sampling": "cubic"}):

@@ -1,9 +1,9 @@
 """What was measured of a volume's sections, remembered as long as the volume lives.
 
 Laws: nothing here keeps a volume alive; several threads may ask at once; two views of the same pixels of an array share
-what is known. An array in memory that was written to since is noticed by a grid of pixels of every section
-(:func:`prints`): an edit that leaves all of them as they were goes unnoticed, and is too small to matter. A lazy volume
-is taken to be what it was.
+what is known, where the same is known to be empty. An array in memory that was written to since is noticed by a grid of
+pixels of every section (:func:`prints`): an edit that leaves all of them as they were goes unnoticed, and is too small
+to matter. A lazy volume is taken to be what it was.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Generic, TypeVar
+from uuid import uuid4
 
 import numpy as np
 
@@ -87,6 +88,7 @@ class Memory(Generic[T]):
 
 
 _MEMORIES: ByIdentity[dict[Hashable, Memory[Any]]] = ByIdentity()
+_MASKS: ByIdentity[str] = ByIdentity()
 _SHOWN: ByIdentity[tuple[weakref.ref[Any], dict[int, bytes]]] = ByIdentity()
 
 
@@ -117,7 +119,15 @@ def memory(volume: Volume, what: str, most: int = 1 << 20) -> Memory[Any]:
     views = _MEMORIES.get(owner)
     if views is None:
         views = _MEMORIES.put(owner, {})
-    return views.setdefault((view, what), Memory(most))
+    return views.setdefault((view, what, _stated(volume)), Memory(most))
+
+
+def _stated(volume: Volume) -> str:
+    """Return what stands for the mask that says where a volume is empty; "" where there is none."""
+    mask = None if volume.known is None else volume.known.empty
+    if mask is None:
+        return ""
+    return _MASKS.get(mask) or _MASKS.put(mask, uuid4().hex)
 
 
 def of_the_whole(volume: Volume, what: str, key: Hashable, measure: Callable[[], T]) -> T:

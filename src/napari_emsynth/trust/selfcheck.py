@@ -84,6 +84,8 @@ class Sample:
         base: [y, x] answer of the filter that was fitted on the volume; linear interpolation where there is none.
         peak: the source's 8-bit range, in the same units.
         sections: [y, x] each, normalised by itself: those that may serve, and the hidden one, by their offset from it.
+        empty: [y, x] True where there is no truth, or nothing to guess it from: nothing is scored there; None where
+            all is.
     """
 
     truth: Float
@@ -95,6 +97,16 @@ class Sample:
     base: Float
     peak: float
     sections: Mapping[int, Float] = field(default_factory=dict)
+    empty: Array | None = None
+
+    def scored(self, image: Float) -> Float:
+        """Return the pixels of an image [y, x] that are scored."""
+        return image if self.empty is None else image[~self.empty]
+
+    @property
+    def known_truth(self) -> Float:
+        """[y, x] the truth, NaN where nothing is scored."""
+        return self.truth if self.empty is None else np.where(self.empty, np.float32(np.nan), self.truth)
 
     def baselines(self) -> dict[str, Float]:
         """Return what no network is needed for: those of two sections, and the fitted filter."""
@@ -189,9 +201,9 @@ def fit_mix(samples: Sequence[Sample]) -> tuple[float, ...]:
     count = len(samples[0].guesses)
     if count == 1:
         return (1.0,)
-    columns = [np.concatenate([s.guesses[i].ravel() for s in samples]) for i in range(count)]
+    columns = [np.concatenate([s.scored(s.guesses[i]).ravel() for s in samples]) for i in range(count)]
     a = np.stack(columns, axis=1).astype(np.float64)
-    b = np.concatenate([s.truth.ravel() for s in samples]).astype(np.float64)
+    b = np.concatenate([s.scored(s.truth).ravel() for s in samples]).astype(np.float64)
     # The sum is held to 1 by a row so heavy that nothing else matters to it; small normal equations keep it cheap.
     heavy = 1e3 * len(b)
     gram, right = a.T @ a + heavy, a.T @ b + heavy
@@ -207,8 +219,8 @@ def covering_factor(errors: Float, scales: Float, share: float = SHARE) -> float
 
 def calibrate(samples: Sequence[Sample], mix: Sequence[float], share: float = SHARE) -> float:
     """Return the factor by which the predicted scales cover ``share`` of the mix's errors on ``samples``."""
-    errors = [(s.truth - mixed(s.guesses, mix)).ravel() for s in samples]
-    return covering_factor(np.concatenate(errors), np.concatenate([s.scale.ravel() for s in samples]), share)
+    errors = [s.scored(s.truth - mixed(s.guesses, mix)).ravel() for s in samples]
+    return covering_factor(np.concatenate(errors), np.concatenate([s.scored(s.scale).ravel() for s in samples]), share)
 
 
 def others(samples: Sequence[Sample], k: int) -> list[Sample]:
@@ -231,7 +243,7 @@ def check(samples: Sequence[Sample]) -> SelfCheck:
     """Score hidden sections, and calibrate the repair on all of them; ``samples`` holds at least one."""
     fits = cross_fitted(samples)
     psnr, candidates = beside(
-        ({"psnr": mixed(s.guesses, fit.mix), **s.baselines()}, s.truth, s.peak)
+        ({"psnr": mixed(s.guesses, fit.mix), **s.baselines()}, s.known_truth, s.peak)
         for s, fit in zip(samples, fits, strict=True)
     )
     mix = fit_mix(samples) if len(samples) > 1 else (1.0,)

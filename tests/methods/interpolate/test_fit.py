@@ -10,6 +10,7 @@ from napari_emsynth.methods.interpolate.fit import PLACES, REACH, Fitter, bundle
 from napari_emsynth.methods.interpolate.plan import Marks
 from napari_emsynth.methods.interpolate.protocol import Gap
 from napari_emsynth.methods.interpolate.task import interpolate
+from napari_emsynth.methods.interpolate.tissue import Tissue
 from napari_emsynth.models.fitted_filter import linear_taps
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime
@@ -30,7 +31,7 @@ def tissue(z=24, noise=6.0):
 def fitter(data, replaced=()):
     volume = Volume.of(data)
     norms = {z: Normalisation.of_section(volume.section(z)) for z in range(len(data))}
-    return Fitter(volume, Marks(volume.shape, set(replaced), {}), norms.__getitem__)
+    return Fitter(Tissue(volume, norms.__getitem__), Marks(volume.shape, set(replaced), {}))
 
 
 def test_places_are_intact_with_all_their_neighbours_and_spread_out():
@@ -75,9 +76,9 @@ def test_the_error_and_the_interval_are_those_of_sections_left_out():
     errors, inside = [], []
     for k in (10, 14, 18):
         fit = work.fit(FOUR, k, WHOLE, without=k)
-        known = {o: work.norm(k + o).forward(data[k + o]) for o in FOUR}
+        known = {o: work.tissue.norm(k + o).forward(data[k + o]) for o in FOUR}
         gap = Gap(below=known[-1], above=known[1], far_below=known[-2], far_above=known[2], offsets=FOUR, fit=fit)
-        off = work.norm(k).forward(data[k]) - fit.mean(gap)
+        off = work.tissue.norm(k).forward(data[k]) - fit.mean(gap)
         errors.append(np.sqrt(np.mean(off**2)) / fit.error)
         inside.append(np.mean(np.abs(off) <= fit.factor * fit.scale(gap)))
     assert np.mean(errors) == pytest.approx(1, abs=0.1)

@@ -1,6 +1,6 @@
 """One alignment job: draws any box of the aligned volume.
 
-Laws: a job can be pickled; voxels that are unknown (not finite) in the source stay unknown.
+Laws: a job can be pickled; voxels that are empty in the source show what they showed.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ class Job:
         block = read_padded(self.request.volume, box, method.halo, self.norm)
         inner = block.inside(box)
         values = self.norm.inverse(_asked(method, block.values, runtime)[inner])
-        if block.unknown is not None:
-            values[block.unknown[inner]] = np.nan
-        return values
+        return values if block.empty is None else np.where(block.empty[inner], self.request.volume.read(*box), values)
 
 
 def _asked(method: BlockAligner, block: Float, runtime: Runtime) -> Float:

@@ -45,8 +45,8 @@ def align(
         {options}
 
     Returns:
-        volume, synthetic mask (uint8, 1 where a voxel was redrawn or came from outside its section) and provenance, on
-        the input's grid; displacement and confidence where the method has them.
+        volume, synthetic mask (uint8, 1 where a voxel was redrawn), mask of what is empty (1 where a voxel comes from
+        outside its section) and provenance, on the input's grid; displacement and confidence where the method has them.
 
     Raises:
         InputError: too few sections, bad parameters or weights, limits that do not fit the volume or the method.

@@ -16,17 +16,18 @@ how its window is cut into blocks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.optimize import nnls
 
 from napari_emsynth.methods.interpolate.plan import Marks, Window, middle
 from napari_emsynth.methods.interpolate.protocol import Gap
+from napari_emsynth.methods.interpolate.tissue import Tissue
 from napari_emsynth.models.fitted_filter import (
     TAPS,
     Equations,
@@ -39,11 +40,11 @@ from napari_emsynth.models.fitted_filter import (
     solve,
     taps_of,
 )
-from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.trust.intact import SIDE
+from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.remembered import memory, prints
 from napari_emsynth.trust.selfcheck import LAPLACE, covering_factor
-from napari_emsynth.volume import Float, Volume
+from napari_emsynth.volume import Float
 
 Source = Literal["volume", "bundled", "linear"]
 
@@ -152,14 +153,12 @@ class Fitter:
     """Fits the gaps of one volume, each once; the equations of its places are remembered as long as the volume lives.
 
     Args:
-        volume: [z, y, x].
+        tissue: of the volume.
         marks: which sections are intact.
-        norm: statistics of a section.
     """
 
-    volume: Volume
+    tissue: Tissue
     marks: Marks
-    norm: Callable[[int], Normalisation]
     _fits: dict[tuple[int, ...], Fit | None] = field(default_factory=dict)
 
     def fit(self, offsets: Offsets, start: int, window: Window, without: int | None = None) -> Fit:
@@ -186,7 +185,9 @@ class Fitter:
             return None
         for chosen in dict.fromkeys((offsets, near_offsets(offsets))):
             places = [k for k in self.places(chosen, start, view) if k != without]
-            known = [self._equations(k, chosen, view) for k in places]
+            posed = {k: self._equations(k, chosen, view) for k in places}
+            places = [k for k in places if posed[k].count]
+            known = [posed[k] for k in places]
             if len(known) >= LEAST_PLACES and sum(e.count for e in known) >= PX_A_TAP * len(chosen) * TAPS**2:
                 return self._solved(offsets, chosen, places, known, view)
         return None
@@ -211,22 +212,28 @@ class Fitter:
         return all(abs(z - start) <= REACH and self.marks.intact(z, window) for z in needed)
 
     def _equations(self, k: int, offsets: Offsets, view: Window) -> Equations:
-        key, known = (k, *_flat(view), *offsets), memory(self.volume, "equations", REMEMBERED)
+        volume = self.tissue.volume
+        key, known = (k, *_flat(view), *offsets), memory(volume, "equations", REMEMBERED)
         looked = range(min(k, k + offsets[0]), max(k, k + offsets[-1]) + 1)
-        seen = tuple(prints(self.volume, looked).values())
+        seen = tuple(prints(volume, looked).values())
         found: Equations | None = known.get(key, seen)
         if found is None:
             area = (view[0].stop - view[0].start) * (view[1].stop - view[1].start)
             step = max(1, round(math.sqrt(area / PLACE_PX)))
-            found = equations(self._known(k, offsets, view), self._section(k, view), step)
+            sections, truth, empty = self._place(k, offsets, view)
+            spoilt = None if empty is None else binary_dilation(empty, np.ones((TAPS, TAPS), bool))
+            found = equations(sections, truth, step, spoilt)
             known.put(key, seen, found)
         return found
 
-    def _section(self, z: int, view: Window) -> Float:
-        return self.norm(z).forward(self.volume.section(z, *view))
-
-    def _known(self, k: int, offsets: Offsets, view: Window) -> Float:
-        return np.stack([self._section(k + o, view) for o in offsets])
+    def _place(self, k: int, offsets: Offsets, view: Window) -> tuple[Float, Float, Mask | None]:
+        """Return a place: its known sections [s, y, x], its truth [y, x], and where any of them is empty."""
+        seen = self.tissue.seen({o: k + o for o in offsets}, view)
+        pixels = self.tissue.volume.section(k, *view)
+        empty, own = seen.touched(), self.tissue.emptiness.section(k, *view, pixels=pixels)
+        if own is not None:
+            empty = own if empty is None else empty | own
+        return np.stack([seen.images[o] for o in offsets]), self.tissue.norm(k).forward(pixels), empty
 
     def _solved(
         self, asked: Offsets, offsets: Offsets, places: Sequence[int], known: list[Equations], view: Window
@@ -257,12 +264,15 @@ class Fitter:
         total = reduce(Equations.__add__, known)
         errors, apart = [], []
         for n in np.unique(np.linspace(0, len(places) - 1, LAW_PLACES).round().astype(int)):
-            near = self._known(places[n], offsets, small)
+            near, truth, empty = self._place(places[n], offsets, small)
+            counts = np.ones(truth.shape, bool) if empty is None else ~empty
             below, above = (near[offsets.index(o)] for o in (near_offsets(offsets)[0], near_offsets(offsets)[-1]))
             taps = taps_of(solve(total - known[n], offsets, ridge))
-            errors.append(np.abs(self._section(places[n], small) - apply(taps, near)).ravel())
-            apart.append(_scale((0.0, 1.0), below, above).ravel())
+            errors.append(np.abs(truth - apply(taps, near))[counts])
+            apart.append(_scale((0.0, 1.0), below, above)[counts])
         error, distance = np.concatenate(errors).astype(np.float64), np.concatenate(apart).astype(np.float64)
+        if not error.size:
+            return (1.0, 0.0), LAPLACE
         (a, b), _ = nnls(np.stack((np.ones_like(distance), distance), axis=1), error)
         if not a + b > 0:
             return (1.0, 0.0), 0.0

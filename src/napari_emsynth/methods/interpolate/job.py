@@ -20,6 +20,7 @@ from napari_emsynth.methods.interpolate.fit import Fit, Fitter, substitute
 from napari_emsynth.methods.interpolate.plan import Marks, Repair, Window, middle
 from napari_emsynth.methods.interpolate.protocol import Gap, Interpolator, LinearBase, Synthesis
 from napari_emsynth.methods.interpolate.seams import harmonise
+from napari_emsynth.methods.interpolate.tissue import Seen, Tissue
 from napari_emsynth.methods.request import built, portable
 from napari_emsynth.models.fitted_filter import Offsets, near_offsets, sides
 from napari_emsynth.normalisation import Normalisation
@@ -27,8 +28,10 @@ from napari_emsynth.options import LookName
 from napari_emsynth.params import Params
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.look import REACH as LOOK_REACH, Hidden, look_of
+from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.remembered import memory, prints
 from napari_emsynth.trust.selfcheck import Calibration, Sample, SelfCheck, check, intensity_range, mixed
+from napari_emsynth.trust.validity import Emptiness
 from napari_emsynth.volume import Array, Float, Volume
 
 # Blocks start at multiples of this.
@@ -42,8 +45,53 @@ CHECK_EDGE = 384
 CHECK_COUNT = 2
 # A rival with less than this share of the mix is left out.
 NEGLIGIBLE = 0.02
-# How far from the repair hidden sections are looked for.
-CHECK_REACH = 64
+# How far from the repair hidden sections are looked for, and how much of their window may be empty.
+CHECK_REACH, MOST_EMPTY = 64, 0.5
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A window of a repair, [y, x] each.
+
+    Args:
+        values: in the source's dtype.
+        half: half width of the 90 % interval in source units; 0 where nothing was made up.
+        synthetic: uint8, 1 where a pixel was made up.
+        empty: uint8, 1 where all that serve are empty: the values are theirs.
+    """
+
+    values: Array
+    half: Float
+    synthetic: Array
+    empty: Array
+
+    def onto(self, values: Array, half: Array, synthetic: Array) -> None:
+        """Write what was drawn into arrays [y, x]; what was acquired stays."""
+        chosen = (self.synthetic | self.empty) > 0
+        for there, here in ((values, self.values), (half, self.half), (synthetic, self.synthetic)):
+            there[chosen] = here[chosen]
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A gap as it is read.
+
+    Args:
+        gap: what the method is given.
+        norm: the statistics expected of the wanted section.
+        seen: the sections that serve.
+        near: offsets of the nearest on each side.
+    """
+
+    gap: Gap
+    norm: Normalisation
+    seen: Seen
+    near: Offsets
+
+    @property
+    def gone(self) -> Mask | None:
+        """[y, x] where the nearest sections are empty; None where nowhere."""
+        return self.seen.gone(self.near)
 
 
 @dataclass
@@ -73,7 +121,8 @@ class Job:
     _samples: dict[tuple[int, ...], Sample] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.fitter = Fitter(self.volume, self.marks, self.norm)
+        self.tissue = Tissue(self.volume, self.norm)
+        self.fitter = Fitter(self.tissue, self.marks)
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what belongs to this process: callbacks, the cancel token, caches."""
@@ -90,14 +139,13 @@ class Job:
             known, seen = (memory(self.volume, "statistics"), tuple(prints(self.volume, range(z, z + 1)).values()))
             found: Normalisation | None = known.get(z, seen)
             if found is None:
-                found = Normalisation.of_section(self.volume.section(z))
+                section = self.volume.section(z)
+                found = Normalisation.of_section(section, Emptiness(self.volume).section(z, pixels=section))
                 known.put(z, seen, found)
             self._norms[z] = found
         return self._norms[z]
 
-    def render(
-        self, repair: Repair, window: Window, calibration: Calibration | None, runtime: Runtime
-    ) -> tuple[Array, Float, Array]:
+    def render(self, repair: Repair, window: Window, calibration: Calibration | None, runtime: Runtime) -> Drawn:
         """Synthesise a window of a repair.
 
         Args:
@@ -105,9 +153,6 @@ class Job:
             window: rows and columns inside ``repair.window``.
             calibration: what the self-check found; None takes the method's own factor and no rivals.
             runtime: how to compute this block.
-
-        Returns:
-            values [y, x] in the source's dtype, half width [y, x] float32 in source units, synthetic [y, x] uint8.
         """
         method = self.built()
         halo = max(method.halo, LOOK_REACH) if self.look == "natural" else method.halo
@@ -115,16 +160,27 @@ class Job:
         inner = inside(window, read)
         missing = self._missing(repair, read)
         calibration = calibration or Calibration(factor=method.factor)
-        synthesis, norm = self._synthesise(method, repair, read, missing, calibration, runtime)
+        posed = self.posed(repair.known, read, lambda: self.fit(repair))
+        synthesis = self._synthesise(method, repair, read, missing, calibration, posed, runtime)
         mean, scale = synthesis.mean[inner], _scale_of(synthesis)[inner]
-        half = scale * np.float32(calibration.factor * norm.std)
-        values = norm.inverse(mean)
+        half = scale * np.float32(calibration.factor * posed.norm.std)
+        values = posed.norm.inverse(mean)
         synthetic = np.ones(values.shape, np.uint8) if missing is None else missing[inner].astype(np.uint8)
         if missing is not None and repair.source is not None:
             acquired = self.volume.section(repair.source, *window)
             values = np.where(synthetic > 0, values, acquired)
             half = half * synthetic
-        return values, half.astype(np.float32), synthetic
+        drawn = Drawn(values, half.astype(np.float32), synthetic, np.zeros_like(synthetic))
+        return drawn if posed.gone is None else self._left_empty(drawn, posed.gone[inner], repair, window)
+
+    def _left_empty(self, drawn: Drawn, gone: Mask, repair: Repair, window: Window) -> Drawn:
+        """Return what was drawn, with what the nearest section shows where there is nothing to draw from."""
+        gone = gone & (drawn.synthetic > 0)
+        nearest = repair.below if repair.below is not None else repair.above
+        assert nearest is not None
+        values = np.where(gone, self.volume.section(nearest, *window), drawn.values)
+        half, synthetic = (np.where(gone, part.dtype.type(0), part) for part in (drawn.half, drawn.synthetic))
+        return Drawn(values, half, synthetic, gone.astype(np.uint8))
 
     def mask_digest(self, repair: Repair) -> str | None:
         """Return what tells the part of a section that is replaced from others; None of whole sections."""
@@ -143,19 +199,22 @@ class Job:
         read: Window,
         missing: Array | None,
         calibration: Calibration,
+        posed: Posed,
         runtime: Runtime,
-    ) -> tuple[Synthesis, Normalisation]:
-        gap, norm = self.gap(repair.known, read, lambda: self.fit(repair))
+    ) -> Synthesis:
+        gap = posed.gap
         if missing is None or missing.all() or repair.source is None:
-            return _finished(method(gap, runtime), gap, calibration), norm
-        keep = 1.0 - missing.astype(np.float32)
-        own = norm.forward(self.volume.section(repair.source, *read))
+            return _finished(method(gap, runtime), gap, calibration)
+        pixels = self.volume.section(repair.source, *read)
+        empty = self.tissue.emptiness.section(repair.source, *read, pixels=pixels)
+        keep = 1.0 - (missing if empty is None else missing | empty).astype(np.float32)
+        own = posed.norm.forward(pixels)
         # Brightness differs between sections: the damaged one is put on the scale of its neighbours.
         partial = _matched(own, (1 - gap.t) * gap.below + gap.t * gap.above, keep)
         synthesis = _finished(method(replace(gap, partial=partial, keep=keep), runtime), gap, calibration)
-        return replace(synthesis, mean=harmonise(synthesis.mean, own, keep)), norm
+        return replace(synthesis, mean=harmonise(synthesis.mean, own, keep))
 
-    def gap(self, known: Mapping[int, int], read: Window, fit: Callable[[], Fit]) -> tuple[Gap, Normalisation]:
+    def posed(self, known: Mapping[int, int], read: Window, fit: Callable[[], Fit]) -> Posed:
         """Read and normalise the sections that serve; also return the statistics expected of the wanted one.
 
         Args:
@@ -166,7 +225,8 @@ class Job:
         fitted, offsets = self.fitted(), tuple(sorted(known))
         if not fitted:
             offsets = near_offsets(offsets)
-        sections = {o: self.norm(known[o]).forward(self.volume.section(known[o], *read)) for o in offsets}
+        seen = self.tissue.seen({o: known[o] for o in offsets}, read)
+        sections = seen.images
         below, above = sides(offsets)
         low, high = (below or above)[0], (above or below)[0]
         # One side alone is both sides, half way.
@@ -181,7 +241,8 @@ class Job:
             offsets=offsets,
             fit=fit() if fitted else LinearBase(),
         )
-        return gap, Normalisation.between(self.norm(known[low]), self.norm(known[high]), t)
+        norm = Normalisation.between(self.norm(known[low]), self.norm(known[high]), t)
+        return Posed(gap, norm, seen, near_offsets(offsets))
 
     def fitted(self) -> bool:
         """True when the method looks at far sections and at the fitted filter."""
@@ -210,7 +271,7 @@ class Job:
         borrowed = offsets[int(rng.integers(len(offsets)))]
         samples = [self._sample(k, posed, repair) for k, posed in self._hidden(repair) if borrowed in posed]
         # Each in units of its own section: a step of brightness is no sharpness.
-        hidden = [Hidden(mixed(s.guesses, calibration.mix), s.sections[0], s.sections[borrowed]) for s in samples]
+        hidden = [_looked_at(s, mixed(s.guesses, calibration.mix), borrowed) for s in samples]
         return replace(calibration, look=look_of(hidden), borrowed=borrowed)
 
     def _hidden(self, repair: Repair) -> list[tuple[int, Offsets]]:
@@ -224,9 +285,14 @@ class Job:
             for k in _outwards(_start(repair), self.volume.shape[0], CHECK_REACH):
                 if len(found) == CHECK_COUNT:
                     break
-                if k not in found and all(self.marks.intact(z, window) for z in (k, *(k + o for o in offsets))):
+                needed = (k, *(k + o for o in offsets))
+                if k not in found and all(self.marks.intact(z, window) for z in needed) and self.shown(k, window):
                     found[k] = offsets
         return list(found.items())
+
+    def shown(self, k: int, window: Window) -> bool:
+        """Return whether a section shows enough in a window for something to be measured there."""
+        return self.tissue.emptiness.share(k, *window) <= MOST_EMPTY
 
     def _sample(self, k: int, offsets: Offsets, repair: Repair) -> Sample:
         window = check_window(repair.window)
@@ -249,10 +315,14 @@ class Job:
         inner = inside(window, read)
         known = {o: k + o for o in offsets}
         own = self.fitter.own(offsets, k if start is None else start, window, without=k)
-        gap, norm = self.gap(known, read, lambda: own or substitute(offsets))
+        posed = self.posed(known, read, lambda: own or substitute(offsets))
+        gap, norm = posed.gap, posed.norm
         synthesis = method(gap, self.runtime)
         truth = self.volume.section(k, *window)
-        sections = {o: self.norm(k + o).forward(self.volume.section(k + o, *window)) for o in (*offsets, 0)}
+        sections = {**self.tissue.seen(known, window).images, 0: self.norm(k).forward(truth)}
+        gone, empty = posed.gone, self.tissue.emptiness.section(k, *window, pixels=truth)
+        if gone is not None:
+            empty = gone[inner] if empty is None else empty | gone[inner]
         return Sample(
             truth=norm.forward(truth),
             guesses=tuple(
@@ -263,9 +333,18 @@ class Job:
             above=gap.above[inner],
             t=gap.t,
             base=gap.linear[inner] if own is None else own.answer(sections),
-            peak=intensity_range(truth) / norm.std,
+            peak=intensity_range(truth if empty is None else truth[~empty]) / norm.std,
             sections=sections,
+            empty=empty,
         )
+
+
+def _looked_at(sample: Sample, mean: Float, borrowed: int) -> Hidden:
+    """Return a hidden section whose spectrum is measured; where it is empty nothing differs from the mean."""
+    truth, neighbour = (sample.sections[o] for o in (0, borrowed))
+    if sample.empty is not None:
+        truth, neighbour = (np.where(sample.empty, mean, image) for image in (truth, neighbour))
+    return Hidden(mean, truth, neighbour)
 
 
 def _start(repair: Repair) -> int:

@@ -51,11 +51,7 @@ def eager(
         runtime = _part(job.runtime, done, len(work), f"section {repairs[k].section}")
         runtime.cancel.check()
         runtime.progress(0, 1, "")
-        drawn, width, made_up = job.render(repairs[k], window, calibrations.get(k), runtime)
-        chosen = made_up > 0
-        values[at][chosen] = drawn[chosen]
-        half[at][chosen] = width[chosen]
-        synthetic[at][chosen] = 1
+        job.render(repairs[k], window, calibrations.get(k), runtime).onto(values[at], half[at], synthetic[at])
     job.runtime.progress(PARTS * len(work), PARTS * len(work), "done")
     return Arrays(values, half, synthetic)
 
@@ -144,9 +140,6 @@ def _composed(
         if any(s.start >= s.stop for s in shared):
             continue
         at = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(shared, window, strict=True))
-        drawn, width, made_up = job.render(repair, (shared[0], shared[1]), calibration, job.runtime)
-        chosen = made_up > 0
-        values[at][chosen] = drawn[chosen]
-        half[at][chosen] = width[chosen]
-        synthetic[at][chosen] = 1
+        drawn = job.render(repair, (shared[0], shared[1]), calibration, job.runtime)
+        drawn.onto(values[at], half[at], synthetic[at])
     return values[None], half[None], synthetic[None]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_emsynth.chain import Carry, chained, gathered, library, overlaid
+from napari_emsynth.chain import Carry, chained, gathered, library, like, overlaid
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import default, get
 from napari_emsynth.methods.advice import Advice, advice, told
@@ -29,6 +29,7 @@ from napari_emsynth.trust import provenance
 from napari_emsynth.trust.intact import LeftOut, left_out
 from napari_emsynth.trust.look import SMALLEST, checked_look
 from napari_emsynth.trust.selfcheck import Calibration, SelfCheck
+from napari_emsynth.trust.validity import Emptiness, stated
 from napari_emsynth.volume import Array, Volume
 
 # A section counts as constant when its central values spread less than this share of its mean.
@@ -94,22 +95,25 @@ def interpolate(
         uncertainty=Volume(arrays.half_width, grid, f"{volume.name} uncertainty"),
         provenance=record,
     )
-    return chained(result, volume, carry(order, repairs))
+    served = {z for repair in repairs for z in (repair.below, repair.above) if z is not None}
+    return chained(result, stated(volume, served), carry(order, repairs, mask_volume))
 
 
-def carry(order: Sequence[int | None], repairs: Sequence[Repair]) -> Carry:
-    """Return how marks go along: with their sections; where a repair drew, a voxel is empty if both sides are."""
+def carry(order: Sequence[int | None], repairs: Sequence[Repair], mask: Volume | None) -> Carry:
+    """Return how marks go along: with their sections; where a repair draws, a voxel is empty if both sides are."""
 
-    def empty(earlier: Any, made: Any) -> Any:
+    def empty(earlier: Any, _made: Any) -> Any:
         kept, xp = gathered(earlier, order), library(earlier)
         drawn: dict[int, Any] = {}
         for repair in repairs:
             sides = [earlier[z] for z in (repair.below, repair.above) if z is not None]
-            inside = np.zeros(earlier.shape[1:], bool)
+            inside: Any = np.zeros(earlier.shape[1:], bool)
             inside[repair.window] = True
+            if repair.treatment == "masked" and mask is not None and repair.source is not None:
+                inside = inside & (like(mask.data, earlier)[repair.source] != 0)
             k = repair.section
             both = xp.minimum(sides[0], sides[-1])
-            drawn[k] = xp.where(inside & (made[k] != 0), both, drawn.get(k, kept[k]))
+            drawn[k] = xp.where(inside, both, drawn.get(k, kept[k]))
         return overlaid(kept, drawn)
 
     return Carry(marks=partial(gathered, sources=order), empty=empty)
@@ -142,7 +146,7 @@ def _marks(
 
 @dataclass
 class _Usable:
-    """Whether a section can serve as a neighbour: not without finite values, not constant among varied ones."""
+    """Whether a section can serve as a neighbour: not missing or without finite values, not constant among others."""
 
     volume: Volume
     notices: list[str]
@@ -152,6 +156,9 @@ class _Usable:
         finite = section[np.isfinite(section)] if section.dtype.kind == "f" else section
         if finite.size == 0:
             self.notices.append(f"section {z} has no finite value; it does not serve as a neighbour")
+            return False
+        if Emptiness(self.volume).missing(z):
+            self.notices.append(f"section {z} is missing; it does not serve as a neighbour")
             return False
         if finite.size > 1 and finite.min() == finite.max() and self._varied():
             self.notices.append(f"section {z} is constant ({finite.flat[0]}); it does not serve as a neighbour")

@@ -4,7 +4,7 @@ A method draws each section from itself and its neighbours; the answer is moved 
 acquired (every method, bicubic too) and rounded.
 
 Laws: a job can be pickled; block means of the result equal what was acquired, bit for bit for integers; voxels that are
-unknown (not finite) stay unknown; a damaged section is never seen as a neighbour.
+empty show what they showed; a damaged section is never seen as a neighbour.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Drawn:
         half: [n, f y, f x] half width of the 90 % interval in source units; 0 when the method does not know.
         prior: [n, f y, f x] in [0, 1], how much a learned prior has a say; 0 without one.
         residual: [n, y, x] block means of the method's answer less what was acquired, in source units, before the
-            answer was moved; 0 where unknown.
+            answer was moved; 0 where empty.
     """
 
     values: Array
@@ -121,17 +121,18 @@ class Job:
         block, around = self._read(z, window, method)
         finer = self._finer(block, around, z, runtime)
         acquired = self.request.volume.section(z, *around)
-        known = self.norm.forward(acquired)
+        inner = block.inside((slice(z, z + 1), *around))
+        known = block.values[inner][0]
         mean = consistent(finer.mean, known, f)
         residual = (reduced(finer.mean, f) - known) * std
         zero = np.zeros_like(mean)
         half = zero if finer.scale is None else finer.scale * (std * np.float32(self.confidence))
         prior = zero if finer.mask is None else finer.mask
         values = self._grey(mean, acquired)
-        if (unknown := ~np.isfinite(acquired)).any():
-            residual = np.where(unknown, np.float32(0), residual)
-            hidden = repeated(unknown, f)
-            values[hidden] = np.nan
+        if block.empty is not None and (empty := block.empty[inner][0]).any():
+            residual = np.where(empty, np.float32(0), residual)
+            hidden = repeated(empty, f)
+            values = np.where(hidden, repeated(acquired, f), values)
             half, prior = (np.where(hidden, np.float32(0), part) for part in (half, prior))
         coarse = _inside(window, around)
         fine = tuple(slice(f * s.start, f * s.stop) for s in coarse)

@@ -32,6 +32,7 @@ from napari_emsynth.tiling.memory_check import check_room
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.intact import NOTHING, LeftOut, left_out
 from napari_emsynth.trust.oversampled import oversampled
+from napari_emsynth.trust.validity import stated
 from napari_emsynth.volume import Volume
 
 # Edges of what is drawn at once, in px of the source: halos cost little in large blocks, and a viewer that shows a part
@@ -83,6 +84,7 @@ def superresolve(volume: Volume, options: SuperresOptions, runtime: Runtime) -> 
         residual=_part(drawn, "residual", source.grid, f"{source.name} residual"),
         provenance=_provenance(job, found, checked, off, notices),
     )
+    source = stated(source, range(source.shape[0]))
     return chained(result, source, Carry(marks=partial(enlarged, factor=factor)))
 
 

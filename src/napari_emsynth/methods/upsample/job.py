@@ -5,8 +5,8 @@ than linear interpolation; under slab sampling the whole is moved to where block
 (every method, linear too); then it is rounded.
 
 Laws: a job can be pickled; under point sampling what was acquired is copied; under slab sampling block means equal what
-was acquired, bit for bit for integers and whole factors; voxels that are unknown (not finite) in the nearest acquired
-section stay unknown; what becomes of a repaired section is no surer than the repair.
+was acquired, bit for bit for integers and whole factors; where one of two neighbours is empty the other serves, where
+both are, or the slab is, the nearest one's values stay; what becomes of a repaired section is no surer than the repair.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from napari_emsynth.methods.upsample.repair import mended_data
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime
 from napari_emsynth.trust.look import REACH, Look
+from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.selfcheck import LAPLACE
 from napari_emsynth.volume import Array, Float, Volume
 
@@ -45,12 +46,12 @@ class Guess:
     Args:
         mean: [n, y, x].
         scale: [n, y, x] of its error; None when nobody knows.
-        unknown: [n, y, x] True where the nearest acquired section says nothing; None when it does everywhere.
+        gone: [n, y, x] True where there is nothing to draw from; None where there is everywhere.
     """
 
     mean: Float
     scale: Float | None
-    unknown: Array | None
+    gone: Mask | None
 
 
 @dataclass(frozen=True)
@@ -153,13 +154,14 @@ class Job:
             inner = slice(None)
         values, guess = _inside(values, guess, (y, x), (rows, columns))
         half = np.zeros_like(guess.mean) if guess.scale is None else guess.scale * self._unit
-        if guess.unknown is not None:
-            values[guess.unknown] = np.nan
-            half[guess.unknown] = 0
-        half = half[inner]
+        values, half = values[inner], half[inner]
+        if guess.gone is not None:
+            shown = np.stack([self.request.volume.section(self.lattice.nearest(j), y, x) for j in run])
+            values = np.where(guess.gone[inner], shown, values)
+            half = np.where(guess.gone[inner], np.float32(0), half)
         if mended_data(self.request.volume) is not None:
             half = np.stack([np.hypot(w, self._repair_width(j, y, x)) for w, j in zip(half, run, strict=True)])
-        return values[inner], half
+        return values, half
 
     def _repair_width(self, section: int, y: slice, x: slice) -> Float:
         """Return the half width [y, x], in source units, that an output section inherits from repaired sections."""
@@ -183,7 +185,7 @@ class Job:
         factor, dtype = self.lattice.factor, self.norm.dtype
         thick = self.request.volume.read(slice(slabs.start, slabs.stop), y, x)
         matrix = shares(factor, drawn, slabs)
-        acquired = self.norm.forward(thick)
+        acquired = self.shown(slice(slabs.start, slabs.stop), y, x)
         fine = back_projected(guess.mean, acquired, matrix, count=steps(factor))
         if self.look is not None:
             fine = back_projected(self._looked(fine, drawn, y, x), acquired, matrix, count=steps(factor))
@@ -238,8 +240,13 @@ class Job:
         if self.look is None:
             return mean
         nearest = [self.lattice.nearest(section) for section in run]
-        acquired = {z: self.norm.forward(self.request.volume.section(z, y, x)) for z in set(nearest)}
+        acquired = {z: self.shown(slice(z, z + 1), y, x)[0] for z in set(nearest)}
         return np.stack([self.look.draw(m, acquired[z]) for m, z in zip(mean, nearest, strict=True)])
+
+    def shown(self, z: slice, y: slice, x: slice) -> Float:
+        """Return a box of the input [z, y, x], normalised, tissue where any section near has tissue."""
+        block = read_padded(self.request.volume, (z, y, x), (0, 0, 0), self.norm)
+        return block.values[block.inside((z, y, x))]
 
     def _read_for(self, y: slice, x: slice) -> tuple[slice, slice]:
         """Return rows and columns with as many more on both sides as the filters of a look reach."""
@@ -265,18 +272,26 @@ class Job:
         if self.blend_weight < 1:
             start = _cut(self._start(block.values, ask, runtime), *inner).mean
             mean = start + np.float32(self.blend_weight) * (mean - start)
-        unknown = None
-        if block.unknown is not None:
-            nearest = [lattice.nearest(section) - block.start[0] for section in run]
-            unknown = block.unknown[nearest][:, inner[0], inner[1]]
-        return Guess(mean, scale, unknown)
+        if block.empty is None:
+            return Guess(mean, scale, None)
+        empty, shown = block.empty[:, inner[0], inner[1]], block.values[:, inner[0], inner[1]]
+        sources = [tuple(z - block.start[0] for z in lattice.sources(section)) for section in run]
+        alone = [_alone(image, shown, empty, pair) for image, pair in zip(mean, sources, strict=True)]
+        return Guess(np.stack(alone), scale, np.stack([empty[below] & empty[above] for below, above in sources]))
+
+
+def _alone(mean: Float, shown: Float, empty: Mask, pair: tuple[int, ...]) -> Float:
+    """Return a section [y, x] that shows, where one of its two neighbours is empty, the other."""
+    for one, other in (pair, pair[::-1]):
+        mean = np.where(empty[one] & ~empty[other], shown[other], mean)
+    return mean
 
 
 def _inside(values: Array, guess: Guess, wanted: tuple[slice, slice], read: tuple[slice, slice]) -> tuple[Array, Guess]:
     """Return the rows and columns that are wanted of those that were read."""
     y, x = (slice(w.start - r.start, w.stop - r.start) for w, r in zip(wanted, read, strict=True))
-    scale, unknown = (None if part is None else part[:, y, x] for part in (guess.scale, guess.unknown))
-    return values[:, y, x], Guess(guess.mean[:, y, x], scale, unknown)
+    scale = None if guess.scale is None else guess.scale[:, y, x]
+    return values[:, y, x], Guess(guess.mean[:, y, x], scale, None if guess.gone is None else guess.gone[:, y, x])
 
 
 def _asked(method: Answer, block: Float, ask: Ask, runtime: Runtime) -> Sequence[Expert]:

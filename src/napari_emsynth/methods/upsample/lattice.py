@@ -85,6 +85,13 @@ class Lattice:
         below = min(self.count - 2, math.floor(p))
         return below, below + 1, p - below
 
+    def sources(self, section: int) -> tuple[int, int]:
+        """Return the two input sections that say whether an output section is empty: the same where one says it."""
+        if self.sampling == "slab":
+            return self.nearest(section), self.nearest(section)
+        own = self.acquired(section)
+        return self.neighbours(section)[:2] if own is None else (own, own)
+
     def slabs(self, sections: range, around: int = 0) -> range:
         """Return the input sections that a run of output sections has a part of under slab sampling, and more.
 

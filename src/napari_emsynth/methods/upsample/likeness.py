@@ -19,6 +19,7 @@ from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.intact import left_out
 from napari_emsynth.trust.remembered import of_the_whole
+from napari_emsynth.trust.validity import Emptiness
 from napari_emsynth.volume import Float, Volume
 
 # Sections that are looked at, each with the one after it, and the edge of their middle, px.
@@ -86,9 +87,16 @@ def _measured(volume: Volume, norm: Normalisation, sampling: Sampling, runtime: 
     near = sorted({z for section in wanted for z in (section, section + 1) if z < count})
     damaged = left_out(volume, near, runtime=replace(runtime, progress=no_progress))
     y, x = middle(height, EDGE), middle(width, EDGE)
-    seen = {z: norm.forward(volume.section(z, y, x)) for z in near if z not in damaged}
+    seen = {z: _shown(volume, z, (y, x), norm) for z in near if z not in damaged}
     if not seen or min(height, width) < SHORTEST:
         return UNKNOWN
     correlation = Correlation.measured(list(seen.values()))
     pairs = [(seen[z], seen[z + 1]) for z in wanted if z in seen and z + 1 in seen]
     return Likeness.of_pairs(correlation, pairs, sampling)
+
+
+def _shown(volume: Volume, z: int, window: tuple[slice, slice], norm: Normalisation) -> Float:
+    """Return a window of a section, normalised; 0, the mean, where it is empty."""
+    pixels = volume.section(z, *window)
+    shown, empty = norm.forward(pixels), Emptiness(volume).section(z, *window, pixels=pixels)
+    return shown if empty is None else np.where(empty, np.float32(0), shown)

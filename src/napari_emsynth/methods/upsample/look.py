@@ -81,7 +81,8 @@ def _between(job: Job, unfit: Collection[int], runtime: Runtime) -> list[Hidden]
     found = []
     for k in np.unique(np.linspace(0, len(made) - 1, SECTIONS + 2)[1:-1].round().astype(int)) if made else ():
         runtime.cancel.check()
-        acquired = job.norm.forward(volume.section(lattice.nearest(made[k]), y, x))
+        nearest = lattice.nearest(made[k])
+        acquired = job.shown(slice(nearest, nearest + 1), y, x)[0]
         mean = job.guess(range(made[k], made[k] + 1), y, x, runtime).mean[0]
         found.append(Hidden(mean=mean, truth=acquired, neighbour=acquired))
     return found

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods import get
-from napari_emsynth.methods.interpolate.job import Job
+from napari_emsynth.methods.interpolate.job import Drawn, Job
 from napari_emsynth.methods.interpolate.plan import Marks, Repair, plan_repairs
 from napari_emsynth.methods.request import weights_of, weights_record
 from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS
@@ -26,6 +26,8 @@ from napari_emsynth.sections import check_sections, spans
 from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.detect import uninformative
 from napari_emsynth.trust.intact import NOTHING, LeftOut, left_out
+from napari_emsynth.trust.margins import Mask
+from napari_emsynth.trust.validity import Emptiness, everywhere
 from napari_emsynth.volume import Array, Float, Volume
 
 # The method that repairs.
@@ -123,7 +125,7 @@ class Mended:
         self.__init__(state["job"], state["repairs"])  # type: ignore[misc]
 
     def _forget(self) -> None:
-        self._tiles: OrderedDict[Tile, tuple[Array, Float]] = OrderedDict()
+        self._tiles: OrderedDict[Tile, Drawn] = OrderedDict()
         self._lock = Lock()
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> Array:
@@ -133,14 +135,22 @@ class Mended:
         if inside:
             block = block.copy()
         for section in inside:
-            block[section - z.start] = self._drawn(section, y, x, lambda tile: tile[0])
+            block[section - z.start] = self._drawn(section, y, x, lambda tile: tile.values)
         return block
 
     def half_width(self, section: int, y: slice, x: slice) -> Float:
         """Return the half width [y, x] of the 90 % interval of a repaired section, in source units."""
-        return self._drawn(section, y, x, lambda tile: tile[1])
+        return self._drawn(section, y, x, lambda tile: tile.half)
 
-    def _drawn(self, section: int, y: slice, x: slice, part: Callable[[tuple[Array, Float]], Array]) -> Array:
+    def empty_in(self, z: int, y: slice, x: slice) -> Mask | None:
+        """Return where a window of a section is empty: [y, x]; of a repaired one, where nothing served."""
+        source = Emptiness(self.job.volume)
+        if z not in self.repairs:
+            return source.section(z, y, x)
+        repair = self.repairs[z]
+        return everywhere(source.section(near, y, x) for near in (repair.below, repair.above) if near is not None)
+
+    def _drawn(self, section: int, y: slice, x: slice, part: Callable[[Drawn], Array]) -> Array:
         """Put a window of a repaired section together from tiles."""
         rows = []
         for ty in range(y.start // TILE, -(-y.stop // TILE)):
@@ -151,7 +161,7 @@ class Mended:
             rows.append(np.concatenate(row, axis=1))
         return np.concatenate(rows)
 
-    def _tile(self, key: Tile) -> tuple[Array, Float]:
+    def _tile(self, key: Tile) -> Drawn:
         with self._lock:
             if key in self._tiles:
                 self._tiles.move_to_end(key)
@@ -159,12 +169,12 @@ class Mended:
         section, ty, tx = key
         _, height, width = self.shape
         window = (slice(ty * TILE, min(height, (ty + 1) * TILE)), slice(tx * TILE, min(width, (tx + 1) * TILE)))
-        values, half, _ = self.job.render(self.repairs[section], window, None, self.job.runtime)
+        drawn = self.job.render(self.repairs[section], window, None, self.job.runtime)
         with self._lock:
-            self._tiles[key] = values, half
+            self._tiles[key] = drawn
             while len(self._tiles) > REMEMBERED:
                 self._tiles.popitem(last=False)
-        return values, half
+        return drawn
 
 
 def _shared(wanted: slice, tile: int) -> slice:

@@ -33,6 +33,7 @@ from napari_emsynth.options import LookName
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.look import SMALLEST, checked_look
+from napari_emsynth.trust.validity import stated
 from napari_emsynth.volume import Volume
 
 # A method that is followed less than this share of the way gets a notice.
@@ -91,16 +92,14 @@ def upsample(volume: Volume, options: UpsampleOptions, runtime: Runtime) -> Resu
         provenance=_provenance(job, damage, made_up, checked, notices, wanted),
         along=Along(lattice, source.grid),
     )
-    return chained(result, source, carry(lattice))
+    known = stated(request.volume, range(source.shape[0])).known
+    return chained(result, replace(source, known=known), carry(lattice))
 
 
 def carry(lattice: Lattice) -> Carry:
     """Return how marks go along: with the sections that reappear; between two, a voxel is empty where both are."""
     sections = range(lattice.sections.stop)
-    if lattice.sampling == "point":
-        pairs = [(z, z) if (z := lattice.acquired(j)) is not None else lattice.neighbours(j)[:2] for j in sections]
-    else:
-        pairs = [(lattice.nearest(j),) * 2 for j in sections]
+    pairs = [lattice.sources(j) for j in sections]
     return Carry(
         marks=partial(gathered, sources=[lattice.acquired(j) for j in sections]),
         empty=lambda earlier, _made: between(earlier, pairs),

@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_emsynth.chain import Carry, chained
 from napari_emsynth.fields.algebra import compose
-from napari_emsynth.fields.apply import by, carrying, check_fits, moved, outside
+from napari_emsynth.fields.apply import by, carrying, check_fits, moved, nothing_made, outside
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io.export import lazily
 from napari_emsynth.io.field import field_of
@@ -99,7 +99,7 @@ def finished(result: Result, source: Volume, limit_nm: float | None = None) -> R
         field = field if limit_nm is None else field.limited(limit_nm)
         result = _drawn_once(result, origin, field, earlier)
         origin = replace(origin, known=replace(origin.known or Known(), record=known.record))
-    result = replace(result, empty=result.synthetic)
+    result = replace(result, synthetic=nothing_made(result.synthetic), empty=result.synthetic)
     result = chained(result, origin, carrying(field))
     assert result.volume.known is not None
     told = replace(result.volume.known, moved=(origin, field))

@@ -91,11 +91,11 @@ def evaluate(
         samples.append(sample)
         if flow is not None:
             moved = flow.sample(k, (-gap, gap), window)
-            table.add({"optical_flow": moved.guesses[0]}, moved.truth, moved.peak)
+            table.add({"optical_flow": moved.guesses[0]}, moved.known_truth, moved.peak)
     fits = cross_fitted(samples)
     for sample, fit in zip(samples, fits, strict=True):
         candidates = {name: answer for name, answer in sample.baselines().items() if name != method}
-        table.add({method: mixed(sample.guesses, fit.mix), **candidates}, sample.truth, sample.peak)
+        table.add({method: mixed(sample.guesses, fit.mix), **candidates}, sample.known_truth, sample.peak)
     spec, scores = get("interpolate", method), table.means()
     return report(
         spec,
@@ -116,7 +116,8 @@ def held_out_coverage(samples: Sequence[Sample], fits: Sequence[Calibration]) ->
     if len(samples) < 2:
         return None
     shares = [
-        coverage(s.truth, mixed(s.guesses, fit.mix), fit.factor * s.scale) for s, fit in zip(samples, fits, strict=True)
+        coverage(s.known_truth, mixed(s.guesses, fit.mix), fit.factor * s.scale)
+        for s, fit in zip(samples, fits, strict=True)
     ]
     return round(float(np.mean(shares)), 4)
 

@@ -88,7 +88,7 @@ def _scores(hidden: Hidden, request: Request) -> tuple[dict[str, dict[str, float
     for done, section in enumerate(hidden.sections):
         request.runtime.cancel.check()
         request.runtime.progress(done, len(hidden.sections), f"section {hidden.first + section}")
-        truth, ours = hidden.truth[section].astype(np.float32), hidden.drawn(job, section)
+        truth, ours = hidden.known(section).astype(np.float32), hidden.drawn(job, section)
         candidates = hidden.candidates(baseline, section)
         candidates.pop(request.method, None)
         table.add({request.method: ours.values[0], **candidates}, truth, hidden.peak)

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_emsynth.methods.blocks import middle
+from napari_emsynth.methods.blocks import SERVING, middle
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.superres.job import Drawn, Job
 from napari_emsynth.methods.superres.reduction import reduced, repeated
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.trust.intact import nearest_to_middle
+from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.selfcheck import intensity_range
+from napari_emsynth.trust.validity import Emptiness, tissue
 from napari_emsynth.volume import Array, Volume
 
 # What advice calls the rival that leaves pixels as they are.
@@ -36,6 +38,7 @@ class Hidden:
         first: section of the user's volume that is ``truth[0]``.
         sections: of the truth that are made finer; the others are what is seen around them.
         damaged: sections of the truth that are damaged.
+        empty: [z, f y, f x] True where there is no truth; None where there is everywhere.
     """
 
     coarse: Volume
@@ -44,6 +47,13 @@ class Hidden:
     first: int
     sections: tuple[int, ...]
     damaged: frozenset[int] = frozenset()
+    empty: Mask | None = None
+
+    def known(self, section: int) -> Array:
+        """Return a section of the truth; as floats, NaN where there is none, where some of the truth is empty."""
+        if self.empty is None:
+            return np.asarray(self.truth[section])
+        return np.where(self.empty[section], np.float32(np.nan), self.truth[section].astype(np.float32))
 
     @property
     def peak(self) -> float:
@@ -88,7 +98,7 @@ def hide(
         damaged: sections that are damaged.
 
     Returns:
-        None when the volume is too small, or no section is intact.
+        None when the volume is too small, or no section is intact or shows anything.
     """
     volume, method = request.volume, request.built()
     chosen, around = nearest_to_middle(volume.shape[0], count, damaged), method.context * method.spacing
@@ -97,7 +107,11 @@ def hide(
         return None
     z = slice(max(0, chosen[0] - around), min(volume.shape[0], chosen[-1] + around + 1))
     y, x = (middle(n, size * factor) for n, size in zip(volume.shape[1:], sizes, strict=True))
-    truth = volume.read(z, y, x)
+    acquired = volume.read(z, y, x)
+    empty = Emptiness(volume).block(acquired, z, y, x)
+    truth = tissue(acquired, empty, SERVING)
+    if empty is not None and empty[[s - z.start for s in chosen]].all():
+        return None
     coarse = np.stack([to_dtype(reduced(section, factor), truth.dtype) for section in truth])
     here = frozenset(section - z.start for section in damaged if z.start <= section < z.stop)
-    return Hidden(Volume.of(coarse), truth, factor, z.start, tuple(s - z.start for s in chosen), here)
+    return Hidden(Volume.of(coarse), truth, factor, z.start, tuple(s - z.start for s in chosen), here, empty)

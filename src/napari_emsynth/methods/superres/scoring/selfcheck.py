@@ -63,7 +63,7 @@ def check(request: Request, factor: int, damaged: Collection[int] = ()) -> SelfC
     job, baseline = hidden.job(request), hidden.job(by_rival(request, "bicubic"))
     covered, answers = [], []
     for section in hidden.sections:
-        ours, truth = hidden.drawn(job, section), hidden.truth[section]
+        ours, truth = hidden.drawn(job, section), hidden.known(section)
         given = {"psnr": ours.values[0], **hidden.candidates(baseline, section)}
         answers.append((given, truth, hidden.peak))
         covered.append(coverage(truth.astype(np.float32), ours.values[0].astype(np.float32), ours.half[0]))

@@ -84,7 +84,7 @@ def evaluate(
     scores = _scores(hidden, values, request)
     # Linear interpolation is moved to where slab means hold where it is the method.
     called = {} if method == "linear" else hidden.called
-    covered = None if measured_on is None else coverage(hidden.truth[here], values[here], half[here])
+    covered = None if measured_on is None else coverage(hidden.known(here), values[here], half[here])
     return report(
         spec,
         request.weights,
@@ -122,5 +122,5 @@ def _scores(hidden: Hidden, answer: Array, request: Request) -> dict[str, dict[s
     for section in hidden.sections:
         candidates = baselines(*hidden.linear(section)) | {name: stack[section] for name, stack in drawn.items()}
         candidates.pop(request.method, None)
-        table.add({request.method: answer[section], **candidates}, hidden.truth[section], hidden.peak)
+        table.add({request.method: answer[section], **candidates}, hidden.known(section), hidden.peak)
     return table.means()

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from napari_emsynth.grid import SAME
-from napari_emsynth.methods.blocks import middle, spread
+from napari_emsynth.methods.blocks import SERVING, middle, spread
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.upsample.acquisition import degraded
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS, Lattice, Sampling
 from napari_emsynth.normalisation import to_dtype
+from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.selfcheck import intensity_range
+from napari_emsynth.trust.validity import Emptiness, stacked, tissue
 from napari_emsynth.volume import Array, Float, Volume
 
 # Sections whose rows are posed as sections.
@@ -39,6 +41,7 @@ class Hidden:
         first: section of the user's volume that is ``truth[0]``; of no meaning in plane.
         rows_of: the user's volume where its rows are posed as sections, and sections as rows; None along z.
         unfit: sections of the truth that nobody acquired: they were repaired.
+        empty: [z, y, x] True where there is no truth: nothing is scored there; None where there is everywhere.
     """
 
     thin: Volume
@@ -47,6 +50,18 @@ class Hidden:
     first: int = 0
     rows_of: Volume | None = None
     unfit: Collection[int] = ()
+    empty: Mask | None = None
+
+    def scored(self, stack: Array) -> Array:
+        """Return what is scored of a stack [z, y, x]: its hidden sections, but for what is empty."""
+        here = self.sections
+        return stack[here] if self.empty is None else stack[here][~self.empty[here]]
+
+    def known(self, sections: int | list[int]) -> Array:
+        """Return sections of the truth; as floats, NaN where there is none, where some of the truth is empty."""
+        if self.empty is None:
+            return self.truth[sections]
+        return np.where(self.empty[sections], np.float32(np.nan), self.truth[sections].astype(np.float32))
 
     @property
     def sections(self) -> list[int]:
@@ -113,16 +128,18 @@ def hide(
     """
     used = _used(min(volume.shape[0], depth), factor, sampling)
     z = middle(volume.shape[0], used)
-    truth = _known(volume.read(z, middle(volume.shape[1], edge), middle(volume.shape[2], edge)))
-    hidden = _coarser(truth, factor, sampling)
+    y, x = middle(volume.shape[1], edge), middle(volume.shape[2], edge)
+    truth = volume.read(z, y, x)
+    empty = Emptiness(volume).block(truth, z, y, x)
+    hidden = _coarser(tissue(truth, empty, SERVING), factor, sampling)
     if hidden is None:
         return None
     thin, voxel = hidden.thin, volume.grid.voxel_nm
     if voxel is not None:
         thin = Volume.of(thin, voxel_nm=(voxel[0] * factor, *voxel[1:]))
     here = frozenset(section - z.start for section in unfit if z.start <= section < z.stop)
-    hidden = Hidden(thin, hidden.truth, hidden.lattice, z.start, unfit=here)
-    return hidden if hidden.sections else None
+    hidden = Hidden(thin, hidden.truth, hidden.lattice, z.start, unfit=here, empty=_first(empty, hidden))
+    return hidden if hidden.sections and hidden.scored(hidden.truth).size else None
 
 
 def hide_in_plane(
@@ -147,9 +164,16 @@ def hide_in_plane(
     rows = middle(volume.shape[1], _used(min(volume.shape[1], edge), factor, sampling))
     columns = middle(volume.shape[2], edge)
     sections = [volume.section(z, rows, columns) for z in chosen]
-    truth = _known(np.ascontiguousarray(np.stack(sections, axis=1)))
+    masks = [Emptiness(volume).section(z, rows, columns, s) for z, s in zip(chosen, sections, strict=True)]
+    empty = stacked(masks, sections[0].shape)
+    # Planes are no neighbours of each other: none serves another.
+    truth = np.ascontiguousarray(tissue(np.stack(sections), empty, 0).swapaxes(0, 1))
+    empty = None if empty is None else empty.swapaxes(0, 1)
     hidden = _coarser(truth, factor, sampling)
-    return None if hidden is None else Hidden(hidden.thin, hidden.truth, hidden.lattice, rows_of=volume)
+    if hidden is None:
+        return None
+    hidden = replace(hidden, rows_of=volume, empty=_first(empty, hidden))
+    return hidden if hidden.scored(hidden.truth).size else None
 
 
 def _used(count: int, factor: float, sampling: Sampling) -> int:
@@ -169,8 +193,6 @@ def _coarser(truth: Array, factor: float, sampling: Sampling) -> Hidden | None:
     return Hidden(thin, truth[: lattice.sections.stop], lattice)
 
 
-def _known(truth: Array) -> Array:
-    """Return a stack whose unknown voxels are as grey as the others are in the median: easy to tell, and no NaN."""
-    if truth.dtype.kind != "f" or (known := np.isfinite(truth)).all():
-        return truth
-    return np.where(known, truth, np.median(truth[known]) if known.any() else 0).astype(truth.dtype)
+def _first(empty: Mask | None, hidden: Hidden) -> Mask | None:
+    """Return the mask of as much as is hidden."""
+    return None if empty is None else empty[: len(hidden.truth)]

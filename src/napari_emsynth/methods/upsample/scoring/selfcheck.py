@@ -129,10 +129,10 @@ def scored(request: Request, hidden: Hidden, blend_weight: float | None = None) 
         blend_weight: how far the method is followed; None finds out, (1).
     """
     here = hidden.sections
-    truth = hidden.truth[here]
+    truth = hidden.scored(hidden.truth)
 
     def near(answer: Array) -> float:
-        return told_psnr(answer[here], truth, hidden.peak)
+        return told_psnr(hidden.scored(answer), truth, hidden.peak)
 
     job = replace(hidden.job(request), calibration=1.0, blend_weight=1.0 if blend_weight is None else blend_weight)
     values, scale = hidden.drawn(job)
@@ -141,7 +141,7 @@ def scored(request: Request, hidden: Hidden, blend_weight: float | None = None) 
     kriging = values if request.method == "kriging" else drawn_by(hidden, request, "kriging")
     if blend_weight is None:
         start = (kriging if job.start == "kriging" else linear).astype(np.float32)
-        blend_weight = followed(values[here], start[here], truth)
+        blend_weight = followed(hidden.scored(values), hidden.scored(start), truth)
         values = start + blend_weight * (values.astype(np.float32) - start)
     candidates = {"linear": near(hidden.guessed(baseline) if slab else linear)}
     if slab:
@@ -153,7 +153,7 @@ def scored(request: Request, hidden: Hidden, blend_weight: float | None = None) 
         candidates=candidates,
         n=len(here),
         called=hidden.called,
-        factor=covering(values[here], truth, scale[here]) if request.spec.has_uncertainty else None,
+        factor=covering(hidden.scored(values), truth, hidden.scored(scale)) if request.spec.has_uncertainty else None,
         blend_weight=blend_weight,
     )
 

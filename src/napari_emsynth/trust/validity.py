@@ -1,0 +1,284 @@
+"""Which voxels of a volume nobody acquired: asked by every task, decided nowhere else.
+
+A voxel is *empty* where it is not a finite number, where it lies in a margin (:mod:`napari_emsynth.trust.margins`), or
+where what is known of the volume says so. Margins are judged on whole sections, once, and remembered with the volume: a
+block never sees another border than the volume does. A section is *missing* where what is known of the volume leaves
+nothing of it.
+
+Laws: what is empty in a box does not depend on the box, nor on whether the volume is lazy or in memory; of a volume
+without margins only the outermost lines of a section are looked at; memory holds packed masks, none of sections that
+have no margin.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from napari_emsynth.chain import like
+from napari_emsynth.trust.margins import Mask, frame_of, margin_of, may_have_margin
+from napari_emsynth.trust.remembered import memory, prints
+from napari_emsynth.volume import Array, Known, Volume
+
+# A section of which no more than this share was acquired is missing.
+NOTHING_LEFT = 1e-3
+# How far tissue is continued into what is empty everywhere, px: networks must not see an edge there.
+FRINGE = 16
+EVERYWHERE = slice(None)
+
+
+@runtime_checkable
+class Aware(Protocol):
+    """[z, y, x] voxels that know themselves where they are empty, as repaired sections do."""
+
+    def empty_in(self, z: int, y: slice, x: slice) -> Mask | None:
+        """Return where a window of a section is empty: [y, x]; None where nothing is."""
+
+
+class Emptiness:
+    """[z, y, x] uint8, 1 where a volume is empty: an array that is worked out as it is read.
+
+    Args:
+        volume: whose voxels are looked at.
+    """
+
+    ndim = 3
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, volume: Volume) -> None:
+        self.volume, self.shape = volume, volume.shape
+
+    @property
+    def given(self) -> Any:
+        """What is known of the volume says of it; None where it says nothing."""
+        return None if self.volume.known is None else self.volume.known.empty
+
+    def __getitem__(self, key: Any) -> Array:
+        picked = [slice(k, k + 1) if isinstance(k, int | np.integer) else k for k in _triple(key)]
+        z, y, x = (slice(*s.indices(n)) for s, n in zip(picked, self.shape, strict=True))
+        out = np.zeros([len(range(*s.indices(n))) for s, n in zip((z, y, x), self.shape, strict=True)], np.uint8)
+        for i, section in enumerate(range(self.shape[0])[z]):
+            found = self.section(section, y, x)
+            if found is not None:
+                out[i] = found
+        return np.asarray(out[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in _triple(key))])
+
+    def section(self, z: int, y: slice = EVERYWHERE, x: slice = EVERYWHERE, pixels: Array | None = None) -> Mask | None:
+        """Return where a window of a section is empty: [y, x]; None where nothing is.
+
+        Args:
+            z: section.
+            y: rows.
+            x: columns.
+            pixels: [y, x] of the window, where they are at hand.
+        """
+        if isinstance(self.volume.data, Aware):
+            return self.volume.data.empty_in(z, y, x)
+        whole = pixels if pixels is not None and pixels.shape == self.shape[1:] else None
+        margin = self._margin(z, whole)
+        parts = [None if margin is None else margin[y, x], self._stated(z, y, x)]
+        if self.volume.dtype.kind == "f":
+            shown = self.volume.section(z, y, x) if pixels is None else pixels
+            parts.append(~np.isfinite(shown))
+        return _union(parts)
+
+    def block(self, voxels: Array, z: slice, y: slice, x: slice) -> Mask | None:
+        """Return where a box [z, y, x] is empty, of which the voxels are at hand; None where nothing is."""
+        found = [self.section(k, y, x, pixels) for k, pixels in zip(range(z.start, z.stop), voxels, strict=True)]
+        return stacked(found, voxels.shape[1:])
+
+    def share(self, z: int, y: slice = EVERYWHERE, x: slice = EVERYWHERE, pixels: Array | None = None) -> float:
+        """Return which share of a window of a section is empty, 0 to 1; arguments as of :meth:`section`."""
+        found = self.section(z, y, x, pixels)
+        return 0.0 if found is None else float(found.mean())
+
+    def missing(self, z: int) -> bool:
+        """Return whether what is known of the volume leaves nothing of a section."""
+        stated = self._stated(z, EVERYWHERE, EVERYWHERE)
+        return stated is not None and 1 - stated.mean() <= NOTHING_LEFT
+
+    def anywhere(self, sections: Iterable[int]) -> bool:
+        """Return whether any pixel of some sections is empty; remembered, as whole sections are read for it."""
+        return any(self._whole_share(z) > 0 for z in sections)
+
+    def _whole_share(self, z: int) -> float:
+        if self.volume.dtype.kind != "f":
+            return self.share(z)
+        known, seen = memory(self.volume, "empty"), tuple(prints(self.volume, range(z, z + 1)).values())
+        share: float | None = known.get(z, seen)
+        if share is None:
+            share = self.share(z, pixels=self.volume.section(z))
+            known.put(z, seen, share)
+        return share
+
+    def _stated(self, z: int, y: slice, x: slice) -> Mask | None:
+        if self.given is None:
+            return None
+        stated = np.asarray(Volume.of(self.given).section(z, y, x) != 0)
+        return stated if stated.any() else None
+
+    def _margin(self, z: int, pixels: Array | None) -> Mask | None:
+        """Return where a whole section is margin, remembered; ``pixels`` are all of it."""
+        known, seen = memory(self.volume, "margin"), tuple(prints(self.volume, range(z, z + 1)).values())
+        packed: bytes | None = known.get(z, seen)
+        if packed is None:
+            found = self._looked_at(z) if pixels is None else margin_of(pixels)
+            packed = b"" if found is None else zlib.compress(np.packbits(found).tobytes(), 1)
+            known.put(z, seen, packed)
+        return _unpacked(packed, self.shape[1:]) if packed else None
+
+    def _looked_at(self, z: int) -> Mask | None:
+        frame = _frame(self.volume, z)
+        return margin_of(self.volume.section(z)) if may_have_margin(frame) else None
+
+
+def _frame(volume: Volume, z: int) -> tuple[Array, ...]:
+    """Return the outermost lines of a section, read together where they share their making."""
+    if not hasattr(volume.data, "dask"):
+        last = [n - 1 for n in volume.shape]
+        rows = (volume.section(z, slice(y, y + 1))[0] for y in (0, last[1]))
+        return (*rows, *(volume.section(z, EVERYWHERE, slice(x, x + 1))[:, 0] for x in (0, last[2])))
+    import dask
+
+    lines = frame_of(volume.data[z])
+    return tuple(np.asarray(line) for line in dask.compute(*lines, scheduler="synchronous"))
+
+
+@lru_cache(maxsize=16)
+def _unpacked(packed: bytes, shape: tuple[int, int]) -> Mask:
+    bits = np.frombuffer(zlib.decompress(packed), np.uint8)
+    mask = np.unpackbits(bits, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+    mask.flags.writeable = False
+    return mask
+
+
+def _triple(key: Any) -> tuple[Any, Any, Any]:
+    """Return what an index says of sections, rows and columns."""
+    parts = list(key) if isinstance(key, tuple) else [key]
+    if Ellipsis in parts:
+        at = parts.index(Ellipsis)
+        parts[at : at + 1] = [EVERYWHERE] * (4 - len(parts))
+    parts += [EVERYWHERE] * (3 - len(parts))
+    return parts[0], parts[1], parts[2]
+
+
+def _union(parts: Sequence[Mask | None]) -> Mask | None:
+    """Return the union of masks of one shape; None where none is set."""
+    out: Mask | None = None
+    for part in parts:
+        if part is not None and part.any():
+            out = part if out is None else out | part
+    return out
+
+
+# ---------------------------------------------------------------------------------- stated, and filled
+
+
+def stated(volume: Volume, matter: Iterable[int]) -> Volume:
+    """Return a volume that is known to be empty where it is, lazy where it is; as it is where that is nowhere.
+
+    Args:
+        volume: [z, y, x].
+        matter: the sections that decide whether anything is empty.
+    """
+    found = Emptiness(volume)
+    if found.given is None and not found.anywhere(matter):
+        return volume
+    return replace(volume, known=replace(volume.known or Known(), empty=like(found, volume.data)))
+
+
+def stacked(masks: Sequence[Mask | None], shape: tuple[int, ...]) -> Mask | None:
+    """Return masks of one shape [y, x] as one [z, y, x]; None where none sets anything."""
+    if all(mask is None for mask in masks):
+        return None
+    return np.stack([np.zeros(shape, bool) if mask is None else mask for mask in masks])
+
+
+def nearest_first(section: int, sections: Container[int], reach: int) -> list[int]:
+    """Return the sections that are no further than ``reach`` from one, the nearest first."""
+    return [k for d in range(1, reach + 1) for k in (section - d, section + d) if k in sections]
+
+
+def everywhere(empty: Iterable[Mask | None]) -> Mask | None:
+    """Return where all of some masks [y, x] are set; None where one of them sets nothing."""
+    masks = list(empty)
+    out: Mask | None = masks[0]
+    for mask in masks[1:]:
+        out = None if out is None or mask is None else out & mask
+    return out if out is not None and out.any() else None
+
+
+def served(
+    images: Mapping[int, Array],
+    empty: Mapping[int, Mask | None],
+    instead: Callable[[int], Sequence[int]],
+    *,
+    of: Collection[int] | None = None,
+    rest: float = 0.0,
+) -> dict[int, Array]:
+    """Return images whose empty pixels show what the nearest other one has there.
+
+    Where none has anything, tissue is continued for :data:`FRINGE` px.
+
+    Args:
+        images: [y, x] by section.
+        empty: where each is empty; None where nowhere.
+        instead: the others, of a section, in the order in which they serve.
+        of: the sections that are wanted, the others only serve; None for all.
+        rest: what is shown beyond; of normalised images their mean.
+    """
+    out, known = {z: images[z] for z in (images if of is None else of)}, _Continued()
+    for z, image in out.items():
+        left = empty[z]
+        if left is None:
+            continue
+        out[z], left = image.copy(), left.copy()
+        for other in instead(z):
+            theirs = empty[other]
+            here = left if theirs is None else left & ~theirs
+            out[z][here] = images[other][here]
+            left &= ~here
+        if left.any():
+            known.draw(out[z], left, rest)
+    return out
+
+
+def tissue(stack: Array, empty: Mask | None, reach: int) -> Array:
+    """Return a stack [z, y, x] that shows tissue where it is empty, as far as there is any near, and else the median.
+
+    Args:
+        stack: of any real dtype.
+        empty: where it is empty; None where nowhere.
+        reach: sections on each side that may serve.
+    """
+    if empty is None:
+        return stack
+    masks = {z: mask if mask.any() else None for z, mask in enumerate(empty)}
+    rest = 0.0 if empty.all() else float(np.median(stack[~empty]))
+    drawn = served(dict(enumerate(stack)), masks, lambda z: nearest_first(z, masks, reach), rest=rest)
+    return np.stack([drawn[z] for z in sorted(drawn)])
+
+
+class _Continued:
+    """Continues tissue; where it comes from is remembered, as margins of many sections are alike."""
+
+    def __init__(self) -> None:
+        self._gone: Mask | None = None
+        self._near: tuple[Mask, Array, Array] | None = None
+
+    def draw(self, image: Array, gone: Mask, rest: float) -> None:
+        """Fill the pixels of an image [y, x] that are gone."""
+        if gone.all():
+            image[:] = rest
+            return
+        if self._near is None or self._gone is None or not np.array_equal(self._gone, gone):
+            distance, (y, x) = distance_transform_edt(gone, return_indices=True)
+            self._gone, self._near = gone, (distance[gone] <= FRINGE, y[gone], x[gone])
+        near, y, x = self._near
+        image[gone] = np.where(near, image[y, x], image.dtype.type(rest))
