@@ -1,11 +1,15 @@
 """Blocks to learn from and to be scored on: intact, adjoining, apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.methods.train_input import crop
+from napari_emsynth.testing.phantoms import Phantom, margins
 from napari_emsynth.training.data import closed_up, split
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Known, Volume
 
 VOXEL_NM = (10.0, 10.0, 10.0)
 
@@ -59,3 +63,24 @@ def test_a_volume_closes_up_where_sections_are_left_out():
     volume = closed_up(numbered(20, voxel_nm=VOXEL_NM), {3, 4, 19})
     assert volume.data[:, 0, 0].tolist() == [z for z in range(20) if z not in {3, 4, 19}]
     assert volume.grid.voxel_nm == VOXEL_NM
+
+
+def test_nothing_is_learned_from_what_is_empty():
+    volume = Phantom(shape=(20, 64, 80)).volume()
+    planted = Volume.of(np.where(margins(volume.shape), np.uint8(0), volume.data))
+    for block, z in zip((split(planted).blocks[0], split(planted).held_out[0]), (0, 15), strict=True):
+        shown = volume.data[z : z + len(block), :54, 18:]
+        np.testing.assert_array_equal(block, shown)
+    whole = split(volume)
+    assert whole.blocks[0].shape[1:] == (64, 80)
+
+
+def test_a_region_has_the_margins_of_the_whole():
+    volume = Phantom(shape=(20, 64, 80)).volume()
+    empty = np.zeros(volume.shape, np.uint8)
+    empty[:, :, :30] = 1
+    known = replace(volume, known=Known(empty=empty))
+    region = crop(known, np.s_[0:20, 10:60, 20:70])
+    np.testing.assert_array_equal(region.known.empty, empty[:, 10:60, 20:70])
+    assert split(region).blocks[0].shape[1:] == (50, 40)
+    assert crop(volume, np.s_[0:20, 10:60, 20:70]).known is None

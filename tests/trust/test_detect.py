@@ -1,5 +1,6 @@
 import json
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from napari_emsynth import samples
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.spec import CancelToken
 from napari_emsynth.testing.damage import SECTION_KINDS, plant, spread
-from napari_emsynth.testing.phantoms import Phantom, with_unknown
-from napari_emsynth.trust.detect import detect
-from napari_emsynth.volume import Volume
+from napari_emsynth.testing.phantoms import Phantom, margins, with_unknown
+from napari_emsynth.trust.detect import detect, uninformative
+from napari_emsynth.trust.intact import left_out
+from napari_emsynth.volume import Known, Volume
 
 DTYPES = ["uint8", "uint16", "int16", "float32", ">u2"]
 
@@ -57,6 +59,42 @@ def test_unknown_margins_are_no_damage(kind):
     volume = with_unknown(Phantom(shape=(9, 96, 112), noise=8.0, dtype="float32").volume(), 0.2)
     assert detect(volume) == []
     assert kinds(detect(of(plant(volume.data, {4: kind}, seed=3)[0]))) == {4: kind}
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [("uint8", 0), ("uint8", 255), ("float32", np.nan), ("float32", 0)])
+def test_margins_that_differ_are_no_damage_and_hide_none(dtype, fill):
+    data = Phantom(shape=(9, 96, 112), noise=8.0, dtype=dtype).volume().data.copy()
+    data[margins(data.shape)] = fill
+    assert detect(of(data)) == []
+    for kind in SECTION_KINDS:
+        damaged, _ = plant(data, {4: kind}, seed=3)
+        assert kinds(detect(of(damaged))) == {4: kind}
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [("uint8", 0), ("uint8", 255), ("float32", np.nan)])
+def test_a_section_that_was_imaged_by_half_is_half_missing(dtype, fill):
+    data = Phantom(shape=(9, 96, 112), noise=8.0, dtype=dtype).volume().data.copy()
+    data[4, :50] = fill
+    assert kinds(detect(of(data))) == {4: "half-missing"}
+
+
+def test_a_section_that_is_known_to_be_empty_is_missing(stack):
+    empty = np.zeros(stack.shape, np.uint8)
+    empty[5] = empty[11] = 1
+    empty[12, :10] = 1
+    known = replace(stack, known=Known(empty=empty))
+    assert kinds(detect(known)) == {5: "missing", 11: "missing"}
+    assert kinds(uninformative(known)) == {5: "missing", 11: "missing"}
+    (line,) = left_out(known).notices("the self-check")
+    assert line == "section(s) 5,11 (missing) are missing: left out of the self-check"
+
+
+def test_missing_sections_are_left_out_however_many_there_are(stack):
+    empty = np.zeros(stack.shape, np.uint8)
+    empty[2:20] = 1
+    found = left_out(replace(stack, known=Known(empty=empty)))
+    assert found.sections == frozenset(range(2, 20))
+    assert found.spared == 0
 
 
 def test_an_unknown_section_is_blank():

@@ -1,6 +1,7 @@
 """Volumes moved by a displacement field: images, and labels whose ids stay.
 
-Conventions: ``moved_z(p) = z(p + u_z(p))``. What comes from outside a section is 0, or NaN for floats.
+Conventions: ``moved_z(p) = z(p + u_z(p))``. What comes from outside a section, and of an image what is known to be
+empty, is 0, or NaN for floats.
 
 Laws: a section whose field is zero comes out bit-identical; labels get no new ids; numpy in gives numpy out; dask,
 zarr and files give dask arrays that read and compute only what is asked for, and both agree bit by bit.
@@ -211,21 +212,26 @@ class Draw:
         sections = range(z.start - self.first, z.stop - self.first)
         rows, columns = self._needed(sections, y, x)
         block = self.volume.read(z, rows, columns)
+        stated = None if self.volume.known is None or self.how == "nearest" else self.volume.known.empty
+        empty = None if stated is None else Volume.of(stated).read(z, rows, columns) != 0
         for i, section in enumerate(sections):
             runtime.cancel.check()
             for tile in _tiles(y, x):
-                out[(i, *_within(tile, (y, x)))] = self._tile(section, block[i], (rows, columns), tile)
+                lacking = None if empty is None else empty[i]
+                out[(i, *_within(tile, (y, x)))] = self._tile(section, block[i], lacking, (rows, columns), tile)
         return out
 
-    def _tile(self, z: int, read: Array, where: Span2, tile: Span2) -> Array:
-        """Return one tile of a section; ``read`` is the window ``where`` of the section."""
+    def _tile(self, z: int, read: Array, empty: Array | None, where: Span2, tile: Span2) -> Array:
+        """Return one tile of a section; ``read`` is the window ``where`` of the section, ``empty`` where it is that."""
         u = self.field.dense(z, *tile)
         if not u.any():
             return read[_within(tile, where)]
         # Rounding may put a vector a hair beyond the bounds that were read for: the halo has a pixel to spare.
         wanted = self._around(tile, u.min(axis=(1, 2)), u.max(axis=(1, 2)))
         rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(wanted, where, strict=True))
-        window = Window(read[_within((rows, columns), where)], rows.start, columns.start, self.field.shape[1:])
+        part = _within((rows, columns), where)
+        empty = None if empty is None else empty[part]
+        window = Window(read[part], rows.start, columns.start, self.field.shape[1:], empty)
         return pulled(window, u, (tile[0].start, tile[1].start), self.how)[0]
 
     def _needed(self, sections: range, y: slice, x: slice) -> Span2:

@@ -9,8 +9,8 @@ reflected at the section's edges. Labels take the nearest pixel. A place is outs
 the outer pixels.
 
 Laws: where p + u(p) is a whole pixel, that pixel comes out unchanged; a constant image stays constant; nearest gives
-no value that was not there; any crop equals the crop of the whole; unknown pixels (not finite) stay unknown, with
-their neighbours that would need them.
+no value that was not there; any crop equals the crop of the whole; unknown pixels (not finite, or empty) stay unknown,
+0 or NaN, with their neighbours that would need them.
 Source: Unser, Aldroubi & Eden 1993, B-spline signal processing.
 """
 
@@ -61,12 +61,14 @@ class Window:
         top: row of the section that is the window's first.
         left: column of the section that is the window's first.
         full: rows and columns of the section.
+        empty: [h, w] True where nothing was acquired; None where everything was.
     """
 
     pixels: Array
     top: int
     left: int
     full: tuple[int, int]
+    empty: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class _Source:
     Args:
         window: as it was read.
         terms: [h + 4, w + 4] what (2) sums over, two pixels wider on every side; None for nearest.
-        unknown: [h + 4, w + 4] True where a pixel is not finite; None where all are.
+        unknown: [h + 4, w + 4] True where a pixel is empty or not finite; None where none is.
         cubic: B-spline weights, else linear ones.
     """
 
@@ -159,7 +161,9 @@ class _Source:
             return cls(window, None, None, cubic=False)
         wide = pixels.dtype.kind in "iuf" and pixels.dtype.itemsize >= (8 if pixels.dtype.kind == "f" else 4)
         values = pixels.astype(np.float64 if wide else np.float32)
-        unknown = None if pixels.dtype.kind != "f" else ~np.isfinite(pixels)
+        unknown = window.empty
+        if pixels.dtype.kind == "f":
+            unknown = ~np.isfinite(pixels) if unknown is None else unknown | ~np.isfinite(pixels)
         if unknown is not None and unknown.any():
             values = _filled(values, unknown)
             unknown = np.pad(unknown, 2, mode="edge")
@@ -185,7 +189,7 @@ class _Source:
         base = iy * (width + 4) + ix
         out = to_dtype(self._summed(base, y.part, x.part), self.window.pixels.dtype)
         if self.unknown is not None:
-            out[self._touched(base, y.part, x.part)] = np.nan
+            out[self._touched(base, y.part, x.part)] = np.nan if out.dtype.kind == "f" else 0
         if exact.any():
             out[exact] = whole[exact]
         return out

@@ -17,7 +17,8 @@ from napari_emsynth.spec import MethodSpec
 from napari_emsynth.tiling.device import free_bytes
 from napari_emsynth.training.job import Ranges, TrainingJob, read_description, read_header
 from napari_emsynth.training.recipe import Recipe
-from napari_emsynth.volume import Volume
+from napari_emsynth.trust.validity import Emptiness
+from napari_emsynth.volume import Known, Volume
 from napari_emsynth.weights import store
 
 # Share of the free memory that the region to learn from may take: training makes copies of parts of it.
@@ -131,5 +132,8 @@ def crop(volume: Volume, roi: Sequence[slice] | None) -> Volume:
         )
     if roi is None:
         return volume
-    block = volume.read(*(slice(low, high) for low, high in cut))
-    return Volume.of(block, voxel_nm=volume.grid.voxel_nm, name=volume.name)
+    z, y, x = (slice(low, high) for low, high in cut)
+    region = Volume.of(volume.read(z, y, x), voxel_nm=volume.grid.voxel_nm, name=volume.name)
+    # Margins are those of the whole sections.
+    found = Emptiness(volume)
+    return replace(region, known=Known(empty=found[z, y, x])) if found.anywhere(range(*cut[0])) else region

@@ -22,7 +22,7 @@ from napari_emsynth.methods.align.protocol import Joint, Neighbour, Question, an
 from napari_emsynth.methods.align.stack.sections import normalised
 from napari_emsynth.metrics.registration import stack_residual
 from napari_emsynth.spec import MethodSpec, Result, Runtime
-from napari_emsynth.testing.phantoms import Phantom, with_unknown
+from napari_emsynth.testing.phantoms import Phantom, margins, with_unknown
 from napari_emsynth.volume import Float, Volume
 
 SHAPE = (7, 64, 72)
@@ -158,15 +158,17 @@ class FieldLaws:
             assert np.abs(found.displacement - alone.displacement).max() < 0.01
             assert np.abs(found.confidence - alone.confidence).max() < 0.01
 
-    def test_only_what_came_from_outside_is_made_up(self) -> None:
+    def test_what_came_from_outside_is_empty_and_nothing_is_made_up(self) -> None:
         if not self.moves:
             return
         volume = stack({MOVED: (6.0, -5.0)})
         result = self.run(volume)
-        assert (result.synthetic.data == outside(result.displacement, volume).data).all()
-        made_up = result.synthetic.data.mean(axis=(1, 2))
-        assert (made_up.max() if self.chained else made_up[MOVED]) > 0
-        assert made_up.max() < 0.4
+        assert result.empty is not None
+        assert (result.empty.data == outside(result.displacement, volume).data).all()
+        assert not result.synthetic.data.any()
+        gone = result.empty.data.mean(axis=(1, 2))
+        assert (gone.max() if self.chained else gone[MOVED]) > 0
+        assert gone.max() < 0.4
 
     @pytest.mark.parametrize("reference", [2, (0, 5)])
     def test_a_reference_section_is_bit_identical(self, reference: int | Sequence[int]) -> None:
@@ -246,6 +248,24 @@ class FieldLaws:
         inner = result.volume.data[:, reach:-reach, width + reach : -reach]
         assert np.isfinite(inner).all()
         assert np.isnan(result.volume.data[:, :, 0]).mean() > 0.5
+
+    def test_a_margin_neither_attracts_nor_counts(self) -> None:
+        if not self.moves:
+            return
+        volume = stack({MOVED: SHIFT})
+        empty = margins(SHAPE)
+        result = self.run(Volume.of(np.where(empty, np.uint8(0), volume.data), voxel_nm=VOXEL_NM))
+        u, plain = dense(result), dense(self.shifted())
+        inner = ~empty[MOVED - 1 : MOVED + 2].any(axis=0)
+        for z in (MOVED - 1, MOVED, MOVED + 1):
+            # The margins stay where they are; the tissue follows its neighbours.
+            assert np.hypot(*(u[z] - plain[z])[:, inner].mean(axis=1)) < self.miss_px
+        assert result.empty is not None
+        gone = np.asarray(result.empty.data) > 0
+        assert not np.asarray(result.synthetic.data).any()
+        assert not np.asarray(result.volume.data)[gone].any()
+        # What is left is tissue: no dark halo.
+        assert np.asarray(result.volume.data)[~gone].min() >= volume.data.min() - 25
 
     def test_a_result_can_be_sent_to_another_process(self) -> None:
         if not self.moves:

@@ -185,6 +185,22 @@ class SuperresContract(SpecLaws):
         drawn = self.run(volume).volume.data
         assert (np.isnan(drawn) == repeated(np.isnan(volume.data[0]), self.factor)).all()
 
+    def test_a_margin_does_not_change_the_tissue(self) -> None:
+        f = self.factor
+        fine = Phantom(shape=(1, 32 * f, 40 * f), dtype="float32", cell_px=14.0 * f).volume().data[0]
+        thin = np.repeat(reduced(fine, f)[None], 3, axis=0)
+        empty = np.zeros(thin.shape, bool)
+        empty[:, :, :6], empty[1, 27:] = True, True
+        plain, drawn = (self.run(np.where(e, np.float32(-1), thin)) for e in (np.zeros_like(empty), empty))
+        assert drawn.empty is not None
+        np.testing.assert_array_equal(drawn.empty.data > 0, np.stack([repeated(e, f) for e in empty]))
+        for z in range(3):
+            gone = drawn.empty.data[z] > 0
+            kept, lost = (psnr(r.volume.data[z][~gone], fine[~gone], float(np.ptp(fine))) for r in (drawn, plain))
+            assert kept > lost - 0.3
+            assert (drawn.volume.data[z][gone] == -1).all()
+            np.testing.assert_array_equal(drawn.synthetic.data[z] > 0, ~gone)
+
     def test_a_damaged_neighbour_is_never_seen(self) -> None:
         data = np.array(_stack("uint8").data)
         spoiled = data.copy()

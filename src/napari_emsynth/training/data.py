@@ -1,21 +1,22 @@
 """What a recipe learns from and what it is scored on: blocks of intact sections, split along z.
 
 Laws: no held-out section is ever inside a training block; no damaged section is inside any; the sections of a block
-adjoin each other.
+adjoin each other; nothing in a block is empty.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Shape
 from napari_emsynth.trust.intact import around
-from napari_emsynth.volume import Array, Volume
+from napari_emsynth.trust.validity import Emptiness, inside
+from napari_emsynth.volume import Array, Known, Volume
 
 # A voxel counts as isotropic when its axes agree within this share.
 ISOTROPIC = 0.1
@@ -83,7 +84,6 @@ def split(volume: Volume, *, held_out: float = 0.15, without: Collection[int] = 
         said = f" of {volume.shape[0]} that do not look damaged" if len(without) else ""
         raise InputError(f"training needs at least {LEAST_SECTIONS} sections, got {len(intact)}{said}")
     kept = len(intact) - max(5, round(len(intact) * held_out))
-    block = volume.read(slice(None))
     learned, scored = _runs(intact[:kept]), _runs(intact[kept:])
     if not learned or not scored:
         raise InputError(
@@ -93,18 +93,29 @@ def split(volume: Volume, *, held_out: float = 0.15, without: Collection[int] = 
     if is_isotropic(volume) and (deep := _resliced(learned, volume.shape)):
         learned, axes = deep, (0, 1, 2)
     return TrainingData(
-        blocks=[block[run.start : run.stop] for run in learned],
-        held_out=[block[run.start : run.stop] for run in scored],
+        blocks=[_shown(volume, run) for run in learned],
+        held_out=[_shown(volume, run) for run in scored],
         axes=axes,
         name=volume.name or "volume",
         own=True,
     )
 
 
+def _shown(volume: Volume, run: range) -> Array:
+    """Return a run of sections [z, y, x]: the rows and columns in which they show tissue."""
+    z = slice(run.start, run.stop)
+    y, x = inside(volume, run)
+    return volume.read(z, y, x)
+
+
 def closed_up(volume: Volume, without: Collection[int]) -> Volume:
     """Return a volume without some sections, in memory: those before and after lie next to each other."""
     intact = [z for z in range(volume.shape[0]) if z not in without]
-    return Volume.of(volume.read(slice(None))[intact], voxel_nm=volume.grid.voxel_nm, name=volume.name)
+    closed = Volume.of(volume.read(slice(None))[intact], voxel_nm=volume.grid.voxel_nm, name=volume.name)
+    found = Emptiness(volume)
+    if not found.anywhere(intact):
+        return closed
+    return replace(closed, known=Known(empty=found[:][intact]))
 
 
 def _runs(sections: Sequence[int]) -> list[range]:

@@ -1,9 +1,10 @@
 """Which sections are damaged: each section against its own neighbours.
 
-Conventions: sections are 0-based. A section is suspected of one kind at most, the first that holds of blank,
-duplicate, saturated, half-missing, blurred, displaced. Scores run from 0.5 (just at the limit) to 1.
+Conventions: sections are 0-based. A section is suspected of one kind at most, the first that holds of missing, blank,
+duplicate, saturated, half-missing, blurred, displaced. Scores run from 0.5 (just at the limit) to 1. Of a section only
+what is not empty (:mod:`napari_emsynth.trust.validity`) is judged.
 Laws: brightness or contrast that jumps from section to section is no damage; a fault that the whole stack
-shares (a black border, a soft focus, a steady drift) is none either, as limits are set by the neighbours'
+shares (a soft focus, a steady drift) is none either, as limits are set by the neighbours'
 median and scatter (1.48 median absolute deviations). One pass reads each section once, see
 :mod:`napari_emsynth.trust.features`.
 """
@@ -23,8 +24,9 @@ from napari_emsynth.spec import CancelToken, Progress, no_progress
 from napari_emsynth.trust.features import THUMB_PX, Features, glances, stream
 from napari_emsynth.volume import Array, Volume
 
-Kind = Literal["blank", "saturated", "blurred", "half-missing", "displaced", "duplicate", "synthetic"]
-"""What is wrong with a section; "synthetic" is never seen, only known: an earlier step made it up."""
+Kind = Literal["missing", "blank", "saturated", "blurred", "half-missing", "displaced", "duplicate", "synthetic"]
+"""What is wrong with a section. Two are never seen, only known: "missing", of which nothing was acquired, and
+"synthetic", which an earlier step made up."""
 
 # Contrast of a blank section, as a share of a typical section's.
 BLANK_CONTRAST = 0.1
@@ -115,6 +117,14 @@ class _Stack:
             deviation = 1.4826 * float(np.median(np.abs(values - median)))
             self._natural[name] = median + DEVIATIONS * deviation
         return self._natural[name]
+
+
+def _missing(stack: _Stack, z: int) -> Finding | None:
+    return _lacking(stack.features[z].missing)
+
+
+def _lacking(missing: bool) -> Finding | None:
+    return (math.inf, "nothing of it was acquired") if missing else None
 
 
 def _blank(stack: _Stack, z: int) -> Finding | None:
@@ -249,6 +259,7 @@ def _stranger(stack: _Stack, z: int) -> Finding | None:
 
 
 RULES: tuple[tuple[Kind, Rule], ...] = (
+    ("missing", _missing),
     ("blank", _blank),
     ("duplicate", _duplicate),
     ("saturated", _saturated),
@@ -280,7 +291,7 @@ def detect(
     """Return the sections that look damaged, in order, one entry a section.
 
     Args:
-        volume: [z, y, x] any real dtype, lazy or in memory; NaN counts as nothing there.
+        volume: [z, y, x] any real dtype, lazy or in memory.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         progress: called after every section.
         cancel: asked before every section.
@@ -305,7 +316,7 @@ def examine(
     """Return what :func:`detect` does, and what it rests on: every section's features.
 
     Args:
-        volume: [z, y, x] any real dtype, lazy or in memory; NaN counts as nothing there.
+        volume: [z, y, x] any real dtype, lazy or in memory.
         voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
         progress: called after every section.
         cancel: asked before every section.
@@ -333,14 +344,14 @@ def examine(
 def uninformative(
     volume: Volume, *, progress: Progress = no_progress, cancel: CancelToken | None = None
 ) -> list[Suspect]:
-    """Return the sections without any information of their own, in order: blank (or black), or repeated.
+    """Return the sections without any information of their own, in order: missing, blank (or black), or repeated.
 
     These are damaged beyond doubt, and found much faster than :func:`detect` finds everything. A stack that is alike
-    throughout, or shows every section twice, is so by nature: where half of the sections or more would be named, none
-    is.
+    throughout, or shows every section twice, is so by nature: where half of the sections or more would be named, only
+    the missing ones are.
 
     Args:
-        volume: [z, y, x] any real dtype, lazy or in memory; NaN counts as nothing there.
+        volume: [z, y, x] any real dtype, lazy or in memory.
         progress: called after every few sections.
         cancel: asked before them.
 
@@ -353,6 +364,7 @@ def uninformative(
     found = []
     for glance in seen:
         rules: tuple[tuple[Kind, Finding | None], ...] = (
+            ("missing", _lacking(glance.missing)),
             ("blank", _faint(glance.contrast, usual)),
             ("duplicate", _repeated(glance.section, first[glance.digest])),
         )
@@ -360,4 +372,4 @@ def uninformative(
             if finding is not None and finding[0] >= 1:
                 found.append(Suspect(section=glance.section, kind=kind, score=1 - 0.5 / finding[0], detail=finding[1]))
                 break
-    return found if 2 * len(found) < len(seen) else []
+    return found if 2 * len(found) < len(seen) else [suspect for suspect in found if suspect.kind == "missing"]

@@ -1,7 +1,7 @@
 """What one pass over a volume measures of every section, one section in memory at a time.
 
-Conventions: sections are [y, x] of any real dtype; NaN counts as "nothing there"; a match says how far the
-section's structures lie from those of an earlier section, (dy, dx) px.
+Conventions: sections are [y, x] of any real dtype; what is empty (:mod:`napari_emsynth.trust.validity`) counts as
+"nothing there"; a match says how far the section's structures lie from those of an earlier section, (dy, dx) px.
 Laws: brightness and contrast leave ``sharpness`` and ``matches`` unchanged; the thumbnails of the last few
 sections are all that is kept of the images, so memory grows by a few kilobytes a section; what is measured of a section
 does not depend on which others are asked for.
@@ -22,7 +22,9 @@ from scipy.ndimage import gaussian_filter
 from napari_emsynth.metrics.image import bin2
 from napari_emsynth.metrics.spectrum import MID_BAND, radial_power
 from napari_emsynth.spec import CancelToken, Progress
+from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.remembered import memory, prints
+from napari_emsynth.trust.validity import Emptiness
 from napari_emsynth.volume import Array, Float, Volume
 
 Float64 = NDArray[np.float64]
@@ -33,6 +35,8 @@ THUMB_PX = 256
 """Shorter edge of the thumbnails that are matched, at most twice this."""
 PATCH_PX = 256
 """Edge of the full-resolution patches whose sharpness is measured; three along each edge at most."""
+MOSTLY = 0.5
+"""Largest share of a patch that may be empty."""
 LOW_BAND = (0.02, 0.1)
 """Coarse structure in cycles/px: what the sharpness is measured against."""
 GLANCED_SECTIONS, GLANCED_BYTES = 16, 1 << 28
@@ -69,8 +73,9 @@ class Features:
         clipped: share of pixels at the section's brightest value, in blocks that are not entirely so; 0 to 1.
         clipped_dark: the same at the darkest value.
         brightest: the brightest value.
-        sharpness: [p] log of mid-band over low-band power of each patch; NaN where a patch is empty.
+        sharpness: [p] log of mid-band over low-band power of each patch; NaN where most of a patch is empty.
         matches: with up to three earlier sections, nearest first.
+        missing: nothing of it was acquired, as what is known of the volume says.
     """
 
     section: int
@@ -82,6 +87,7 @@ class Features:
     brightest: float
     sharpness: Float
     matches: tuple[Match, ...]
+    missing: bool = False
 
 
 def _cut(image: Array, count: int) -> Array:
@@ -124,23 +130,31 @@ def _mid_over_low(patch: Float64) -> float:
     return math.log(bands[0] / bands[1]) if min(bands) > 0 else math.nan
 
 
-def _sharpness(image: Float64) -> Float:
+def _sharpness(image: Float64, empty: Mask | None) -> Float:
     """Return the log ratio of mid to low band of each patch [p]."""
     corners = [(y, x) for y in _patch_starts(image.shape[0]) for x in _patch_starts(image.shape[1])]
-    patches = (image[y : y + PATCH_PX, x : x + PATCH_PX] for y, x in corners)
-    return np.array([_mid_over_low(patch) for patch in patches], dtype=np.float32)
+    windows = [(slice(y, y + PATCH_PX), slice(x, x + PATCH_PX)) for y, x in corners]
+    shown = (empty is None or empty[window].mean() <= MOSTLY for window in windows)
+    found = [_mid_over_low(image[w]) if shows else math.nan for w, shows in zip(windows, shown, strict=True)]
+    return np.array(found, dtype=np.float32)
 
 
 def _digest(section: Array) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(section).data, digest_size=16).digest()
 
 
-def _filled(section: Array) -> Float64:
-    """Return a section whose unknown pixels have the median of the others."""
-    if section.dtype.kind != "f" or (known := np.isfinite(section)).all():
+def _filled(section: Array, empty: Mask | None) -> Float64:
+    """Return a section whose empty pixels have the median of the others."""
+    if empty is None:
         return section.astype(np.float64)
-    middle = float(np.median(section[known])) if known.any() else 0.0
-    return np.where(known, section, middle).astype(np.float64)
+    middle = 0.0 if empty.all() else float(np.median(section[~empty]))
+    return np.where(empty, middle, section).astype(np.float64)
+
+
+def _contrast(detail: Float64, empty: Mask | None) -> float:
+    """Return the standard deviation of what a section shows; ``detail`` is level where the section is empty."""
+    shown = 1.0 if empty is None else float(1 - empty.mean())
+    return float(detail.std()) / math.sqrt(shown) if shown > 0 else 0.0
 
 
 def _detail(image: Float64) -> tuple[Float64, int]:
@@ -153,10 +167,11 @@ def _detail(image: Float64) -> tuple[Float64, int]:
 class _Thumb:
     """The Fourier transform of a small, high-passed, windowed copy of a section, ready to be matched."""
 
-    def __init__(self, image: Float64) -> None:
-        detail, self.factor = _detail(image)
+    def __init__(self, section: Array, empty: Mask | None) -> None:
+        self.image = _filled(section, empty)
+        detail, self.factor = _detail(self.image)
         self.shape = detail.shape
-        self.contrast = float(detail.std())
+        self.contrast = _contrast(detail, empty)
         # Dirt and borders may not outweigh tissue.
         limited = np.clip(detail / (self.contrast or 1.0), -3, 3)
         window = [np.sin(np.pi * (np.arange(n) + 0.5) / n) for n in detail.shape]
@@ -180,9 +195,12 @@ class _Thumb:
         return Match(step, float(dy * self.factor), float(dx * self.factor), quality)
 
 
-def _measure(section: Array, z: int, earlier: Sequence[_Thumb]) -> tuple[Features, _Thumb]:
-    image = _filled(section)
-    thumb = _Thumb(image)
+def _measure(section: Array, z: int, emptiness: Emptiness, earlier: Sequence[_Thumb]) -> tuple[Features, _Thumb]:
+    empty = emptiness.section(z, pixels=section)
+    thumb = _Thumb(section, empty)
+    image = thumb.image
+    # Kept for those that follow; the whole section is not.
+    del thumb.image
     # 2 x 2 bins: camera noise alone must not pass for texture.
     binned = bin2(image, 2 if min(image.shape) >= 4 else 1)
     top, bottom = float(image.max()), float(image.min())
@@ -194,8 +212,9 @@ def _measure(section: Array, z: int, earlier: Sequence[_Thumb]) -> tuple[Feature
         clipped=_clipped(image == top) if top > bottom else 0.0,
         clipped_dark=_clipped(image == bottom) if top > bottom else 0.0,
         brightest=top,
-        sharpness=_sharpness(image),
+        sharpness=_sharpness(image, empty),
         matches=tuple(thumb.match(other, step) for step, other in enumerate(earlier, start=1)),
+        missing=emptiness.missing(z),
     )
     return features, thumb
 
@@ -219,7 +238,10 @@ class _Earlier:
 
     def _of(self, z: int) -> _Thumb:
         if z not in self._made:
-            self.keep(z, _Thumb(_filled(self.volume.section(z))))
+            section = self.volume.section(z)
+            thumb = _Thumb(section, Emptiness(self.volume).section(z, pixels=section))
+            del thumb.image
+            self.keep(z, thumb)
         return self._made[z]
 
 
@@ -246,7 +268,7 @@ def stream(
         on = tuple(seen[n] for n in range(max(0, z - REACH), z + 1))
         features = known.get(z, on)
         if features is None:
-            features, thumb = _measure(volume.section(z), z, earlier.before(z))
+            features, thumb = _measure(volume.section(z), z, Emptiness(volume), earlier.before(z))
             earlier.keep(z, thumb)
             known.put(z, on, features)
         progress(done, len(sections), "looking for damage")
@@ -260,6 +282,7 @@ class Glance:
     section: int
     digest: bytes
     contrast: float
+    missing: bool = False
 
 
 def glances(volume: Volume, progress: Progress, cancel: CancelToken | None) -> Iterator[Glance]:
@@ -273,13 +296,14 @@ def glances(volume: Volume, progress: Progress, cancel: CancelToken | None) -> I
     Raises:
         Cancelled: the token was cancelled.
     """
-    count, height, width = volume.shape
+    emptiness, (count, height, width) = Emptiness(volume), volume.shape
     # Several at once: a chunk of a lazy volume that holds more than one section is read once.
     depth = max(1, min(GLANCED_SECTIONS, GLANCED_BYTES // (height * width * volume.dtype.itemsize)))
     for first in range(0, count, depth):
         if cancel is not None:
             cancel.check()
         for z, section in enumerate(volume.read(slice(first, min(count, first + depth))), start=first):
-            contrast = float(_detail(_filled(section))[0].std())
-            yield Glance(z, _digest(section), contrast)
+            empty = emptiness.section(z, pixels=section)
+            contrast = _contrast(_detail(_filled(section, empty))[0], empty)
+            yield Glance(z, _digest(section), contrast, emptiness.missing(z))
         progress(min(count, first + depth), count, "looking for damage")

@@ -1,12 +1,13 @@
 """What must not serve as truth: sections that look damaged, found before anything is measured on a volume.
 
-A hidden section that is blank, a neighbour that slipped aside, or an overexposed sample of a volume's grey levels would
-be taken for tissue by whatever is measured there: a self-check, the fit of a mix or an interval, an evaluation, a
-lesson. So all of them ask here first, and leave out what is found.
+A hidden section that is missing or blank, a neighbour that slipped aside, or an overexposed sample of a volume's grey
+levels would be taken for tissue by whatever is measured there: a self-check, the fit of a mix or an interval, an
+evaluation, a lesson. So all of them ask here first, and leave out what is found.
 
-Detection errs. Laws: where it names more than half of the sections it looked at, none is left out, and that is said;
-what a user names is his choice, and is no longer a matter of detection; a volume is looked at only around the sections
-that matter (:func:`around`), be it lazy or in memory, and the answer says where it was looked at.
+Detection errs. Laws: where it names more than half of the sections it looked at, none of them is left out, and that is
+said; a section that is missing is left out always; what a user names is his choice, and is no longer a matter of
+detection; a volume is looked at only around the sections that matter (:func:`around`), be it lazy or in memory, and the
+answer says where it was looked at.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class LeftOut:
 
     Args:
         kinds: what seems to be wrong with each, by section.
-        spared: how many look damaged and are not left out, being more than half; 0 as a rule.
+        spared: how many look damaged and are not left out, being more than half of those that are not missing; 0 as a
+            rule.
         looked: sections that were looked at.
     """
 
@@ -62,18 +64,21 @@ class LeftOut:
         return replace(self, kinds=kinds, looked=tuple(z + by for z in self.looked))
 
     def notices(self, of: str) -> list[str]:
-        """Return what the user must know, one line at most.
+        """Return what the user must know, a line each.
 
         Args:
             of: what they are left out of, such as "the self-check".
         """
         if self.spared:
             said = f"{self.spared} of {len(self.looked)} sections look damaged: that is more than half"
-            return [f"{said}, so none is left out of {of}; emsynth detect says why"]
+            rest = replace(self, spared=0).notices(of)
+            return [f"{said}, so none is left out of {of}; emsynth detect says why", *rest]
         if not self.kinds:
             return []
-        word = "are synthetic or look damaged" if "synthetic" in self.kinds.values() else "look damaged"
-        return [f"section(s) {self.told} {word}: left out of {of}"]
+        kinds = set(self.kinds.values())
+        words = [f"are {kind}" for kind in ("missing", "synthetic") if kind in kinds]
+        words += ["look damaged"] if kinds != {"missing"} else []
+        return [f"section(s) {self.told} {' or '.join(words)}: left out of {of}"]
 
     @property
     def told(self) -> str:
@@ -125,10 +130,12 @@ def left_out(
             if suspect.section not in named and (kinds is None or suspect.kind in kinds)
         }
         seen = tuple(z for run in looked for z in run)
-        if len(found) <= MOST * len(seen):
+        missing = {z: kind for z, kind in found.items() if kind == "missing"}
+        doubtful = len(found) - len(missing)
+        if doubtful <= MOST * (len(seen) - len(missing)):
             return LeftOut(kinds=found | _made_up(volume, seen, named, kinds), looked=seen)
         if len(seen) == count:
-            return LeftOut(spared=len(found), looked=seen)
+            return LeftOut(kinds=missing, spared=doubtful, looked=seen)
         # A long run of lost sections fills a window, though not the volume.
         side *= 2
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_emsynth.trust.validity import shown
 from napari_emsynth.volume import Array, Volume
 
 Float64 = NDArray[np.float64]
@@ -82,7 +83,7 @@ def _middles(volume: Volume) -> Iterator[Array]:
     """Read the middle of a few sections, away from the ends of the stack."""
     y, x = (slice(max(0, (n - EDGE) // 2), (n + EDGE) // 2) for n in volume.shape[1:])
     for z in np.unique(np.linspace(0, volume.shape[0] - 1, SECTIONS + 2).round().astype(int)[1:-1]):
-        yield volume.section(int(z), y, x)
+        yield shown(volume, int(z), y, x)
 
 
 def _autocorrelation(image: Float64, lags: int) -> Float64:

@@ -265,6 +265,52 @@ def tissue(stack: Array, empty: Mask | None, reach: int) -> Array:
     return np.stack([drawn[z] for z in sorted(drawn)])
 
 
+def shown(volume: Volume, z: int, y: slice = EVERYWHERE, x: slice = EVERYWHERE) -> Array:
+    """Return a window of a section [y, x]; as floats, NaN where it is empty, where some of it is."""
+    pixels = volume.section(z, y, x)
+    empty = Emptiness(volume).section(z, y, x, pixels)
+    return pixels if empty is None else np.where(empty, np.float32(np.nan), pixels.astype(np.float32))
+
+
+def inside(volume: Volume, sections: Iterable[int]) -> tuple[slice, slice]:
+    """Return rows and columns in which sections show tissue throughout, as many as there are; all where none has.
+
+    Args:
+        volume: [z, y, x].
+        sections: of which what one lacks, all lack.
+    """
+    lacking: Mask | None = None
+    for z in sections:
+        empty = Emptiness(volume).section(z)
+        if empty is not None:
+            lacking = empty if lacking is None else lacking | empty
+    whole = slice(0, volume.shape[1]), slice(0, volume.shape[2])
+    return whole if lacking is None else _trimmed(lacking) or whole
+
+
+def _trimmed(lacking: Mask) -> tuple[slice, slice] | None:
+    """Take lines off the side that lacks most, until nothing is lacking; None where nothing is left."""
+    sums = np.pad(lacking.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
+
+    def lost(y: slice, x: slice) -> int:
+        return int(sums[y.stop, x.stop] - sums[y.start, x.stop] - sums[y.stop, x.start] + sums[y.start, x.start])
+
+    y, x = (slice(0, n) for n in lacking.shape)
+    while y.start < y.stop and x.start < x.stop:
+        if not lost(y, x):
+            return y, x
+        sides = {
+            "top": lost(slice(y.start, y.start + 1), x) / (x.stop - x.start),
+            "bottom": lost(slice(y.stop - 1, y.stop), x) / (x.stop - x.start),
+            "left": lost(y, slice(x.start, x.start + 1)) / (y.stop - y.start),
+            "right": lost(y, slice(x.stop - 1, x.stop)) / (y.stop - y.start),
+        }
+        worst = max(sides, key=lambda side: sides[side])
+        y = slice(y.start + (worst == "top"), y.stop - (worst == "bottom"))
+        x = slice(x.start + (worst == "left"), x.stop - (worst == "right"))
+    return None
+
+
 class _Continued:
     """Continues tissue; where it comes from is remembered, as margins of many sections are alike."""
 

@@ -17,7 +17,7 @@ from napari_emsynth.trust.intact import MOST
 from napari_emsynth.volume import Float
 
 # What is left out unless the user says otherwise. Displaced and repeated sections can be aligned; so can blurred ones.
-LEFT_OUT: tuple[Kind, ...] = ("blank", "saturated", "half-missing")
+LEFT_OUT: tuple[Kind, ...] = ("missing", "blank", "saturated", "half-missing")
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,11 @@ import numpy as np
 from napari_emsynth.methods.blocks import middle
 from napari_emsynth.trust.detect import Kind
 from napari_emsynth.trust.intact import LeftOut
+from napari_emsynth.trust.validity import shown
 from napari_emsynth.volume import Array, Volume
 
 # What is wrong with sections that must not speak for their neighbours. Brightness jumps and blur are no reason.
-MISLEADING: frozenset[Kind] = frozenset({"blank", "saturated", "half-missing", "displaced"})
+MISLEADING: frozenset[Kind] = frozenset({"missing", "blank", "saturated", "half-missing", "displaced"})
 # Sections that correlate this well are still alike; chosen where networks gained most on held-out sections (0.87-0.92).
 ALIKE = 0.9
 # Places in the stack where that is measured, and the largest edge that is read there, px.
@@ -64,7 +65,7 @@ def spacing(volume: Volume, context: int, most: int) -> int:
     y, x = (middle(n, EDGE) for n in volume.shape[1:])
     alike = []
     for first in np.unique(np.linspace(0, count - 1 - most, PLACES).round().astype(int)):
-        run = [volume.section(z, y, x) for z in range(first, first + most + 1)]
+        run = [shown(volume, z, y, x) for z in range(first, first + most + 1)]
         alike.append([_correlation(run[0], other) for other in run[1:]])
     # Of the places most: a damaged section must not speak for the volume.
     enough = np.median(alike, axis=0) >= ALIKE

@@ -14,7 +14,7 @@ class SuperresTask(DamageTask):
     """Super-resolution in one viewer."""
 
     # Those that would mislead, as the engine has it, which is not loaded yet.
-    counted = ("blank", "saturated", "half-missing", "displaced")
+    counted = ("missing", "blank", "saturated", "half-missing", "displaced")
     settings: SuperresSettings
 
     def __init__(self, session: Any, start: SuperresSettings) -> None:

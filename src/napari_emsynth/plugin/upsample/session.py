@@ -23,7 +23,7 @@ class UpsampleTask(DamageTask):
     """Upsampling in one viewer."""
 
     # These show nothing of their own place, beyond any doubt.
-    counted = ("blank", "duplicate")
+    counted = ("missing", "blank", "duplicate")
     settings: UpsampleSettings
 
     def __init__(self, session: Any, start: UpsampleSettings) -> None:

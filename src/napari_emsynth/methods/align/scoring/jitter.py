@@ -22,6 +22,7 @@ from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.training.samples.stacks import pulled
 from napari_emsynth.trust.intact import nearest_to_middle
 from napari_emsynth.trust.selfcheck import intensity_range
+from napari_emsynth.trust.validity import inside
 from napari_emsynth.volume import Array, Float, Volume
 
 # Nearly all shifts are below so many sigma; larger ones are drawn at this limit.
@@ -141,11 +142,18 @@ def distort(
 def _middle(
     volume: Volume, reach: float, edge: int, depth: int, without: Collection[int]
 ) -> tuple[Array, int, tuple[int, ...]]:
-    """Return the middle of a volume with a margin as wide as displacements reach, the margin, and the sections."""
-    margin = min(int(np.ceil(reach)), int(MARGIN_SHARE * min(volume.shape[1:])))
+    """Return the middle of what is shown with a margin as wide as displacements reach, the margin, and the sections."""
     sections = nearest_to_middle(volume.shape[0], depth, without)
-    y, x = (middle(n, edge + 2 * margin) for n in volume.shape[1:])
+    shown = inside(volume, sections)
+    margin = min(int(np.ceil(reach)), int(MARGIN_SHARE * min(s.stop - s.start for s in shown)))
+    y, x = (middle_of(s, edge + 2 * margin) for s in shown)
     return np.stack([volume.section(z, y, x) for z in sections]), margin, tuple(sections)
+
+
+def middle_of(span: slice, edge: int) -> slice:
+    """Return the middle of a span, at most ``edge`` long."""
+    within = middle(span.stop - span.start, edge)
+    return slice(span.start + within.start, span.start + within.stop)
 
 
 def _like(volume: Volume, stack: Array) -> Volume:

@@ -22,6 +22,7 @@ from napari_emsynth.io.export import lazily
 from napari_emsynth.io.field import field_of
 from napari_emsynth.spec import Result
 from napari_emsynth.trust import provenance
+from napari_emsynth.trust.validity import stated
 from napari_emsynth.volume import Known, Volume
 
 # What a record calls a stack that was moved by a field which was there already.
@@ -41,7 +42,7 @@ def through(volume: Volume, field: Displacement, *, name: str = "", found: Mappi
         InputError: a field of another shape.
     """
     check_fits(field, volume)
-    source = lazily(volume)
+    source = stated(lazily(volume), range(volume.shape[0]))
     record = provenance.record(
         task="align",
         method=METHOD,
@@ -90,11 +91,13 @@ def finished(result: Result, source: Volume, limit_nm: float | None = None) -> R
     Raises:
         InputError: a limit without a voxel size.
     """
+    source = stated(source, range(source.shape[0]))
     if result.displacement is None:
         return chained(result, source, Carry(marks=lambda marks: marks))
     known, field, origin = source.known, field_of(result), source
     if known is not None and known.moved is not None:
         origin, earlier = known.moved
+        origin = stated(origin, range(origin.shape[0]))
         field = compose(earlier, field).of_voxels(origin.grid.voxel_nm)
         field = field if limit_nm is None else field.limited(limit_nm)
         result = _drawn_once(result, origin, field, earlier)

@@ -1,8 +1,7 @@
 """Sections as registrars see them: normalised one by one, with what of them is tissue.
 
-Laws: a section is read once while it is needed; memory does not grow with the stack. Pixels that are not finite, that
-were declared dirt or empty, or that lie in a patch of one value (what an earlier alignment left empty) are unknown,
-and show the section's mean.
+Laws: a section is read once while it is needed; memory does not grow with the stack. Pixels that are empty, that were
+declared dirt, or that lie in a patch of one value are unknown, and show the section's mean.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from napari_emsynth.fields.resample import Interpolation, Window, pulled
 from napari_emsynth.methods.align.protocol import Mask
 from napari_emsynth.methods.align.stack.constraints import IGNORED, Constraints
 from napari_emsynth.normalisation import robust_mean_std
+from napari_emsynth.trust.validity import Emptiness
 from napari_emsynth.volume import Array, Float, Volume
 
 # A patch of one value this large, in px, is no tissue: cameras are never that quiet.
@@ -74,18 +74,23 @@ class Sections:
         return self._kept[z]
 
     def _read(self, z: int) -> Section:
-        return normalised(z, self.volume.section(z), self.constraints.material(z))
+        pixels = self.volume.section(z)
+        empty = Emptiness(self.volume).section(z, pixels=pixels)
+        return normalised(z, pixels, self.constraints.material(z), empty)
 
 
-def normalised(z: int, pixels: Array, material: Array | None = None) -> Section:
+def normalised(z: int, pixels: Array, material: Array | None = None, empty: Mask | None = None) -> Section:
     """Return a section [y, x] of any real dtype as registrars see it.
 
     Args:
         z: index of the section.
         pixels: [y, x].
         material: [y, x] 0 tissue, 1 fold or crack, 2 dirt or empty; None for tissue.
+        empty: [y, x] True where nothing was acquired; None where everything was.
     """
     known = tissue(pixels)
+    if empty is not None:
+        known &= ~empty
     if material is not None:
         known &= material != IGNORED
     mean, std = robust_mean_std(pixels[known][None] if known.any() else pixels)

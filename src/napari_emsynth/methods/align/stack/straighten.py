@@ -16,6 +16,7 @@ from napari_emsynth.methods.align.stack.alignment import Alignment, SectionRepor
 from napari_emsynth.methods.align.stack.constraints import Constraints
 from napari_emsynth.methods.request import Request
 from napari_emsynth.sections import spans
+from napari_emsynth.trust.validity import stated
 from napari_emsynth.volume import Volume
 
 # A section whose field is less certain than this deserves a look.
@@ -65,9 +66,10 @@ def straightened(requests: Sequence[Request], constraints: Constraints) -> list[
 
 def along(request: Request, alignment: Alignment) -> Straight:
     """Move a stack along its fields: now, or as it is read when it is lazy."""
+    source = stated(request.volume, range(request.volume.shape[0]))
     return Straight(
         alignment=alignment,
-        volume=moved(request.volume, alignment.field, "cubic", request.runtime),
+        volume=moved(source, alignment.field, "cubic", request.runtime),
         outside=outside(alignment.field, request.volume, request.runtime),
     )
 
@@ -76,7 +78,8 @@ def drawing(request: Request, constraints: Constraints = Constraints()) -> Draw:
     """Estimate the fields of a stack now, and return what draws any box of the moved stack; it can be pickled."""
     from napari_emsynth.methods.align.stack.estimate import estimate
 
-    return Draw(request.volume, estimate(request, constraints).field, "cubic")
+    source = stated(request.volume, range(request.volume.shape[0]))
+    return Draw(source, estimate(request, constraints).field, "cubic")
 
 
 def section_entries(alignment: Alignment) -> list[dict[str, Any]]:
