@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 import napari_emsynth as es
 from napari_emsynth import samples
 from napari_emsynth.cli.flags import method_flags, options
 from napari_emsynth.cli.groups import Cluster, Common, Save
+from napari_emsynth.io import read_synthetic
 
 
 def test_help_lists_the_commands_and_no_other(emsynth):
@@ -55,6 +57,31 @@ def test_detect_finds_the_planted_damage(emsynth):
 
 def test_detect_says_when_there_is_nothing(emsynth, stack):
     assert "no suspect among 16 sections" in emsynth("detect", stack).out
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+@pytest.mark.parametrize("how", ["as a script joins them", "in a word"])
+def test_a_search_that_found_nothing_can_be_handed_on(emsynth, stack, crop, tmp_path, suffix, how):
+    """Every voxel is IN's, no voxel is marked, and one line says so."""
+    found, out = emsynth("detect", stack, "--json").json["sections"], tmp_path / f"o{suffix}"
+    assert found == []
+    listed = ",".join(map(str, found)) if how == "as a script joins them" else "none"
+    answer = emsynth("interpolate", stack, out, "--sections", listed, "--json")
+    assert answer.code == 0
+    assert answer.json["sections"] == []
+    assert "nothing to replace" in answer.json["notices"][0]
+    assert np.array_equal(es.read(out).read(slice(None)), crop)
+    assert read_synthetic(out) is None
+    assert es.read(out).grid == es.read(stack).grid
+    assert "nothing to replace" in emsynth("interpolate", stack, out, "--sections", listed, "--overwrite").out
+
+
+def test_an_empty_list_beside_a_mask_leaves_the_mask(emsynth, stack, crop, tmp_path):
+    mask = np.zeros(crop.shape, np.uint8)
+    mask[6, 20:50, 30:70] = 1
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    run = ("interpolate", stack, tmp_path / "o.tif", "--sections", "", "--mask", tmp_path / "mask.tif")
+    assert emsynth(*run, "--method", "linear", "--json").json["sections"] == [6]
 
 
 def test_evaluate_scores_a_method_beside_the_floors(emsynth, stack):

@@ -66,7 +66,7 @@ def test_means_stay_within_the_type(tmp_path, dtype):
 
 def test_the_most_common_id_wins_and_the_first_of_equals():
     cells = np.array([[[[1, 2, 2, 3], [5, 4, 4, 5], [9, 9, 9, 9], [3, 2, 1, 0]]]], "u8")
-    assert most_common(cells).tolist() == [[[2, 5, 9, 3]]]
+    assert most_common(list(np.moveaxis(cells, -1, 0))).tolist() == [[[2, 5, 9, 3]]]
 
 
 @pytest.mark.parametrize("dtype", TYPES)

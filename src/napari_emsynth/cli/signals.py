@@ -14,9 +14,15 @@ from typing import Any
 NAMES = ("SIGTERM", "SIGHUP")
 
 
+class Ended(KeyboardInterrupt):
+    """A signal asked the command to end. A class of its own: Python takes KeyboardInterrupt itself, where it passes
+    through ``exec``, for Ctrl-C, and ends the process by that signal whatever exit code it returns.
+    """
+
+
 @contextmanager
 def as_interrupts() -> Iterator[list[int]]:
-    """Turn requests to end into KeyboardInterrupt, once; yields the numbers of those that arrived."""
+    """Turn requests to end into :class:`Ended`, once; yields the numbers of those that arrived."""
     arrived: list[int] = []
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     here = threading.current_thread() is threading.main_thread()
@@ -25,7 +31,7 @@ def as_interrupts() -> Iterator[list[int]]:
     def end(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature of a handler
         arrived.append(number)
         if len(arrived) == 1:  # others would disturb the cleaning up
-            raise KeyboardInterrupt
+            raise Ended
 
     for number in ours:
         signal.signal(number, end)

@@ -1,7 +1,7 @@
 """Crash-safe training checkpoints: safetensors for tensors, JSON for the rest; nothing is ever unpickled.
 
-Law: a checkpoint is either wholly there or not at all (temporary name, then rename), and :func:`load` of
-:func:`save` restores network, moving average, optimiser and counters exactly.
+Law: a checkpoint is either wholly there or not at all, after a power loss too (temporary name, then rename), and
+:func:`load` of :func:`save` restores network, moving average, optimiser and counters exactly.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.io.atomic import put
 
 
 @dataclass(kw_only=True)
@@ -94,7 +95,7 @@ def save(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary, metadata=meta)
-        temporary.replace(path)
+        put(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         kept = "; the last one there is kept" if path.exists() else ""

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple
+from napari_emsynth.io.atomic import put
 from napari_emsynth.training.options import TrainOptions
 
 SUFFIX = ".safetensors"
@@ -120,7 +121,7 @@ class TrainingJob(TrainOptions):
         try:
             temporary.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(json.dumps(self.to_json(), indent=2), encoding="utf-8")
-            temporary.replace(self.description)
+            put(temporary, self.description)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise InputError(f"{self.description} could not be written: {error}") from None

@@ -18,6 +18,7 @@ from safetensors.torch import load as load_bytes, save_file
 from torch import Tensor, nn
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.io.atomic import put
 from napari_emsynth.weights import own
 from napari_emsynth.weights.card import Card
 
@@ -138,17 +139,17 @@ def write(path: Path, card_path: Path, tensors: Mapping[str, Tensor], card: Card
         InputError: the disk is full or the folder cannot be written.
     """
     stored = {k: (v.half() if half and v.dtype == torch.float32 else v).cpu().contiguous() for k, v in tensors.items()}
-    temporary = path.with_name(path.name + ".tmp")
+    temporary, card_temporary = (p.with_name(p.name + ".tmp") for p in (path, card_path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(stored, temporary)
         temporary.chmod(0o644)  # safetensors makes files that only their owner reads
         card = replace(card, sha256=hashlib.sha256(temporary.read_bytes()).hexdigest())
-        card_temporary = card_path.with_name(card_path.name + ".tmp")
         card_temporary.write_text(card.to_toml(), encoding="utf-8")
-        temporary.replace(path)
-        card_temporary.replace(card_path)
+        put(temporary, path)
+        put(card_temporary, card_path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        for made in (temporary, card_temporary):
+            made.unlink(missing_ok=True)
         raise InputError(f"weights {path} could not be written: {error}") from None
     return card

@@ -7,8 +7,9 @@ any finer one is; of labels every id of every level is one of level 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,14 @@ def levels(grid: Grid) -> list[Level]:
     return out
 
 
-Reduction = Callable[[Array], Array]
-"""[z, y, x, n] the n voxels that make a coarser one, to [z, y, x]."""
+Reduction = Callable[[Sequence[Array]], Array]
+"""The voxels that make coarser ones, the first of each, the second of each, ... [z, y, x], to the coarser ones."""
 
 
 def reduction_of(content: Content, name: str) -> Reduction:
     """Return how a part's voxels make coarser ones."""
     if name in MASKS:
-        return _any
+        return np.maximum.reduce
     return most_common if name == "volume" and content.volume.labels else _mean
 
 
@@ -67,37 +68,40 @@ def coarsen(source: Any, target: Any, steps: Shape, reduction: Reduction, cancel
         if cancel is not None:
             cancel.check()
         finer = source[tuple(slice(b.start * s, b.stop * s) for b, s in zip(block, steps, strict=True))]
-        coarser = reduction(_cells(finer, steps, block))
+        coarser = reduction(_members(finer, steps, block))
         with undisturbed():
             target[block] = coarser
 
 
-def _cells(finer: Array, steps: Shape, block: Block) -> Array:
-    """Return [z, y, x, n] the voxels of every coarser one; partial ones at the far faces repeat the last voxel."""
+def _members(finer: Array, steps: Shape, block: Block) -> list[Array]:
+    """Return the voxels that make coarser ones; partial ones at the far faces repeat the last voxel."""
     short = [(b.stop - b.start) * s - n for b, s, n in zip(block, steps, finer.shape, strict=True)]
     full = np.pad(finer, [(0, n) for n in short], mode="edge")
-    z, y, x = (n // s for n, s in zip(full.shape, steps, strict=True))
-    cells = full.reshape(z, steps[0], y, steps[1], x, steps[2]).transpose(0, 2, 4, 1, 3, 5)
-    return cells.reshape(z, y, x, math.prod(steps))
+    return [full[z :: steps[0], y :: steps[1], x :: steps[2]] for z, y, x in product(*map(range, steps))]
 
 
-def _any(cells: Array) -> Array:
-    return np.asarray(cells.max(axis=-1))
-
-
-def _mean(cells: Array) -> Array:
+def _mean(members: Sequence[Array]) -> Array:
     with np.errstate(all="ignore"):  # infinities of opposite sign make NaN
-        return to_dtype(cells.mean(axis=-1, dtype=np.float64), cells.dtype)
+        total = members[0].astype(np.float64)
+        for member in members[1:]:
+            total += member
+        mean: Array = total / len(members)
+        return to_dtype(mean, members[0].dtype)
 
 
-def most_common(cells: Array) -> Array:
-    """Return the value that most of the voxels have, the first of those where several do; never a new one.
+def most_common(members: Sequence[Array]) -> Array:
+    """Return the id that most of the voxels have, the first of those where several do; never a new one.
 
     Args:
-        cells: [z, y, x, n] ids of any type.
+        members: [z, y, x] ids of any type, of the first voxel, the second one, ...
     """
-    votes = np.stack([(cells == cells[..., i : i + 1]).sum(axis=-1) for i in range(cells.shape[-1])], axis=-1)
-    return np.asarray(np.take_along_axis(cells, votes.argmax(axis=-1)[..., None], axis=-1)[..., 0])
+    best, most = members[0], np.zeros(members[0].shape, np.uint8)
+    for candidate in members:
+        votes = np.zeros_like(most)
+        for member in members:
+            votes += candidate == member
+        best, most = np.where(votes > most, candidate, best), np.maximum(votes, most)
+    return best
 
 
 def multiscale(name: str, grid: Grid) -> dict[str, Any]:

@@ -71,7 +71,10 @@ def lazy(
     """Return dask arrays; acquired runs pass through, sections with repairs are computed block by block."""
     import dask.array as da
 
-    source = job.volume.data if hasattr(job.volume.data, "dask") else da.from_array(job.volume.data)
+    source = job.volume.data
+    if not hasattr(source, "dask"):
+        # As it is stored: left to itself, dask makes blocks of 128 MiB, of as many sections as the stack has.
+        source = da.from_array(source, chunks=getattr(source, "chunks", None) or "auto")
     by_section: dict[int, list[tuple[Repair, Calibration | None]]] = {}
     for k, repair in enumerate(repairs):
         by_section.setdefault(repair.section, []).append((repair, calibrations.get(k)))
