@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from napari_emsynth.options import Options
     from napari_emsynth.params import Params
     from napari_emsynth.spec import CancelToken, MethodSpec, Result, Runtime
-    from napari_emsynth.trust.detect import Suspect, detect
+    from napari_emsynth.trust.detect import Survey, Suspect, detect, survey
     from napari_emsynth.volume import Known, Volume
 
 __all__ = [
     "CancelToken", "Cancelled", "Displacement", "Grid", "InputError", "Known", "MethodSpec", "Options", "Params",
-    "Result", "Runtime", "Suspect", "Volume", "__version__", "align", "apply_field", "compose", "detect", "evaluate",
-    "interpolate", "invert", "methods", "move_points", "read", "read_field", "superresolve", "train", "upsample",
-    "write", "write_field",
+    "Result", "Runtime", "Survey", "Suspect", "Volume", "__version__", "align", "apply_field", "compose", "detect",
+    "evaluate", "interpolate", "invert", "methods", "move_points", "read", "read_field", "superresolve", "survey",
+    "train", "upsample", "write", "write_field",
 ]  # fmt: skip
 
 # It must be said before torch is first imported.
@@ -65,6 +65,7 @@ _HOMES = {
     "Params": "params",
     "Result": "spec",
     "Runtime": "spec",
+    "Survey": "trust.detect",
     "Suspect": "trust.detect",
     "Volume": "volume",
     "align": "methods.align.task",
@@ -78,6 +79,7 @@ _HOMES = {
     "read": "io",
     "read_field": "io.field",
     "superresolve": "methods.superres.task",
+    "survey": "trust.detect",
     "train": "methods.train",
     "upsample": "methods.upsample.task",
     "write": "io",

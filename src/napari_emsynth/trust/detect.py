@@ -1,8 +1,8 @@
 """Which sections are damaged: each section against its own neighbours.
 
 Conventions: sections are 0-based. A section is suspected of one kind at most, the first that holds of missing, blank,
-duplicate, saturated, half-missing, blurred, displaced. Scores run from 0.5 (just at the limit) to 1. Of a section only
-what is not empty (:mod:`napari_emsynth.trust.validity`) is judged.
+duplicate, saturated, inverted, half-missing, noisy, blurred, displaced. Scores run from 0.5 (just at the limit) to 1.
+Of a section only what is not empty (:mod:`napari_emsynth.trust.validity`) is judged.
 Laws: brightness or contrast that jumps from section to section is no damage; a fault that the whole stack
 shares (a soft focus, a steady drift) is none either, as limits are set by the neighbours'
 median and scatter (1.48 median absolute deviations). One pass reads each section once, see
@@ -20,11 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.sections import spans
 from napari_emsynth.spec import CancelToken, Progress, no_progress
-from napari_emsynth.trust.features import THUMB_PX, Features, glances, stream
+from napari_emsynth.trust.features import THUMB_PX, Features, Match, glances, stream
+from napari_emsynth.trust.gaps import LEAST, Gap, Jump, gaps, jumps, losses, nearby
 from napari_emsynth.volume import Array, Volume
 
-Kind = Literal["missing", "blank", "saturated", "blurred", "half-missing", "displaced", "duplicate", "synthetic"]
+Kind = Literal[
+    "missing",
+    "blank",
+    "saturated",
+    "inverted",
+    "noisy",
+    "blurred",
+    "half-missing",
+    "displaced",
+    "duplicate",
+    "synthetic",
+]
 """What is wrong with a section. Two are never seen, only known: "missing", of which nothing was acquired, and
 "synthetic", which an earlier step made up."""
 
@@ -39,6 +52,12 @@ CLIPPED_SHARE = 0.2
 LOST_SHARE = 0.6
 # Mid-band power of a blurred section: a third of its neighbours'. Real stacks scatter by a factor of 1.5.
 BLUR_LOG_DROP = math.log(3)
+# High-band power of a noisy section: four times its neighbours'.
+NOISE_LOG_RISE = math.log(4)
+# Of its neighbours, a negative section must be the negative of this share.
+INVERTED_SHARE = 0.6
+# And correlate with them by this share of what neighbours do.
+ALIKE = 0.6
 # Displacement that no careful alignment leaves behind, in px and in px of the thumbnail that is matched.
 DISPLACED_PX = 6.0
 DISPLACED_THUMB_PX = 3.0
@@ -94,6 +113,8 @@ class _Stack:
         self.typical_texture = float(np.median(filled)) if filled.size else 0.0
         self.empty = (self.texture <= EMPTY_TEXTURE * self.typical_texture).mean(axis=(1, 2))
         self.sharpness = np.stack([f.sharpness for f in features])
+        self.noise = np.stack([f.noise for f in features])
+        self.loss = losses(features)
         self.first = {f.digest: f.section for f in reversed(self.features)}
         self.thumb_factor = 1
         self._natural: dict[str, float] = {}
@@ -200,15 +221,57 @@ def _half_missing(stack: _Stack, z: int) -> Finding | None:
     return found
 
 
+def _pairs(stack: _Stack, z: int) -> list[Match]:
+    """Return how a section lies on its usable neighbours on both sides, whichever way round."""
+    features = stack.features
+    own = [m for m in features[z].matches if stack.usable[z - m.step]]
+    return own + [
+        later.matches[later.section - z - 1] for later in features[z + 1 : z + 4] if stack.usable[later.section]
+    ]
+
+
+def _inverted(stack: _Stack, z: int) -> Finding | None:
+    sure = []
+    for match in _pairs(stack, z):
+        usual = nearby(stack.loss, z, match.step)
+        # A section of other tissue is like the negative of its neighbours by chance, though never much.
+        if match.quality >= RELIABLE and usual.size:
+            alike = abs(match.correlation) > ALIKE * math.exp(-float(np.median(usual)))
+            sure.append(match.inverted and alike)
+    if len(sure) < 2:
+        return None
+    share = sum(sure) / len(sure)
+    return share / INVERTED_SHARE, f"is the negative of {sum(sure)} of {len(sure)} neighbours"
+
+
+def _noise(stack: _Stack, z: int) -> float | None:
+    """Return the log of the section's own high-band power over the neighbours'; None when unknown."""
+    near = stack.near(z)
+    if not near.size:
+        return None
+    known = np.isfinite(stack.noise[z]) & np.isfinite(stack.noise[near]).any(axis=0)
+    if not known.any():
+        return None
+    return float(np.median(stack.noise[z][known] - np.nanmedian(stack.noise[near][:, known], axis=0)))
+
+
+def _noisy(stack: _Stack, z: int) -> Finding | None:
+    rise = _noise(stack, z)
+    if rise is None or rise <= 0:
+        return None
+    limit = max(NOISE_LOG_RISE, stack.natural("noise", lambda n: _noise(stack, n)))
+    return rise / limit, f"the finest frequencies have {math.exp(rise):.1f} times the neighbours' power"
+
+
 def _reliable(stack: _Stack, z: int) -> list[tuple[float, float, int]]:
     """Return (dy, dx, step) of section z against each usable neighbour that it certainly matches."""
     features, found = stack.features, []
     for match in features[z].matches:
-        if stack.usable[z - match.step] and match.quality >= RELIABLE:
+        if stack.usable[z - match.step] and match.quality >= RELIABLE and not match.inverted:
             found.append((match.dy, match.dx, match.step))
     for later in features[z + 1 : z + 4]:
         match = later.matches[later.section - z - 1]
-        if stack.usable[later.section] and match.quality >= RELIABLE:
+        if stack.usable[later.section] and match.quality >= RELIABLE and not match.inverted:
             found.append((-match.dy, -match.dx, -match.step))
     return found
 
@@ -238,12 +301,29 @@ def _slip(stack: _Stack, z: int) -> float | None:
 
 
 def _displaced(stack: _Stack, z: int) -> Finding | None:
-    slip = _slip(stack, z)
+    slip, found = _slip(stack, z), _unlike(stack, z)
     if slip is None:
-        return _stranger(stack, z)
+        return found or _stranger(stack, z)
     natural = stack.natural("slip", lambda n: _slip(stack, n))
     limit = max(DISPLACED_PX, DISPLACED_THUMB_PX * stack.thumb_factor, natural)
-    return slip / limit, f"lies {slip:.0f} px off its neighbours"
+    off: Finding = (slip / limit, f"lies {slip:.0f} px off its neighbours")
+    return off if found is None else max(off, found)
+
+
+def _unlike(stack: _Stack, z: int) -> Finding | None:
+    """A section that correlates with both neighbours as far ones do, though they correlate with each other: turned."""
+    if not 1 < z < len(stack.features) - 2 or not stack.usable[[z - 1, z + 1]].all():
+        return None
+    usual = [nearby(stack.loss, z, step) for step in (1, 2, 3)]
+    if min(values.size for values in usual) < LEAST:
+        return None
+    one, two, three = (float(np.median(values)) for values in usual)
+    limit = max(three, one + DEVIATIONS * 1.4826 * float(np.median(np.abs(usual[0] - one))))
+    sides, across = min(stack.loss[z, 1], stack.loss[z + 1, 1]), stack.loss[z + 1, 2]
+    if not (sides > limit and across < (two + three) / 2):
+        return None
+    words = "correlates by {:.2f} with the nearer of its neighbours, which do by {:.2f} with each other"
+    return sides / limit, words.format(math.exp(-sides), math.exp(-across))
 
 
 def _stranger(stack: _Stack, z: int) -> Finding | None:
@@ -252,7 +332,7 @@ def _stranger(stack: _Stack, z: int) -> Finding | None:
         return None
     own, later = stack.features[z].matches[0], stack.features[z + 1].matches
     across = later[1].quality
-    best = max(own.quality, later[0].quality)
+    best = max([match.quality for match in (own, later[0]) if not match.inverted], default=1.0)
     if best >= RELIABLE or across < 1.5 * RELIABLE:
         return None
     return across / (1.5 * RELIABLE), "matches neither neighbour, though they match each other"
@@ -263,7 +343,9 @@ RULES: tuple[tuple[Kind, Rule], ...] = (
     ("blank", _blank),
     ("duplicate", _duplicate),
     ("saturated", _saturated),
+    ("inverted", _inverted),
     ("half-missing", _half_missing),
+    ("noisy", _noisy),
     ("blurred", _blurred),
     ("displaced", _displaced),
 )
@@ -301,8 +383,62 @@ def detect(
         InputError: the sensitivity is not between 0.01 and 100.
         Cancelled: the token was cancelled.
     """
+    return survey(volume, voxel_nm=voxel_nm, progress=progress, cancel=cancel, sensitivity=sensitivity).suspects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What there is to say of the sections of a volume.
+
+    Args:
+        suspects: sections that look damaged, in order, one entry a section.
+        gaps: where sections seem to be lost.
+        jumps: sections that are brighter, darker, flatter or harsher than their neighbours, and not damaged for that.
+    """
+
+    suspects: list[Suspect]
+    gaps: list[Gap]
+    jumps: list[Jump]
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user must know beside the suspects, a line each."""
+        lines = [
+            f"about {gap.sections} section(s) may be lost before section {gap.before}; "
+            f"--insert --sections {','.join([str(gap.before)] * gap.sections)} puts new ones there"
+            for gap in self.gaps
+        ]
+        for kind in ("brightness", "contrast"):
+            of = [jump.section for jump in self.jumps if jump.kind == kind]
+            lines += [f"{kind} jumps at section(s) {spans(of)}: no damage, every method evens it out"] if of else []
+        return lines
+
+
+def survey(
+    volume: Volume | Array,
+    *,
+    voxel_nm: Sequence[float] | None = None,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+    sensitivity: float = 1.0,
+) -> Survey:
+    """Return what :func:`detect` does, and where sections seem lost, and where brightness or contrast jumps.
+
+    Args:
+        volume: [z, y, x] any real dtype, lazy or in memory.
+        voxel_nm: voxel size (z, y, x) in nm, when the volume does not state it.
+        progress: called after every section.
+        cancel: asked before every section.
+        sensitivity: of the suspects: 1 is balanced; 2 halves every limit, 0.5 doubles it.
+
+    Raises:
+        InputError: the sensitivity is not between 0.01 and 100.
+        Cancelled: the token was cancelled.
+    """
     stack = Volume.of(volume, voxel_nm=voxel_nm)
-    return examine(stack, progress=progress, cancel=cancel, sensitivity=sensitivity)[0]
+    suspects, features = examine(stack, progress=progress, cancel=cancel, sensitivity=sensitivity)
+    unfit = {suspect.section for suspect in suspects}
+    return Survey(suspects=suspects, gaps=gaps(features, unfit), jumps=jumps(features, unfit))
 
 
 def examine(

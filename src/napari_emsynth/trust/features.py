@@ -39,8 +39,12 @@ MOSTLY = 0.5
 """Largest share of a patch that may be empty."""
 LOW_BAND = (0.02, 0.1)
 """Coarse structure in cycles/px: what the sharpness is measured against."""
+HIGH_BAND = (0.35, 0.5)
+"""Frequencies in cycles/px where noise outweighs tissue."""
 GLANCED_SECTIONS, GLANCED_BYTES = 16, 1 << 28
 """Most sections, and bytes, that a glance reads at once."""
+INVERTED = 1.25
+"""A trough this much deeper than the highest peak is no chance."""
 REACH = 3
 """A section is matched with this many earlier ones."""
 
@@ -53,12 +57,16 @@ class Match:
         step: how many sections earlier.
         dy, dx: displacement in px of the full-resolution section.
         quality: correlation peak over the next best one elsewhere; 1 = chance.
+        correlation: of the two where they lie on each other, structures of 2 to 16 thumbnail px; -1 to 1.
+        inverted: one is certainly the negative of the other.
     """
 
     step: int
     dy: float
     dx: float
     quality: float
+    correlation: float = 0.0
+    inverted: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,10 @@ class Features:
         clipped: share of pixels at the section's brightest value, in blocks that are not entirely so; 0 to 1.
         clipped_dark: the same at the darkest value.
         brightest: the brightest value.
+        level: mean intensity.
+        spread: standard deviation of intensities.
         sharpness: [p] log of mid-band over low-band power of each patch; NaN where most of a patch is empty.
+        noise: [p] the same of the highest frequencies, where noise outweighs tissue.
         matches: with up to three earlier sections, nearest first.
         missing: nothing of it was acquired, as what is known of the volume says.
     """
@@ -85,7 +96,10 @@ class Features:
     clipped: float
     clipped_dark: float
     brightest: float
+    level: float
+    spread: float
     sharpness: Float
+    noise: Float
     matches: tuple[Match, ...]
     missing: bool = False
 
@@ -120,23 +134,25 @@ def _patch_starts(n: int) -> list[int]:
     return [round(k * (n - min(n, PATCH_PX)) / max(1, count - 1)) for k in range(count)]
 
 
-def _mid_over_low(patch: Float64) -> float:
-    """Return the log ratio of mid-band to low-band power; NaN where there is no structure or no such band."""
+def _over_low(patch: Float64) -> tuple[float, float]:
+    """Return the log ratios of mid-band and of high-band to low-band power; NaN without structure or such a band."""
     frequency, power = radial_power(patch)
     bands = []
-    for low, high in (MID_BAND, LOW_BAND):
+    for low, high in (MID_BAND, HIGH_BAND, LOW_BAND):
         inside = power[(frequency >= low) & (frequency <= high) & np.isfinite(power)]
         bands.append(float(inside.mean()) if inside.size else 0.0)
-    return math.log(bands[0] / bands[1]) if min(bands) > 0 else math.nan
+    mid, fine = (math.log(band / bands[2]) if min(band, bands[2]) > 0 else math.nan for band in bands[:2])
+    return mid, fine
 
 
-def _sharpness(image: Float64, empty: Mask | None) -> Float:
-    """Return the log ratio of mid to low band of each patch [p]."""
+def _bands(image: Float64, empty: Mask | None) -> tuple[Float, Float]:
+    """Return the log ratios of mid and of high to low band of each patch, [p] each."""
     corners = [(y, x) for y in _patch_starts(image.shape[0]) for x in _patch_starts(image.shape[1])]
     windows = [(slice(y, y + PATCH_PX), slice(x, x + PATCH_PX)) for y, x in corners]
     shown = (empty is None or empty[window].mean() <= MOSTLY for window in windows)
-    found = [_mid_over_low(image[w]) if shows else math.nan for w, shows in zip(windows, shown, strict=True)]
-    return np.array(found, dtype=np.float32)
+    found = [_over_low(image[w]) if shows else (math.nan,) * 2 for w, shows in zip(windows, shown, strict=True)]
+    mid, fine = np.array(found, dtype=np.float32).T
+    return mid, fine
 
 
 def _digest(section: Array) -> bytes:
@@ -157,6 +173,12 @@ def _contrast(detail: Float64, empty: Mask | None) -> float:
     return float(detail.std()) / math.sqrt(shown) if shown > 0 else 0.0
 
 
+def _intensities(image: Float64, empty: Mask | None) -> tuple[float, float]:
+    """Return mean and standard deviation of what a section shows."""
+    shown = image if empty is None else image[~empty]
+    return (float(shown.mean()), float(shown.std())) if shown.size else (0.0, 0.0)
+
+
 def _detail(image: Float64) -> tuple[Float64, int]:
     """Return a small, high-passed copy of a section, and by which factor it is smaller."""
     factor = max(1, -(-min(image.shape) // THUMB_PX))
@@ -175,7 +197,9 @@ class _Thumb:
         # Dirt and borders may not outweigh tissue.
         limited = np.clip(detail / (self.contrast or 1.0), -3, 3)
         window = [np.sin(np.pi * (np.arange(n) + 0.5) / n) for n in detail.shape]
-        self.spectrum = fft.rfft2((limited * np.outer(*window)).astype(np.float32))
+        seen = (limited * np.outer(*window)).astype(np.float32)
+        self.norm = float(np.linalg.norm(seen))
+        self.spectrum = fft.rfft2(seen)
 
     def match(self, earlier: _Thumb, step: int) -> Match:
         """Correlate with an earlier thumbnail.
@@ -185,14 +209,20 @@ class _Thumb:
         """
         cross = self.spectrum * np.conj(earlier.spectrum)
         surface = fft.irfft2(cross / np.sqrt(np.abs(cross) + 1e-12), s=self.shape)
+        # The negative of a section answers with a trough that nothing else comes near.
+        inverted = -float(surface.min()) > INVERTED * float(surface.max())
+        if inverted:
+            surface = -surface
         peak = np.unravel_index(int(surface.argmax()), self.shape)
         best = float(surface[peak])
+        norms = self.norm * earlier.norm
+        overlap = float(fft.irfft2(cross, s=self.shape)[peak]) / norms if norms else 0.0
         near = np.ix_(*[(np.arange(-4, 5) + p) % n for p, n in zip(peak, self.shape, strict=True)])
         surface[near] = 0
         rest = float(surface.max())
         dy, dx = ((int(p) + n // 2) % n - n // 2 for p, n in zip(peak, self.shape, strict=True))
         quality = best / rest if rest > 0 else 1.0
-        return Match(step, float(dy * self.factor), float(dx * self.factor), quality)
+        return Match(step, float(dy * self.factor), float(dx * self.factor), quality, overlap, inverted)
 
 
 def _measure(section: Array, z: int, emptiness: Emptiness, earlier: Sequence[_Thumb]) -> tuple[Features, _Thumb]:
@@ -204,6 +234,8 @@ def _measure(section: Array, z: int, emptiness: Emptiness, earlier: Sequence[_Th
     # 2 x 2 bins: camera noise alone must not pass for texture.
     binned = bin2(image, 2 if min(image.shape) >= 4 else 1)
     top, bottom = float(image.max()), float(image.min())
+    level, spread = _intensities(image, empty)
+    sharpness, noise = _bands(image, empty)
     features = Features(
         section=z,
         digest=_digest(section),
@@ -212,7 +244,10 @@ def _measure(section: Array, z: int, emptiness: Emptiness, earlier: Sequence[_Th
         clipped=_clipped(image == top) if top > bottom else 0.0,
         clipped_dark=_clipped(image == bottom) if top > bottom else 0.0,
         brightest=top,
-        sharpness=_sharpness(image, empty),
+        level=level,
+        spread=spread,
+        sharpness=sharpness,
+        noise=noise,
         matches=tuple(thumb.match(other, step) for step, other in enumerate(earlier, start=1)),
         missing=emptiness.missing(z),
     )

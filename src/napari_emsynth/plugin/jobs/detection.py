@@ -10,7 +10,7 @@ from napari_emsynth.plugin.jobs.queue import QueuedJob
 from napari_emsynth.volume import Volume
 
 if TYPE_CHECKING:
-    from napari_emsynth.trust.detect import Suspect
+    from napari_emsynth.trust.detect import Survey, Suspect
 
 
 def detection(
@@ -25,14 +25,15 @@ def detection(
         owner: the dock it ends with.
     """
 
-    def work(job: QueuedJob) -> list[Suspect]:
-        from napari_emsynth.trust.detect import detect
+    def work(job: QueuedJob) -> Survey:
+        from napari_emsynth.trust.detect import survey
 
-        return detect(volume, progress=job.report, cancel=job.cancel)
+        return survey(volume, progress=job.report, cancel=job.cancel)
 
-    def done(suspects: list[Suspect]) -> None:
-        then(suspects)
-        count = len(suspects)
-        notify.info(f"{count} suspected section(s) in {volume.name!r}" if count else "no damaged section found")
+    def done(found: Survey) -> None:
+        then(found.suspects)
+        count = len(found.suspects)
+        said = f"{count} suspected section(s) in {volume.name!r}" if count else "no damaged section found"
+        notify.info("\n".join([said, *found.notices]))
 
     return QueuedJob("Detect damaged sections", work, on_done=done, on_failed=refuse, owner=owner)
