@@ -123,3 +123,15 @@ def test_an_aligned_stack_from_a_file_is_what_it_was_in_memory(tmp_path: Path, s
     for name, array in here.items():
         np.testing.assert_array_equal(array, there[name], err_msg=name)
     assert here["empty"].any()
+
+
+def test_the_interval_is_wide_enough_where_one_neighbour_serves() -> None:
+    whole = Phantom(shape=SHAPE, drift=0.4, noise=4.0, voxel_nm=(30, 10, 10)).volume()
+    planted = whole.data.copy()
+    planted[5, :, :13] = 0
+    result = es.interpolate(planted, [4], method="fitted")
+    half = result.uncertainty.data[4]
+    off = np.abs(result.volume.data[4].astype(float) - whole.data[4])
+    assert result.provenance["sections"][0]["above"] == 5
+    for part in (np.s_[:, :13], np.s_[:, 13:]):
+        assert 0.8 < (off[part] <= half[part]).mean() < 0.99
