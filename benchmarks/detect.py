@@ -2,10 +2,10 @@
 
     python benchmarks/detect.py DATA_FOLDER [--seeds N] [--json OUT.json]
 
-Lost: one, two or three sections are taken out at ten places of each stack. Odd: one section is turned, mirrored, negated,
-noisy, flat or bright. Planted: every kind in turn, one section in five, on each stack; a hit names the section, a right kind names
-the damage too. Real: the defects stack, where sections 24-34 repeat section 23 and 35-50 are black or all but
-black. Intact: what is reported of stacks in which nothing was planted.
+Planted: every kind in turn, one section in five, on each stack; a hit names the section, a right kind names the damage
+too. Lost: one, two or three sections are taken out at ten places of each stack. Odd: one section is turned, mirrored,
+negated, noisy, flat or bright. Real: the defects stack, where sections 24-34 repeat section 23 and 35-50 are black or
+all but black. Intact: what is reported of stacks in which nothing was planted.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from napari_emsynth.plugin.layers.convert import PROVENANCE_KEY, is_companion, v
 from napari_emsynth.plugin.reader import contrast_of, get_reader
 from napari_emsynth.plugin.viewer.preferences import PLUGIN
 from napari_emsynth.plugin.viewer.session import Session
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Known, Volume
 
 VOXEL_NM = (28.0, 11.24, 11.24)
 
@@ -69,6 +69,18 @@ def test_contrast_of_wide_types() -> None:
     low, high = contrast_of(Volume.of(values))
     assert values[1].min() <= low < high <= values[1].max()
     assert contrast_of(Volume.of(np.full((3, 8, 8), np.nan, np.float32))) == (0.0, 1.0)
+
+
+def test_what_is_empty_has_no_say_in_the_contrast() -> None:
+    data = np.random.default_rng(0).normal(3000, 200, (5, 64, 80)).astype(np.uint16)
+    plain = contrast_of(Volume.of(data))
+    planted = data.copy()
+    planted[:, :, :20] = 0
+    assert contrast_of(Volume.of(planted)) == pytest.approx(plain, rel=0.05)
+    missing = np.zeros(data.shape, np.uint8)
+    missing[2] = 1
+    data[2] = 0
+    assert contrast_of(replace(Volume.of(data), known=Known(empty=missing)))[0] > 2000
 
 
 def test_several_files_are_no_volume() -> None:

@@ -105,9 +105,9 @@ def outside(field: Displacement, like: Volume, runtime: Runtime = Runtime()) -> 
     return Volume(_made(Outside(field), like, dtype, runtime), like.grid, f"{like.name} empty")
 
 
-def nothing_made(like: Volume) -> Volume:
-    """Return the synthetic mask of what was only moved: 0 throughout, lazy like another mask."""
-    return replace(like, data=library(like.data).zeros_like(like.data))
+def nothing_made(empty: Volume, name: str) -> Volume:
+    """Return the synthetic mask of what was only moved, of that name: 0 throughout, lazy like the mask of the empty."""
+    return Volume(library(empty.data).zeros_like(empty.data), empty.grid, f"{name} synthetic")
 
 
 def carrying(field: Displacement) -> Carry:
@@ -156,7 +156,7 @@ class Follows:
         out: Volume = applied(volume, self.field, interpolation, record=record)
         beyond = outside(self.field, volume)
         made = Result(
-            volume=out, synthetic=nothing_made(beyond), empty=beyond, provenance=dict(out.record or {}),
+            volume=out, synthetic=nothing_made(beyond, volume.name), empty=beyond, provenance=dict(out.record or {}),
             displacement=self.field, along=self,
         )  # fmt: skip
         return chained(made, volume, carrying(self.field))

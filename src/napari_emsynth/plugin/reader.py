@@ -26,6 +26,8 @@ LayerData = tuple[Any, dict[str, Any], str]
 PERCENTILES = (0.1, 99.9)
 # A file of more images, channels or times than this is not opened all at once.
 MOST_PARTS = 16
+# Sections that are read for the contrast, at most.
+LOOKED_AT = 5
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
@@ -95,12 +97,21 @@ def space_of(volume: Volume) -> dict[str, Any]:
 
 
 def contrast_of(volume: Volume) -> tuple[float, float]:
-    """Return contrast limits: those of the type for 8 bits, else of the middle section (nothing else is read)."""
+    """Return contrast limits: those of the type for 8 bits, else of what the middle section shows.
+
+    Where that shows nothing the nearest that does says it; no more than :data:`LOOKED_AT` sections are read.
+    """
     if volume.dtype.itemsize == 1:
         return (0.0, float(np.iinfo(volume.dtype).max) if volume.dtype.kind in "iu" else 1.0)
-    section = volume.section(volume.shape[0] // 2)
-    values = section[np.isfinite(section)]
-    if values.size == 0:
+    from napari_emsynth.trust.validity import shown
+
+    middle = volume.shape[0] // 2
+    for z in sorted(range(volume.shape[0]), key=lambda z: abs(z - middle))[:LOOKED_AT]:
+        section = shown(volume, z)
+        values = section[np.isfinite(section)]
+        if values.size:
+            break
+    else:
         return (0.0, 1.0)
     low, high = (float(v) for v in np.percentile(values, PERCENTILES))
     return (low, high if high > low else low + 1.0)

@@ -122,12 +122,14 @@ class Calibration:
         mix: share of each guess, see (1).
         look: what makes the mean look like tissue, and
         borrowed: the offset of the section whose grain it takes; None for the mean as it is.
+        alone: half width of the 90 % interval, in normalised units, where one neighbour alone shows anything.
     """
 
     factor: float
     mix: tuple[float, ...] = (1.0,)
     look: Look | None = None
     borrowed: int | None = None
+    alone: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +225,12 @@ def calibrate(samples: Sequence[Sample], mix: Sequence[float], share: float = SH
     return covering_factor(np.concatenate(errors), np.concatenate([s.scored(s.scale).ravel() for s in samples]), share)
 
 
+def alone(samples: Sequence[Sample], share: float = SHARE) -> float:
+    """Return what holds ``share`` of the absolute differences between hidden sections and single neighbours."""
+    apart = [s.scored(s.truth - near).ravel() for s in samples for near in (s.below, s.above)]
+    return float(np.quantile(np.abs(np.concatenate(apart)), share))
+
+
 def others(samples: Sequence[Sample], k: int) -> list[Sample]:
     """Return the samples next to one in the list; itself when it is the only one."""
     return [samples[j] for j in (k - 1, k + 1) if 0 <= j < len(samples)] or [samples[k]]
@@ -249,4 +257,5 @@ def check(samples: Sequence[Sample]) -> SelfCheck:
     mix = fit_mix(samples) if len(samples) > 1 else (1.0,)
     # The factor comes from errors that the fit of the mix did not make smaller.
     factor = float(np.mean([fit.factor for fit in fits]))
-    return SelfCheck(psnr=psnr, candidates=candidates, n=len(samples), calibration=Calibration(factor=factor, mix=mix))
+    calibration = Calibration(factor=factor, mix=mix, alone=alone(samples))
+    return SelfCheck(psnr=psnr, candidates=candidates, n=len(samples), calibration=calibration)

@@ -230,7 +230,7 @@ class Fitter:
         """Return a place: its known sections [s, y, x], its truth [y, x], and where any of them is empty."""
         seen = self.tissue.seen({o: k + o for o in offsets}, view)
         pixels = self.tissue.volume.section(k, *view)
-        empty, own = seen.touched(), self.tissue.emptiness.section(k, *view, pixels=pixels)
+        empty, own = seen.touched(offsets), self.tissue.emptiness.section(k, *view, pixels=pixels)
         if own is not None:
             empty = own if empty is None else empty | own
         return np.stack([seen.images[o] for o in offsets]), self.tissue.norm(k).forward(pixels), empty

@@ -93,6 +93,14 @@ class Posed:
         """[y, x] where the nearest sections are empty; None where nowhere."""
         return self.seen.gone(self.near)
 
+    @property
+    def alone(self) -> Mask | None:
+        """[y, x] where one of two nearest sections alone shows anything; None where nowhere."""
+        touched = self.seen.touched(self.near) if len(self.near) > 1 else None
+        if touched is None:
+            return None
+        return touched if self.gone is None else touched & ~self.gone
+
 
 @dataclass
 class Job:
@@ -164,6 +172,10 @@ class Job:
         synthesis = self._synthesise(method, repair, read, missing, calibration, posed, runtime)
         mean, scale = synthesis.mean[inner], _scale_of(synthesis)[inner]
         half = scale * np.float32(calibration.factor * posed.norm.std)
+        if posed.alone is not None:
+            # What two neighbours disagree about tells nothing where there is one.
+            widest = np.float32(calibration.alone * posed.norm.std)
+            half = np.where(posed.alone[inner], np.maximum(half, widest), half)
         values = posed.norm.inverse(mean)
         synthetic = np.ones(values.shape, np.uint8) if missing is None else missing[inner].astype(np.uint8)
         if missing is not None and repair.source is not None:

@@ -33,10 +33,10 @@ class Seen:
         """Return where all of some sections are empty: [y, x]; None where nowhere."""
         return everywhere(self.empty[o] for o in offsets)
 
-    def touched(self) -> Mask | None:
-        """Return where any section is empty: [y, x]; None where nowhere."""
+    def touched(self, offsets: tuple[int, ...]) -> Mask | None:
+        """Return where any of some sections is empty: [y, x]; None where nowhere."""
         out: Mask | None = None
-        for mask in self.empty.values():
+        for mask in (self.empty[o] for o in offsets):
             if mask is not None:
                 out = mask if out is None else out | mask
         return out

@@ -20,7 +20,7 @@ from napari_emsynth.plugin.widgets.layer_box import LayerBox
 NO_LIMIT = "no limit"
 MOST_NM = 1e6
 MATERIALS_TIP = "A labels layer of the stack's shape that says where the tissue may tear, and where there is none"
-PROMISE = "Moves pixels, draws none: what comes from outside a section is marked."
+PROMISE = "Moves pixels, draws none: what comes from outside a section is empty."
 
 
 class AlignForm(VolumeForm):

@@ -102,7 +102,8 @@ def finished(result: Result, source: Volume, limit_nm: float | None = None) -> R
         field = field if limit_nm is None else field.limited(limit_nm)
         result = _drawn_once(result, origin, field, earlier)
         origin = replace(origin, known=replace(origin.known or Known(), record=known.record))
-    result = replace(result, synthetic=nothing_made(result.synthetic), empty=result.synthetic)
+    empty = result.synthetic
+    result = replace(result, synthetic=nothing_made(empty, result.volume.name), empty=empty)
     result = chained(result, origin, carrying(field))
     assert result.volume.known is not None
     told = replace(result.volume.known, moved=(origin, field))
