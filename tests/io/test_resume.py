@@ -337,7 +337,7 @@ def test_an_input_that_vanishes_is_one_line_and_what_is_finished_stays(tmp_path)
 
 def test_an_input_that_cannot_be_read_keeps_what_is_finished(tmp_path):
     out = tmp_path / "out.zarr"
-    with pytest.raises(InputError, match="the input cannot be read: the input: No such file; 2 of 3 blocks"):
+    with pytest.raises(InputError, match="a block cannot be read or computed: the input: No such file; 2 of 3 blocks"):
         io.write(made(Counter(), fail_at=40), out)
     calls = Counter()
     io.write(made(calls), out, resume=True)

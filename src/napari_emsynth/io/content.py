@@ -105,13 +105,13 @@ class Content:
         """Compute one block of every part, together, in native byte order.
 
         Raises:
-            InputError: an input cannot be read, or has vanished.
+            InputError: an input cannot be read or has vanished, or who computes is gone.
         """
         try:
             found = self._computed(block)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            raise InputError(f"the input cannot be read: {where}{error.strerror or error}") from error
+            raise InputError(f"a block cannot be read or computed: {where}{error.strerror or error}") from error
         # A store that is gone reads as one that is empty.
         self.inputs.check_there()
         return found
