@@ -14,8 +14,10 @@ from PIL import Image
 from napari_emsynth import io
 from napari_emsynth.distributed import on_cluster
 from napari_emsynth.errors import Cancelled, InputError
+from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io.atomic import work_folder
 from napari_emsynth.io.inputs import Inputs, identity
+from napari_emsynth.methods.align.stack.carry import through
 from napari_emsynth.spec import CancelToken, Result
 from napari_emsynth.volume import Volume
 
@@ -166,6 +168,23 @@ def test_voxels_in_memory_have_a_say(tmp_path, monkeypatch):
         io.write(Volume.of(255 - DATA), tmp_path / "out.zarr", resume=True)
     io.write(Volume.of(DATA), tmp_path / "out.zarr", resume=True)
     np.testing.assert_array_equal(io.read(tmp_path / "out.zarr").read(slice(None)), DATA)
+
+
+def test_a_field_that_was_found_anew_has_a_say(tmp_path):
+    """Two fields must not meet in one volume."""
+    lazy = Volume.of(da.from_array(DATA, chunks=(16, 40, 32)))
+
+    def moved(by):
+        u = np.zeros((48, 2, 5, 4), "f4")
+        u[40] = by
+        return replace(through(lazy, Displacement(u, SHAPE, None)), provenance={"method": "test"})
+
+    out = tmp_path / "out.zarr"
+    stopped(out, moved(1))
+    with pytest.raises(InputError, match="belongs to another job"):
+        io.write(moved(2), out, resume=True)
+    io.write(moved(1), out, resume=True)
+    np.testing.assert_array_equal(io.read(out).read(slice(None)), moved(1).volume.read(slice(None)))
 
 
 class Here:
@@ -337,7 +356,7 @@ def test_an_input_that_vanishes_is_one_line_and_what_is_finished_stays(tmp_path)
 
 def test_an_input_that_cannot_be_read_keeps_what_is_finished(tmp_path):
     out = tmp_path / "out.zarr"
-    with pytest.raises(InputError, match="the input cannot be read: the input: No such file; 2 of 3 blocks"):
+    with pytest.raises(InputError, match="a block cannot be read or computed: the input: No such file; 2 of 3 blocks"):
         io.write(made(Counter(), fail_at=40), out)
     calls = Counter()
     io.write(made(calls), out, resume=True)

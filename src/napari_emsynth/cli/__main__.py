@@ -2,7 +2,7 @@
 
 import sys
 
-from napari_emsynth.cli.app import main
+from napari_emsynth.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -45,6 +45,7 @@ class Content:
         empty: mask on the same grid, uint8, of what was never acquired; None where every voxel is valid.
         provenance: JSON object, or None.
         inputs: files that all this is made from.
+        moved_by: the displacement field that the volume is drawn by, or None.
     """
 
     volume: Volume
@@ -53,6 +54,7 @@ class Content:
     empty: Volume | None = None
     provenance: dict[str, Any] | None = None
     inputs: Inputs = NO_INPUTS
+    moved_by: Any = None
 
     @classmethod
     def of(cls, source: Result | Volume, inputs: Inputs = NO_INPUTS) -> Content:
@@ -75,7 +77,8 @@ class Content:
             if part is not None and part.shape != source.volume.shape:
                 raise InputError(f"the {name} has shape {part.shape}, the volume {source.volume.shape}")
         record, known = plain(source.provenance), _with_own(inputs, source.volume)
-        return cls(source.volume, source.synthetic, source.uncertainty, source.empty, record, known)
+        parts_beside = (source.synthetic, source.uncertainty, source.empty)
+        return cls(source.volume, *parts_beside, record, known, source.displacement)
 
     @property
     def parts(self) -> dict[str, Volume]:
@@ -105,13 +108,13 @@ class Content:
         """Compute one block of every part, together, in native byte order.
 
         Raises:
-            InputError: an input cannot be read, or has vanished.
+            InputError: an input cannot be read or has vanished, or who computes is gone.
         """
         try:
             found = self._computed(block)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            raise InputError(f"the input cannot be read: {where}{error.strerror or error}") from error
+            raise InputError(f"a block cannot be read or computed: {where}{error.strerror or error}") from error
         # A store that is gone reads as one that is empty.
         self.inputs.check_there()
         return found
@@ -143,7 +146,9 @@ class Content:
             "parts": {name: str(self.dtype(name)) for name in self.parts},
             "grid": [self.volume.shape, self.volume.grid.voxel_nm, self.volume.grid.origin_nm],
             "inputs": self.inputs.seen,
-            "memory": {name: digest(*part.data) for name, part in self.parts.items() if _in_memory(part)},
+            "memory": {name: digest(*part.data) for name, part in self.parts.items() if _in_memory(part.data)},
+            # One that was found anew has its own say: two fields must not meet in one volume.
+            "field": digest(*self.moved_by.data) if _in_memory(getattr(self.moved_by, "data", None)) else None,
             "layout": layout,
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
@@ -159,8 +164,8 @@ def chunks_of(volume: Volume) -> tuple[tuple[int, ...], ...] | None:
     return tuple((int(c),) * math.ceil(n / c) for c, n in zip(chunks, volume.shape, strict=True))
 
 
-def _in_memory(part: Volume) -> bool:
-    return isinstance(part.data, np.ndarray) and not isinstance(part.data, np.memmap)
+def _in_memory(data: Any) -> bool:
+    return isinstance(data, np.ndarray) and not isinstance(data, np.memmap)
 
 
 def _with_own(inputs: Inputs, volume: Volume) -> Inputs:

@@ -58,6 +58,9 @@ def test_an_interrupted_run_goes_on(stack: Any, tmp_path: Path) -> None:
     assert target.is_begun
     with pytest.raises(InputError, match="belongs to another job"):
         run(volume, replace(LINEAR, factor=3), Runtime(), target=replace(target, resume=True))
+    edited = replace(volume, data=255 - volume.read(slice(None)))
+    with pytest.raises(InputError, match="belongs to another job"):
+        run(edited, LINEAR, Runtime(), target=replace(target, resume=True))
     outcome = run(volume, LINEAR, Runtime(), target=replace(target, resume=True))
     whole = run(volume, LINEAR, Runtime()).result.volume.data
     np.testing.assert_array_equal(outcome.result.volume.read(slice(None)), whole)

@@ -7,7 +7,8 @@ and goes on where it was interrupted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -75,13 +76,25 @@ def run(
         check_room(volume, settings)
     block_by_block = settings.lazy or target is not None
     source = by_section(volume) if block_by_block else volume
-    result = function_of(settings.task)(source, options=settings.asked(), runtime=runtime, **more)
+    draw = partial(function_of(settings.task), source, options=settings.asked(), runtime=runtime, **more)
     if target is not None:
-        result = target.fill(result, runtime)
-    elif result.volume.is_lazy and not settings.lazy:
+        with target.held(runtime) as claims:
+            result = target.fill(recognised(draw(), volume), runtime, claims)
+    else:
+        result = draw()
+    if target is None and result.volume.is_lazy and not settings.lazy:
         result = in_memory(result, runtime)
     path = None if target is None else target.path
     return VolumeOutcome(settings=settings, result=result, source=drawn_from(result, volume), path=path)
+
+
+def recognised(result: Result, volume: Volume) -> Result:
+    """Return a result whose record tells the voxels in memory that it was made from: changed ones are another job."""
+    if volume.is_lazy:
+        return result
+    from napari_emsynth.io.atomic import digest
+
+    return replace(result, provenance=result.provenance | {"voxels": digest(*volume.data)})
 
 
 def drawn_from(result: Result, volume: Volume) -> Volume:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_emsynth.chain import with_known
 from napari_emsynth.errors import InputError
 from napari_emsynth.plugin.copy_as_code import source_path
 from napari_emsynth.spec import Result, Runtime
+
+if TYPE_CHECKING:
+    from napari_emsynth.io.atomic import Claims
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +42,18 @@ class Target:
         ending = self.path.name.removeprefix(stem(self.path))
         return Target(path=self.path.with_name(f"{stem(self.path)}_{word}{ending}"))
 
-    def fill(self, result: Result, runtime: Runtime) -> Result:
-        """Compute a lazy result into the file, and return it as it lies there.
+    def held(self, runtime: Runtime) -> AbstractContextManager[Claims]:
+        """Hold the file, from before the result is computed.
+
+        Raises:
+            InputError: another job is writing it.
+        """
+        from napari_emsynth.io.atomic import claiming
+
+        return claiming([self.path], note=runtime.note)
+
+    def fill(self, result: Result, runtime: Runtime, claims: Claims) -> Result:
+        """Compute a lazy result into the file, which is held, and return it as it lies there.
 
         Raises:
             InputError: the disk is full, another job's work is to be resumed.
@@ -49,7 +63,7 @@ class Target:
 
         io.write(
             result, self.path, overwrite=True, resume=self.resume, progress=runtime.progress,
-            cancel=runtime.cancel,
+            cancel=runtime.cancel, note=runtime.note, claims=claims,
         )  # fmt: skip
         there = io.read(self.path)
         assert there.known is not None, "a result is written with its record"
