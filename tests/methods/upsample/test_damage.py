@@ -11,6 +11,7 @@ from napari_emsynth.methods.blocks import statistics
 from napari_emsynth.methods.upsample.scoring.evaluate import evaluate
 from napari_emsynth.methods.upsample.scoring.hidden import hide, hide_in_plane
 from napari_emsynth.methods.upsample.task import upsample
+from napari_emsynth.spec import Runtime
 from napari_emsynth.testing.damage import plant
 from napari_emsynth.testing.phantoms import Phantom
 from napari_emsynth.volume import Volume
@@ -138,3 +139,21 @@ def test_brightness_that_jumps_is_not_taken_for_damage():
     data = data * rng.uniform(0.6, 1.4, (16, 1, 1)).astype(np.float32)
     sections = [statistics(Volume.of(data[z : z + 1])) for z in range(16)]
     assert statistics(Volume.of(data)).mean == pytest.approx(np.mean([s.mean for s in sections]))
+
+
+def test_what_looks_damaged_anywhere_is_named_and_stays():
+    """Far from all that is measured: named, so that the user can have it repaired."""
+    data, _ = plant(Phantom(shape=(120, 64, 64), noise=8.0).volume().data, {5: "displaced"}, seed=1)
+    made = upsample(data, 2, method="linear")
+    assert any("5 (displaced)" in line and "name them as damaged" in line for line in made.provenance["notices"])
+    np.testing.assert_array_equal(made.volume.data[10], data[5])
+
+
+def test_an_unknown_voxel_size_that_changes_the_answer_is_said_at_the_start():
+    said = []
+    known = upsample(lazy(CLEAN), 2, method="emsynth", runtime=Runtime(note=said.append))
+    assert known.provenance["departure"] is not None
+    assert not any("voxel size is unknown" in line for line in said)
+    unknown = upsample(lazy(CLEAN).data, 2, method="emsynth", runtime=Runtime(note=said.append))
+    assert "give --voxel-size z,y,x in nm" in said[0]
+    assert said[0] in unknown.provenance["notices"]

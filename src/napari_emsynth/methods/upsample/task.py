@@ -28,7 +28,7 @@ from napari_emsynth.methods.upsample.lattice import Lattice, check_factor
 from napari_emsynth.methods.upsample.look import looked
 from napari_emsynth.methods.upsample.options import UpsampleOptions
 from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, records
-from napari_emsynth.methods.upsample.scoring.selfcheck import DEPTH, EDGE, SelfCheck, calibration, check, measured
+from napari_emsynth.methods.upsample.scoring.selfcheck import DEPTH, EDGE, SelfCheck, calibration, check
 from napari_emsynth.options import LookName
 from napari_emsynth.spec import MethodSpec, Result, Runtime
 from napari_emsynth.trust import provenance
@@ -72,11 +72,13 @@ def upsample(volume: Volume, options: UpsampleOptions, runtime: Runtime) -> Resu
         source,
         options.listed("damaged", source.shape[0]),
         request.runtime,
-        measured(source.shape[0]) if options.selfcheck else (),
+        range(source.shape[0]) if options.selfcheck else (),
     )
     notices += damage.notices
     request = replace(request, volume=mended(source, damage, request.runtime))
     job = Job.of(request, lattice)
+    for line in _size_notices(job):
+        request.runtime.note(line)
     found = _found(job, source, damage) if options.selfcheck else None
     job, checked = _checked(job, found, notices)
     notices += _notices(job)
@@ -221,6 +223,15 @@ def _redraw_notices(job: Job) -> list[str]:
     if not spec.keeps_acquired:
         return [f"{spec.title} redraws acquired voxels too: every voxel of the result is made up"]
     return []
+
+
+def _size_notices(job: Job) -> list[str]:
+    """Say so when the answer would be another one if the voxel size were known."""
+    if job.request.volume.grid.voxel_nm is not None or not hasattr(job.request.built(), "in_plane"):
+        return []
+    apart = f"as if sections were {job.lattice.factor:g} times as far apart as pixels"
+    said = "the voxel size is unknown: how far the method is followed was measured"
+    return [f"{said} {apart}; the answer changes with it, so give --voxel-size z,y,x in nm"]
 
 
 def _look_notices(job: Job, wanted: LookName) -> list[str]:

@@ -27,12 +27,11 @@ from typing import Any
 import numpy as np
 
 from napari_emsynth.grid import SAME
-from napari_emsynth.methods.blocks import middle, spread
 from napari_emsynth.methods.request import Request
 from napari_emsynth.methods.scoring import by_rival
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.lattice import ELONGATED, HIGHEST, LOWEST, Lattice, Sampling, elongation
-from napari_emsynth.methods.upsample.scoring.hidden import PLANES, Hidden, hide, hide_in_plane
+from napari_emsynth.methods.upsample.scoring.hidden import Hidden, hide, hide_in_plane
 from napari_emsynth.trust.selfcheck import Beside, covering_factor, told_psnr
 from napari_emsynth.volume import Array
 
@@ -75,12 +74,6 @@ class SelfCheck:
         if self.along is None:
             return None
         return self.along.to_json() | {"in_plane": None if self.in_plane is None else self.in_plane.to_json()}
-
-
-def measured(count: int) -> set[int]:
-    """Return the sections of a stack that a check looks at."""
-    z = middle(count, DEPTH)
-    return {*range(z.start, z.stop), *spread(count, PLANES)}
 
 
 def check(request: Request, lattice: Lattice, unfit: Collection[int] = ()) -> SelfCheck:
