@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from napari_emsynth.testing.phantoms import Phantom, margins
-from napari_emsynth.trust.validity import FRINGE, Emptiness, everywhere, served, stated
+from napari_emsynth.trust.serving import FRINGE, everywhere, served
+from napari_emsynth.trust.validity import Emptiness, stated
 from napari_emsynth.volume import Known, Volume
 
 SHAPE = (6, 64, 80)
@@ -97,3 +99,23 @@ def test_one_serves_where_another_is_empty_and_tissue_goes_on_where_all_are() ->
         assert not seen[o][:, : 25 - FRINGE].any()
     assert everywhere([empty[-1], None]) is None
     assert everywhere(empty.values()).mean() == 25 / 60
+
+
+def test_a_chunk_of_many_sections_is_read_once_for_their_margins() -> None:
+    da = pytest.importorskip("dask.array")
+    read = []
+
+    def spy(block: np.ndarray, block_info: Any = None) -> np.ndarray:
+        read.append(tuple(block_info[0]["chunk-location"]))
+        return block
+
+    whole = Phantom(shape=(12, 96, 96)).volume().data
+    source = da.from_array(whole, chunks=(12, 32, 32)).map_blocks(
+        spy, dtype=np.uint8, meta=np.zeros((0, 0, 0), np.uint8)
+    )
+    lazy = Volume.of(source)
+    box = (slice(2, 9), slice(40, 60), slice(40, 60))
+    assert Emptiness(lazy).block(whole[box], *box) is None
+    assert sorted(read) == [(0, y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    assert Emptiness(lazy).block(whole[box], *box) is None
+    assert len(read) == 8, "what was found is remembered"

@@ -27,7 +27,8 @@ from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.intact import left_out
 from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.remembered import of_the_whole
-from napari_emsynth.trust.validity import FRINGE, Emptiness, nearest_first, served
+from napari_emsynth.trust.serving import FRINGE, nearest_first, served
+from napari_emsynth.trust.validity import Emptiness
 from napari_emsynth.volume import Array, Float, Volume
 
 Box = tuple[slice, slice, slice]
@@ -130,7 +131,7 @@ def read_padded(volume: Volume, box: Box, halo: Sequence[int], norm: Normalisati
     """Read a box with a halo, clipped to the volume.
 
     Where a voxel is empty the nearest section shows that is not, among :data:`SERVING` on each side; where there is
-    none tissue is continued (:func:`~napari_emsynth.trust.validity.served`).
+    none tissue is continued (:func:`~napari_emsynth.trust.serving.served`).
 
     Args:
         volume: [z, y, x].

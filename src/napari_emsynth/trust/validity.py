@@ -13,23 +13,22 @@ have no margin.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from napari_emsynth.chain import like
-from napari_emsynth.trust.margins import Mask, frame_of, margin_of, may_have_margin
+from napari_emsynth.trust.margins import Mask, margin_of, may_have_margin
 from napari_emsynth.trust.remembered import memory, prints
 from napari_emsynth.volume import Array, Known, Volume
 
 # A section of which no more than this share was acquired is missing.
 NOTHING_LEFT = 1e-3
-# How far tissue is continued into what is empty everywhere, px: networks must not see an edge there.
-FRINGE = 16
+# Sections whose outermost lines are read together.
+TOGETHER = 32
 EVERYWHERE = slice(None)
 
 
@@ -90,6 +89,8 @@ class Emptiness:
 
     def block(self, voxels: Array, z: slice, y: slice, x: slice) -> Mask | None:
         """Return where a box [z, y, x] is empty, of which the voxels are at hand; None where nothing is."""
+        if voxels.shape[1:] != self.shape[1:]:
+            self._look_at(range(z.start, z.stop))
         found = [self.section(k, y, x, pixels) for k, pixels in zip(range(z.start, z.stop), voxels, strict=True)]
         return stacked(found, voxels.shape[1:])
 
@@ -104,8 +105,13 @@ class Emptiness:
         return stated is not None and 1 - stated.mean() <= NOTHING_LEFT
 
     def anywhere(self, sections: Iterable[int]) -> bool:
-        """Return whether any pixel of some sections is empty; remembered, as whole sections are read for it."""
-        return any(self._whole_share(z) > 0 for z in sections)
+        """Return whether any pixel of some sections is empty; remembered, as whole sections may be read for it."""
+        for run in _runs(sorted(sections)):
+            if self.volume.dtype.kind != "f":
+                self._look_at(run)
+            if any(self._whole_share(z) > 0 for z in run):
+                return True
+        return False
 
     def _whole_share(self, z: int) -> float:
         if self.volume.dtype.kind != "f":
@@ -127,27 +133,58 @@ class Emptiness:
         """Return where a whole section is margin, remembered; ``pixels`` are all of it."""
         known, seen = memory(self.volume, "margin"), tuple(prints(self.volume, range(z, z + 1)).values())
         packed: bytes | None = known.get(z, seen)
-        if packed is None:
-            found = self._looked_at(z) if pixels is None else margin_of(pixels)
-            packed = b"" if found is None else zlib.compress(np.packbits(found).tobytes(), 1)
+        if packed is None and pixels is not None:
+            packed = _packed(margin_of(pixels))
             known.put(z, seen, packed)
+        elif packed is None:
+            packed = self._look_at([z])[z]
         return _unpacked(packed, self.shape[1:]) if packed else None
 
-    def _looked_at(self, z: int) -> Mask | None:
-        frame = _frame(self.volume, z)
-        return margin_of(self.volume.section(z)) if may_have_margin(frame) else None
+    def _look_at(self, sections: Sequence[int]) -> dict[int, bytes]:
+        """Judge those of some sections that were not judged yet, and return them packed.
+
+        The outermost lines of all are read together: a chunk of a lazy volume that holds many is read once.
+        """
+        if isinstance(self.volume.data, Aware):
+            return {}
+        known = memory(self.volume, "margin")
+        seen = {z: tuple(prints(self.volume, range(z, z + 1)).values()) for z in sections}
+        unknown = [z for z in sections if known.get(z, seen[z]) is None]
+        found = {}
+        for run in _runs(unknown):
+            for z, frame in zip(run, _frames(self.volume, run), strict=True):
+                found[z] = _packed(margin_of(self.volume.section(z)) if may_have_margin(frame) else None)
+                known.put(z, seen[z], found[z])
+        return found
 
 
-def _frame(volume: Volume, z: int) -> tuple[Array, ...]:
-    """Return the outermost lines of a section, read together where they share their making."""
-    if not hasattr(volume.data, "dask"):
-        last = [n - 1 for n in volume.shape]
-        rows = (volume.section(z, slice(y, y + 1))[0] for y in (0, last[1]))
-        return (*rows, *(volume.section(z, EVERYWHERE, slice(x, x + 1))[:, 0] for x in (0, last[2])))
-    import dask
+def _runs(sections: Sequence[int]) -> list[range]:
+    """Return runs of adjoining sections, in order, of no more than :data:`TOGETHER` each."""
+    runs: list[range] = []
+    for z in sections:
+        if runs and z == runs[-1].stop and len(runs[-1]) < TOGETHER:
+            runs[-1] = range(runs[-1].start, z + 1)
+        else:
+            runs.append(range(z, z + 1))
+    return runs
 
-    lines = frame_of(volume.data[z])
-    return tuple(np.asarray(line) for line in dask.compute(*lines, scheduler="synchronous"))
+
+def _frames(volume: Volume, run: range) -> list[tuple[Array, ...]]:
+    """Return the outermost lines of sections, read together where they share their making."""
+    z, last = slice(run.start, run.stop), [n - 1 for n in volume.shape]
+    boxes = [(slice(at, at + 1), EVERYWHERE) for at in (0, last[1])]
+    boxes += [(EVERYWHERE, slice(at, at + 1)) for at in (0, last[2])]
+    if hasattr(volume.data, "dask"):
+        import dask
+
+        sides = dask.compute(*(volume.data[(z, *box)] for box in boxes), scheduler="synchronous")
+    else:
+        sides = tuple(volume.read(z, *box) for box in boxes)
+    return [tuple(np.asarray(side[k]).ravel() for side in sides) for k in range(len(run))]
+
+
+def _packed(mask: Mask | None) -> bytes:
+    return b"" if mask is None else zlib.compress(np.packbits(mask).tobytes(), 1)
 
 
 @lru_cache(maxsize=16)
@@ -177,9 +214,6 @@ def _union(parts: Sequence[Mask | None]) -> Mask | None:
     return out
 
 
-# ---------------------------------------------------------------------------------- stated, and filled
-
-
 def stated(volume: Volume, matter: Iterable[int]) -> Volume:
     """Return a volume that is known to be empty where it is, lazy where it is; as it is where that is nowhere.
 
@@ -191,78 +225,6 @@ def stated(volume: Volume, matter: Iterable[int]) -> Volume:
     if found.given is None and not found.anywhere(matter):
         return volume
     return replace(volume, known=replace(volume.known or Known(), empty=like(found, volume.data)))
-
-
-def stacked(masks: Sequence[Mask | None], shape: tuple[int, ...]) -> Mask | None:
-    """Return masks of one shape [y, x] as one [z, y, x]; None where none sets anything."""
-    if all(mask is None for mask in masks):
-        return None
-    return np.stack([np.zeros(shape, bool) if mask is None else mask for mask in masks])
-
-
-def nearest_first(section: int, sections: Container[int], reach: int) -> list[int]:
-    """Return the sections that are no further than ``reach`` from one, the nearest first."""
-    return [k for d in range(1, reach + 1) for k in (section - d, section + d) if k in sections]
-
-
-def everywhere(empty: Iterable[Mask | None]) -> Mask | None:
-    """Return where all of some masks [y, x] are set; None where one of them sets nothing."""
-    masks = list(empty)
-    out: Mask | None = masks[0]
-    for mask in masks[1:]:
-        out = None if out is None or mask is None else out & mask
-    return out if out is not None and out.any() else None
-
-
-def served(
-    images: Mapping[int, Array],
-    empty: Mapping[int, Mask | None],
-    instead: Callable[[int], Sequence[int]],
-    *,
-    of: Collection[int] | None = None,
-    rest: float = 0.0,
-) -> dict[int, Array]:
-    """Return images whose empty pixels show what the nearest other one has there.
-
-    Where none has anything, tissue is continued for :data:`FRINGE` px.
-
-    Args:
-        images: [y, x] by section.
-        empty: where each is empty; None where nowhere.
-        instead: the others, of a section, in the order in which they serve.
-        of: the sections that are wanted, the others only serve; None for all.
-        rest: what is shown beyond; of normalised images their mean.
-    """
-    out, known = {z: images[z] for z in (images if of is None else of)}, _Continued()
-    for z, image in out.items():
-        left = empty[z]
-        if left is None:
-            continue
-        out[z], left = image.copy(), left.copy()
-        for other in instead(z):
-            theirs = empty[other]
-            here = left if theirs is None else left & ~theirs
-            out[z][here] = images[other][here]
-            left &= ~here
-        if left.any():
-            known.draw(out[z], left, rest)
-    return out
-
-
-def tissue(stack: Array, empty: Mask | None, reach: int) -> Array:
-    """Return a stack [z, y, x] that shows tissue where it is empty, as far as there is any near, and else the median.
-
-    Args:
-        stack: of any real dtype.
-        empty: where it is empty; None where nowhere.
-        reach: sections on each side that may serve.
-    """
-    if empty is None:
-        return stack
-    masks = {z: mask if mask.any() else None for z, mask in enumerate(empty)}
-    rest = 0.0 if empty.all() else float(np.median(stack[~empty]))
-    drawn = served(dict(enumerate(stack)), masks, lambda z: nearest_first(z, masks, reach), rest=rest)
-    return np.stack([drawn[z] for z in sorted(drawn)])
 
 
 def shown(volume: Volume, z: int, y: slice = EVERYWHERE, x: slice = EVERYWHERE) -> Array:
@@ -311,20 +273,8 @@ def _trimmed(lacking: Mask) -> tuple[slice, slice] | None:
     return None
 
 
-class _Continued:
-    """Continues tissue; where it comes from is remembered, as margins of many sections are alike."""
-
-    def __init__(self) -> None:
-        self._gone: Mask | None = None
-        self._near: tuple[Mask, Array, Array] | None = None
-
-    def draw(self, image: Array, gone: Mask, rest: float) -> None:
-        """Fill the pixels of an image [y, x] that are gone."""
-        if gone.all():
-            image[:] = rest
-            return
-        if self._near is None or self._gone is None or not np.array_equal(self._gone, gone):
-            distance, (y, x) = distance_transform_edt(gone, return_indices=True)
-            self._gone, self._near = gone, (distance[gone] <= FRINGE, y[gone], x[gone])
-        near, y, x = self._near
-        image[gone] = np.where(near, image[y, x], image.dtype.type(rest))
+def stacked(masks: Sequence[Mask | None], shape: tuple[int, ...]) -> Mask | None:
+    """Return masks of one shape [y, x] as one [z, y, x]; None where none sets anything."""
+    if all(mask is None for mask in masks):
+        return None
+    return np.stack([np.zeros(shape, bool) if mask is None else mask for mask in masks])

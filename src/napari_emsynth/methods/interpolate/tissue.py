@@ -1,7 +1,7 @@
 """Windows of sections as methods see them: normalised one by one, and tissue where any of them has tissue.
 
 Where a section is empty the nearest of the others serves, one of the far side before one of its own. Law: what is seen
-of a pixel does not depend on the window that it is read with, :data:`~napari_emsynth.trust.validity.FRINGE` px away
+of a pixel does not depend on the window that it is read with, :data:`~napari_emsynth.trust.serving.FRINGE` px away
 from where the window ends.
 """
 
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from napari_emsynth.methods.interpolate.plan import Window
 from napari_emsynth.normalisation import Normalisation
 from napari_emsynth.trust.margins import Mask
-from napari_emsynth.trust.validity import FRINGE, Emptiness, everywhere, served
+from napari_emsynth.trust.serving import FRINGE, everywhere, served
+from napari_emsynth.trust.validity import Emptiness
 from napari_emsynth.volume import Float, Volume
 
 

@@ -27,7 +27,8 @@ from napari_emsynth.spec import Runtime, no_progress
 from napari_emsynth.trust.detect import uninformative
 from napari_emsynth.trust.intact import NOTHING, LeftOut, left_out
 from napari_emsynth.trust.margins import Mask
-from napari_emsynth.trust.validity import Emptiness, everywhere
+from napari_emsynth.trust.serving import everywhere
+from napari_emsynth.trust.validity import Emptiness
 from napari_emsynth.volume import Array, Float, Volume
 
 # The method that repairs.

@@ -20,7 +20,8 @@ from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.trust.intact import nearest_to_middle
 from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.selfcheck import intensity_range
-from napari_emsynth.trust.validity import Emptiness, tissue
+from napari_emsynth.trust.serving import tissue
+from napari_emsynth.trust.validity import Emptiness
 from napari_emsynth.volume import Array, Volume
 
 # What advice calls the rival that leaves pixels as they are.

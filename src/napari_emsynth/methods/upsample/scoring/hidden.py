@@ -23,7 +23,8 @@ from napari_emsynth.methods.upsample.lattice import LEAST_SECTIONS, Lattice, Sam
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.trust.margins import Mask
 from napari_emsynth.trust.selfcheck import intensity_range
-from napari_emsynth.trust.validity import Emptiness, stacked, tissue
+from napari_emsynth.trust.serving import tissue
+from napari_emsynth.trust.validity import Emptiness, stacked
 from napari_emsynth.volume import Array, Float, Volume
 
 # Sections whose rows are posed as sections.
