@@ -1,5 +1,7 @@
 """A command that is told to end, or is killed: what is under a final name is whole, and what is finished stays."""
 
+import contextlib
+import os
 import random
 import shutil
 import signal
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 
 import napari_emsynth as es
+from napari_emsynth.cli.signals import as_interrupts, ending
 from napari_emsynth.io import read_provenance, read_synthetic, read_uncertainty
 from napari_emsynth.io.atomic import work_folder
 from napari_emsynth.io.content import stable
+from napari_emsynth.spec import CancelToken
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -165,6 +169,17 @@ def test_what_a_signal_did_before_it_does_afterwards(emsynth):
     before = [signal.getsignal(number) for number in ENDINGS]
     assert emsynth("methods").code == 0
     assert [signal.getsignal(number) for number in ENDINGS] == before
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_a_request_to_end_is_not_lost_where_it_is_swallowed(number):
+    """As libraries do that try one import after another."""
+    token = CancelToken()
+    with as_interrupts() as arrived, ending(token):
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        assert token.cancelled
+    assert arrived == [number]
 
 
 def disturb(source, whole, out, rng, rounds):

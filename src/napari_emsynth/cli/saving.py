@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_emsynth.cli.signals import ending
 from napari_emsynth.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -45,13 +46,15 @@ def saving(
 
     with claiming([path for path in outputs if path is not None], check, runtime.note) as claims:
         try:
-            yield {
-                "overwrite": save.overwrite,
-                "resume": save.resume,
-                "progress": runtime.progress,
-                "note": runtime.note,
-                "inputs": Inputs.of(inputs),
-                "claims": claims,
-            }
-        except KeyboardInterrupt:
+            with ending(runtime.cancel):
+                yield {
+                    "overwrite": save.overwrite,
+                    "resume": save.resume,
+                    "progress": runtime.progress,
+                    "cancel": runtime.cancel,
+                    "note": runtime.note,
+                    "inputs": Inputs.of(inputs),
+                    "claims": claims,
+                }
+        except (KeyboardInterrupt, Cancelled):
             raise Cancelled(claims.left or NOTHING_LEFT) from None

@@ -1,6 +1,7 @@
-"""Signals that end a command as Ctrl-C does: cleaned up, and with a word of what is left.
+"""Signals that end a command, Ctrl-C among them: cleaned up, and with a word of what is left.
 
-Law: what a signal did before is what it does afterwards; one that is ignored (``nohup``) stays ignored.
+Laws: what a signal did before is what it does afterwards; one that is ignored (``nohup``) stays ignored; a request to
+end is not lost where a library that is being loaded swallows the exception: the job's token is cancelled, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-NAMES = ("SIGTERM", "SIGHUP")
+from napari_emsynth.spec import CancelToken
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+UNHANDLED = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Ended(KeyboardInterrupt):
@@ -20,23 +24,37 @@ class Ended(KeyboardInterrupt):
     """
 
 
+_TOKENS: list[CancelToken] = []
+
+
+@contextmanager
+def ending(token: CancelToken) -> Iterator[None]:
+    """Cancel a job's token, too, when a signal asks the command to end meanwhile."""
+    _TOKENS.append(token)
+    try:
+        yield
+    finally:
+        _TOKENS.remove(token)
+
+
 @contextmanager
 def as_interrupts() -> Iterator[list[int]]:
-    """Turn requests to end into :class:`Ended`, once; yields the numbers of those that arrived."""
+    """Turn requests to end into :class:`Ended`; yields the numbers of those that arrived."""
     arrived: list[int] = []
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     here = threading.current_thread() is threading.main_thread()
-    ours = [number for number in numbers if here and signal.getsignal(number) == signal.SIG_DFL]
+    before = {number: handler for number in numbers if here and (handler := signal.getsignal(number)) in UNHANDLED}
 
     def end(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature of a handler
         arrived.append(number)
-        if len(arrived) == 1:  # others would disturb the cleaning up
-            raise Ended
+        for token in _TOKENS:
+            token.cancel()
+        raise Ended
 
-    for number in ours:
+    for number in before:
         signal.signal(number, end)
     try:
         yield arrived
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
