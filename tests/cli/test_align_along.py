@@ -7,6 +7,7 @@ import zarr
 import napari_emsynth as es
 from napari_emsynth.fields import Displacement, compose, moved
 from napari_emsynth.io import read_provenance, read_synthetic
+from napari_emsynth.methods.align.scoring.selfcheck import FieldCheck
 from napari_emsynth.testing.stand_ins import SHIFTER, redrawing
 
 SHIFTER_ID = ("--method", "stand-in-shifter")
@@ -141,18 +142,23 @@ def test_fields_are_applied_one_after_the_other(emsynth, stack, jumping, field, 
 
 def test_a_method_goes_on_from_a_saved_field_and_draws_once(emsynth, stack, jumping, field, tmp_path):
     run = ("--from-displacement", tmp_path / "u.zarr", *SHIFTER_ID, "--displacement", tmp_path / "w.npy")
-    refusal = emsynth("align", stack, tmp_path / "o.zarr", *run, "--json")
-    assert refusal.code == 2
-    assert "prefer the input" in refusal.err
-    assert "nothing was written (--anyway" in refusal.err
-    assert not (tmp_path / "o.zarr").exists()
-    answer = emsynth("align", stack, tmp_path / "o.zarr", *run, "--anyway", "--json")
+    answer = emsynth("align", stack, tmp_path / "o.zarr", *run, "--json")
     assert answer.code == 0, answer.err
     assert answer.json["method"] == "stand-in-shifter"
     both = es.read_field(tmp_path / "w.npy")
     assert not np.allclose(dense(both), dense(field))
     assert np.array_equal(whole(tmp_path / "o.zarr"), moved(es.Volume.of(jumping), both, "cubic").data)
     assert len(read_provenance(tmp_path / "o.zarr")["upon"]["sections"]) == 8
+
+
+def test_what_the_selfcheck_advises_against_is_not_written(emsynth, refused, stack, tmp_path, monkeypatch):
+    monkeypatch.setattr(FieldCheck, "beats_floors", False)
+    run = ("align", stack, tmp_path / "o.zarr", *SHIFTER_ID)
+    line = refused(*run)
+    assert "prefer the input" in line
+    assert "nothing was written (--anyway" in line
+    assert emsynth(*run, "--anyway").code == 0
+    assert "prefer the input" in read_provenance(tmp_path / "o.zarr")["selfcheck"]["advice"]
 
 
 def test_nothing_moves_further_than_the_limit(emsynth, stack, field, tmp_path):

@@ -47,6 +47,10 @@ def test_no_level_has_a_new_id(tmp_path, dtype, lazy):
     io.write(Volume.of(array, labels=True), tmp_path / "out.zarr")
     check_levels(tmp_path / "out.zarr", data)
     assert "image-label" in zarr.open(tmp_path / "out.zarr", mode="r").attrs["ome"]
+    again = io.read(tmp_path / "out.zarr")
+    assert again.labels
+    io.write(again, tmp_path / "again.zarr")
+    check_levels(tmp_path / "again.zarr", data)
 
 
 def test_an_image_has_means(tmp_path):

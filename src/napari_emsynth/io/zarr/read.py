@@ -46,12 +46,14 @@ class Place:
         voxel_nm: (z, y, x) in nm, None when unknown.
         origin_nm: centre of voxel (0, 0, 0).
         notices: what is to be said of that.
+        labels: values are ids, as OME's metadata say.
     """
 
     axes: Sequence[str]
     voxel_nm: Triple | None = None
     origin_nm: Triple = NOWHERE
     notices: tuple[str, ...] = ()
+    labels: bool = False
 
 
 def is_zarr(path: Path) -> bool:
@@ -173,7 +175,8 @@ def _volume(path: Path, name: str, array: Any, place: Place, choice: Choice) -> 
     sections, rows, columns = source.shape
     grid = Grid(shape=(sections, rows, columns), voxel_nm=place.voxel_nm, origin_nm=place.origin_nm)
     data = Stored(path, source, [source.anchor])
-    return Volume(data, grid, stem(path), {"path": str(path), "notices": place.notices})
+    metadata = {"path": str(path), "notices": place.notices}
+    return Volume(data, grid, stem(path), metadata, labels=place.labels)
 
 
 # --------------------------------------------------------------------------------------- OME-Zarr
@@ -199,7 +202,13 @@ def _multiscale(path: Path, inner: str, group: Any, image: Mapping[str, Any], ch
     extra = sorted(n for n, _ in group.members() if n not in (*named, *BESIDE, *MARKS))
     notices = [f"{path.name} also holds {', '.join(extra)}: left out"] if extra else []
     size, origin, doubt = _space(path, image, level, [AXIS.get(n, n) for n in names], said)
-    place = Place(axes=[AXIS.get(n, n) for n in names], voxel_nm=size, origin_nm=origin, notices=(*notices, *doubt))
+    place = Place(
+        axes=[AXIS.get(n, n) for n in names],
+        voxel_nm=size,
+        origin_nm=origin,
+        notices=(*notices, *doubt),
+        labels="image-label" in group.attrs.get("ome", group.attrs),
+    )
     return _volume(path, f"{inner}/{level['path']}".lstrip("/"), array, place, choice)
 
 
