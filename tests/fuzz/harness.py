@@ -238,9 +238,24 @@ def weights(folder, rng):
     return folder / "in.safetensors"
 
 
+BLOCKS = {n: f"{n:032x}" for n in range(40)}
+
+
+def journal(folder, rng):
+    from napari_emsynth.io.atomic.journal import Journal
+
+    noted = Journal.start(folder / "in.journal", "the job", 64)
+    for block, found in BLOCKS.items():
+        noted.add(block, found)
+    data = noted.path.read_bytes()
+    head, _, rest = data.partition(b"\n")
+    noted.path.write_bytes(bytes_of(data, rng) if rng.random() < 0.6 else json_of(head, rng) + b"\n" + rest)
+    return noted.path
+
+
 INPUTS = {
     "tiff": tiff, "ome": ome, "zarr": zarr_array, "ome_zarr": ome_zarr, "mrc": mrc, "images": images, "field": field,
-    "weights": weights,
+    "weights": weights, "journal": journal,
 }  # fmt: skip
 
 
@@ -250,6 +265,12 @@ def read(kind, path):
         from napari_emsynth.weights import store
 
         store.load("interpolate/fitted", str(path))
+        return
+    if kind == "journal":
+        from napari_emsynth.io.atomic.journal import Journal
+
+        found = Journal.resume(path, "the job", 64, path, lambda line: None)
+        assert found is None or found.done.items() <= BLOCKS.items(), "claims more than was written"
         return
     if kind == "field":
         from napari_emsynth.io.field import read_field

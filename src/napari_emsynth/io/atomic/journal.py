@@ -121,7 +121,7 @@ def _job(head: bytes) -> str | None:
     """Return the job that a journal's first line names, None when it is damaged."""
     try:
         said = json.loads(head)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     job = said.get("job") if isinstance(said, dict) else None
     return job if isinstance(job, str) else None
