@@ -173,12 +173,14 @@ def test_what_a_signal_did_before_it_does_afterwards(emsynth):
 
 @pytest.mark.parametrize("number", ENDINGS)
 def test_a_request_to_end_is_not_lost_where_it_is_swallowed(number):
-    """As libraries do that try one import after another."""
+    """As libraries do that try one import after another; tests that run in the background ignore interrupts."""
+    before = signal.signal(number, signal.default_int_handler)
     token = CancelToken()
     with as_interrupts() as arrived, ending(token):
         with contextlib.suppress(KeyboardInterrupt):
             os.kill(os.getpid(), number)
         assert token.cancelled
+    assert signal.signal(number, before) is signal.default_int_handler
     assert arrived == [number]
 
 

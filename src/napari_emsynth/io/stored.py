@@ -89,7 +89,7 @@ def identity(path: Path | str) -> tuple[int, int, int]:
     try:
         status = Path(path).stat()
     except OSError as error:
-        raise InputError(f"{path} cannot be read any more: {why(error)}") from error
+        raise InputError(f"{path} has vanished: {why(error)}") from error
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 

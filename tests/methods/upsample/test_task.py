@@ -149,3 +149,15 @@ def test_one_section_and_four_axes_are_refused():
 def test_an_unknown_voxel_size_stays_unknown():
     result = upsample(Volume.of(STACK.data), 2, sampling="slab", method="linear", selfcheck=False)
     assert result.volume.grid.voxel_nm is None
+
+
+def test_isotropic_says_by_which_edge_where_pixels_are_no_squares():
+    data = np.random.default_rng(0).integers(0, 255, (6, 40, 40)).astype("u1")
+    oblong, square = (
+        upsample(data, "isotropic", method="linear", voxel_nm=size, selfcheck=False)
+        for size in ((40, 12, 8), (40, 10, 10))
+    )
+    assert oblong.volume.shape == square.volume.shape
+    said = "pixels of 12 x 8 nm are no squares: isotropic goes by the mean of both edges, 10 nm"
+    assert said in oblong.provenance["notices"]
+    assert not any("no squares" in line for line in square.provenance["notices"])

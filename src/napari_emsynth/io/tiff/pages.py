@@ -40,6 +40,10 @@ class Plane:
     meaning: Callable[[Array], Array] | None = None
 
 
+Planned = tuple[Any, Sequence[Plane]]
+"""An open file, and its planes."""
+
+
 class Pages:
     """The :class:`napari_emsynth.io.stored.Source` of a TIFF.
 
@@ -48,15 +52,23 @@ class Pages:
         shape: sections, rows, columns.
         dtype: voxel type, as read.
         plan: called with the path, opens the file and returns what must be closed, and the planes; must be picklable.
+        planned: what it returned already, where it did.
     """
 
     def __init__(
-        self, path: Path, shape: Shape, dtype: np.dtype[Any], plan: Callable[[Path], tuple[Any, Sequence[Plane]]]
+        self,
+        path: Path,
+        shape: Shape,
+        dtype: np.dtype[Any],
+        plan: Callable[[Path], Planned],
+        planned: Planned | None = None,
     ) -> None:
         self.path, self.shape, self.dtype, self._plan = path, shape, np.dtype(dtype), plan
         self.chunks = (1, *shape[1:])
         self._lock = threading.Lock()
         self._planes: Sequence[Plane] | None = None
+        if planned is not None:
+            self._keep(planned)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.path, self.shape, self.dtype, self._plan))
@@ -75,9 +87,13 @@ class Pages:
     def _open(self) -> Sequence[Plane]:
         with self._lock:
             if self._planes is None:
-                file, self._planes = self._plan(self.path)
-                weakref.finalize(self, file.close)
+                self._keep(self._plan(self.path))
+        assert self._planes is not None
         return self._planes
+
+    def _keep(self, planned: Planned) -> None:
+        file, self._planes = planned
+        weakref.finalize(self, file.close)
 
     def _fill(self, out: Array, plane: Plane, top: int, left: int) -> None:
         """Fill a window [y, x] whose first pixel is (top, left) of the plane."""

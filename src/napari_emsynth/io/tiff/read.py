@@ -39,7 +39,7 @@ def read_tiff(path: Path, choice: Choice = EVERYTHING) -> Volume:
         stack = stack_of(tif, path, choice, single=ours)
         marks = _marks(tif, path) if ours else {}
         if stack.is_sparse:
-            absent = Absent(path, stack.shape, np.dtype(np.uint8), reopened(choice))
+            absent = Absent(path, stack.shape, np.dtype(np.uint8), reopened(choice), (tif, stack.planes))
             marks.setdefault("empty", Stored(path, absent, _files(stack)))
         volume = _volume(tif, path, stack, reopened(choice))
         return replace(volume, known=Known.of(_record(tif), marks))
@@ -63,11 +63,11 @@ def _marks(tif: Any, path: Path) -> dict[str, Any]:
     """Return what the file holds of earlier steps, by name."""
     names = [image.name for image in images(tif, path) if image.index and image.name in MARKS]
     parts = {name: part_of(tif, path, name) for name in names}
-    return {name: _stored(path, part, reopened(EVERYTHING, name)) for name, part in parts.items()}
+    return {name: _stored(tif, path, part, reopened(EVERYTHING, name)) for name, part in parts.items()}
 
 
-def _stored(path: Path, stack: Stack, plan: Any) -> Stored:
-    return Stored(path, Pages(path, stack.shape, stack.dtype, plan), _files(stack))
+def _stored(tif: Any, path: Path, stack: Stack, plan: Any) -> Stored:
+    return Stored(path, Pages(path, stack.shape, stack.dtype, plan, (tif, stack.planes)), _files(stack))
 
 
 def _files(stack: Stack) -> list[str]:
@@ -79,7 +79,7 @@ def _volume(tif: Any, path: Path, stack: Stack, plan: Any) -> Volume:
     """Return a stack as a volume, its voxels not yet read."""
     size, origin = _size_nm(tif, stack)
     grid = Grid(shape=stack.shape, voxel_nm=size, origin_nm=origin)
-    return Volume(_stored(path, stack, plan), grid, stem(path), {"path": str(path), "notices": stack.notices})
+    return Volume(_stored(tif, path, stack, plan), grid, stem(path), {"path": str(path), "notices": stack.notices})
 
 
 # --------------------------------------------------------------------------------------- voxel size

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -139,28 +139,34 @@ def images(tif: Any, path: Path) -> list[Image]:
     Raises:
         InputError: a page that belongs to none, or that cannot be read.
     """
+    # Pages first, so that each is parsed once: series are made of those that are kept.
+    pages = _all_pages(tif)
     series = tif.series
     if not series or series[0].kind in LOOSE:
-        return _loose([_page(p) for p in _all_pages(tif)], path)
-    found = [_image(s, i, path) for i, s in enumerate(series)]
+        return _loose(list(pages.values()), path)
+    found = [_image(s, i, path, pages) for i, s in enumerate(series)]
     used = {page.offset for s in series for level in s.levels for page in level.pages if page is not None}
-    pages = _all_pages(tif)
-    spare = [i for i, page in enumerate(pages) if page.offset not in used]
+    spare = [page for offset, page in pages.items() if offset not in used]
     # Plain bytes behind one page may be headed by further pages that nothing refers to.
     if spare and not any(len(s.pages) == 1 and s.dataoffset is not None for s in series):
-        described = _loose([_page(pages[i]) for i in spare], path)
+        described = _loose(spare, path)
         found += [replace(image, index=len(found) + i) for i, image in enumerate(described)]
     return _as_one(found, tif)
 
 
-def _all_pages(tif: Any) -> list[Any]:
-    return [tif.pages.get(i, aspage=True, cache=False) for i in range(len(tif.pages))]
+def _all_pages(tif: Any) -> dict[int, Any]:
+    """Return the pages of a file, each with tags of its own, by where they begin."""
+    tif.pages.cache = True
+    pages = (tif.pages.get(i, aspage=True, cache=True) for i in range(len(tif.pages)))
+    return {page.offset: page for page in pages}
 
 
-def _page(page: Any) -> Any:
+def _page(page: Any, tif: Any, known: Mapping[int, Any]) -> Any:
     """Return a page with tags of its own, not those of the first one."""
     if page is None or page.is_virtual:
         return page
+    if page.parent is tif and page.offset in known:
+        return known[page.offset]
     if page.parent.filehandle.closed:
         page.parent.filehandle.open()
     return page.aspage()
@@ -198,7 +204,7 @@ def _planes(page: Any, axes: Sequence[tuple[str, int]] = ()) -> list[Plane]:
 
 def _kind(page: Any) -> tuple[Any, ...]:
     """Return what must be alike of all sections of a volume."""
-    return page.imagelength, page.imagewidth, str(np.dtype(page.dtype)), page.samplesperpixel
+    return page.imagelength, page.imagewidth, page.dtype.name, page.samplesperpixel
 
 
 def _check_page(page: Any, path: Path) -> None:
@@ -225,10 +231,10 @@ def _check_page(page: Any, path: Path) -> None:
         )
 
 
-def _image(series: Any, index: int, path: Path) -> Image:
+def _image(series: Any, index: int, path: Path, known: Mapping[int, Any]) -> Image:
     """Return one series of a file that says what belongs together."""
     axes, shape = series.get_axes(False), series.get_shape(False)
-    pages = [_page(page) for page in series.pages]
+    pages = [_page(page, series.parent, known) for page in series.pages]
     first = next((page for page in pages if page is not None), None)
     if first is None:
         raise InputError(f"{path} holds no page of its series {index}")
@@ -250,7 +256,7 @@ def _image(series: Any, index: int, path: Path) -> Image:
         planes = [replace(planes[0], offset=series.dataoffset + i * step) for i in range(count)]
     if len(planes) != count:
         raise InputError(f"{path} keeps {count} sections in {len(pages)} pages; save one section a page")
-    levels = tuple(_image(level, index, path) for level in series.levels[1:])
+    levels = tuple(_image(level, index, path, known) for level in series.levels[1:])
     name = series.name if series.kind in ("ome", "shaped") else ""
     return Image(name, index, tuple(lead), planes, first, levels)
 
@@ -357,8 +363,9 @@ def _meanings(planes: Sequence[Plane], path: Path) -> list[str]:
         InputError: some are intensities and others indices of colours.
     """
     pages = [plane.page for plane in planes if plane.page is not None]
-    said = Counter(words for page in pages if (words := meaning(page)[1]))
-    maps = {page.colormap.tobytes() for page in pages if page.colormap is not None and meaning(page)[1] == COLOURED}
+    meant = [(page, meaning(page)[1]) for page in pages]
+    said = Counter(words for _, words in meant if words)
+    maps = {page.colormap.tobytes() for page, words in meant if words == COLOURED}
     if COLOURED in said and (said[COLOURED] < len(pages) or len(maps) > 1):
         raise InputError(f"{path}: its sections have different colour maps; convert them to grey")
     whole = {len(pages): path.name}

@@ -124,6 +124,14 @@ def elongation(grid: Grid) -> float | None:
     return z / ((y + x) / 2)
 
 
+def oblong(grid: Grid) -> list[str]:
+    """Return a notice where pixels are no squares, so that no voxel can be a cube."""
+    if grid.voxel_nm is None or abs(grid.voxel_nm[1] / grid.voxel_nm[2] - 1) <= WHOLE:
+        return []
+    _, y, x = grid.voxel_nm
+    return [f"pixels of {y:g} x {x:g} nm are no squares: isotropic goes by the mean of both edges, {(y + x) / 2:g} nm"]
+
+
 def isotropic_factor(grid: Grid) -> float:
     """Return the factor that makes voxels cubes, as near as may be, see :func:`elongation`.
 

@@ -24,7 +24,7 @@ from napari_emsynth.methods.request import Request, scale_notices
 from napari_emsynth.methods.upsample.emsynth.fuse import trust_of
 from napari_emsynth.methods.upsample.job import Job
 from napari_emsynth.methods.upsample.labels.labels import Along
-from napari_emsynth.methods.upsample.lattice import Lattice, check_factor
+from napari_emsynth.methods.upsample.lattice import ISOTROPIC, Lattice, check_factor, oblong
 from napari_emsynth.methods.upsample.look import looked
 from napari_emsynth.methods.upsample.options import UpsampleOptions
 from napari_emsynth.methods.upsample.repair import Damage, find_damage, mended, records
@@ -81,7 +81,7 @@ def upsample(volume: Volume, options: UpsampleOptions, runtime: Runtime) -> Resu
         request.runtime.note(line)
     found = _found(job, source, damage) if options.selfcheck else None
     job, checked = _checked(job, found, notices)
-    notices += _notices(job)
+    notices += _notices(job) + (oblong(source.grid) if options.factor == ISOTROPIC else [])
     job = looked(job, wanted, damage.unfit)
     notices += _look_notices(job, wanted)
     data, half = _drawn(job, grid.shape, is_lazy=source.is_lazy)

@@ -34,6 +34,7 @@ def detection(
         then(found.suspects)
         count = len(found.suspects)
         said = f"{count} suspected section(s) in {volume.name!r}" if count else "no damaged section found"
-        notify.info("\n".join([said, *found.notices]))
+        for line in (said, *found.notices):
+            notify.info(line)
 
     return QueuedJob("Detect damaged sections", work, on_done=done, on_failed=refuse, owner=owner)
