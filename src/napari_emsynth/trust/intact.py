@@ -22,7 +22,8 @@ from napari_emsynth.chain import made_up
 from napari_emsynth.grid import Shape
 from napari_emsynth.sections import spans
 from napari_emsynth.spec import Runtime
-from napari_emsynth.trust.detect import Kind, examine
+from napari_emsynth.trust.detect import examine
+from napari_emsynth.trust.rules import Kind
 from napari_emsynth.volume import Volume
 
 # Sections on each side of one that matters; fewer of large ones, but no fewer than it takes to tell damage.

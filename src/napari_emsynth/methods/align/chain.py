@@ -15,7 +15,7 @@ from napari_emsynth.methods.align.stack.alignment import PairReport
 from napari_emsynth.methods.align.stack.pair import compare
 from napari_emsynth.methods.align.stack.sections import Sections
 from napari_emsynth.methods.align.stack.solve import Solution
-from napari_emsynth.trust.detect import RELIABLE
+from napari_emsynth.trust.rules import RELIABLE
 
 # Weights of the neighbours, the nearest first; farther ones are halved again.
 CHAIN_WEIGHTS = (1.0, 0.5, 0.33)

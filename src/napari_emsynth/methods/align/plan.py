@@ -11,13 +11,14 @@ from napari_emsynth.methods.align.params import FieldParams
 from napari_emsynth.methods.align.stack.constraints import Constraints
 from napari_emsynth.methods.align.stack.pair import Nodes
 from napari_emsynth.methods.request import Request
-from napari_emsynth.trust.detect import RELIABLE, Kind, examine
+from napari_emsynth.trust.detect import examine
 from napari_emsynth.trust.features import Features
 from napari_emsynth.trust.intact import MOST
+from napari_emsynth.trust.rules import RELIABLE, Kind
 from napari_emsynth.volume import Float
 
 # What is left out unless the user says otherwise. Displaced and repeated sections can be aligned; so can blurred ones.
-LEFT_OUT: tuple[Kind, ...] = ("missing", "blank", "saturated", "half-missing")
+LEFT_OUT: tuple[Kind, ...] = ("missing", "blank", "saturated", "inverted", "half-missing")
 
 
 @dataclass(frozen=True, eq=False)

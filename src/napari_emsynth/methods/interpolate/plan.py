@@ -22,7 +22,7 @@ from scipy.ndimage import binary_dilation, find_objects, label
 from napari_emsynth.chain import marked
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import CancelToken
-from napari_emsynth.trust.detect import Kind
+from napari_emsynth.trust.rules import Kind
 from napari_emsynth.volume import Array, Volume
 
 Treatment = Literal["replaced", "inserted", "masked"]
@@ -33,7 +33,7 @@ MERGE_PX = 16
 # A far section this much further away than the near one says nothing more.
 FAR_REACH = 8
 # Sections that look like this show tissue all the same, though not as it was.
-SPARE: tuple[Kind, ...] = ("blurred", "synthetic")
+SPARE: tuple[Kind, ...] = ("noisy", "blurred", "synthetic")
 # An intact neighbour is preferred to one of those if it is among so many sections: runs of up to seven are filled.
 REACH = 8
 

@@ -15,13 +15,15 @@ from collections.abc import Collection
 import numpy as np
 
 from napari_emsynth.methods.blocks import middle
-from napari_emsynth.trust.detect import Kind
 from napari_emsynth.trust.intact import LeftOut
+from napari_emsynth.trust.rules import Kind
 from napari_emsynth.trust.validity import shown
 from napari_emsynth.volume import Array, Volume
 
 # What is wrong with sections that must not speak for their neighbours. Brightness jumps and blur are no reason.
-MISLEADING: frozenset[Kind] = frozenset({"missing", "blank", "saturated", "half-missing", "displaced"})
+MISLEADING: frozenset[Kind] = frozenset(
+    {"missing", "blank", "saturated", "inverted", "half-missing", "noisy", "displaced"}
+)
 # Sections that correlate this well are still alike; chosen where networks gained most on held-out sections (0.87-0.92).
 ALIKE = 0.9
 # Places in the stack where that is measured, and the largest edge that is read there, px.

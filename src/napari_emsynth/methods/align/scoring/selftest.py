@@ -33,9 +33,9 @@ from napari_emsynth.methods.blocks import middle
 from napari_emsynth.methods.request import Request
 from napari_emsynth.metrics.registration import cpc, end_point_error, equivariance_error, folds, mean_magnitude
 from napari_emsynth.spec import Runtime, no_progress
-from napari_emsynth.trust.detect import RELIABLE
 from napari_emsynth.trust.features import stream
 from napari_emsynth.trust.intact import NOTHING, LeftOut
+from napari_emsynth.trust.rules import RELIABLE
 from napari_emsynth.volume import Float, Volume
 
 EDGE, PAIRS, PAIR = 512, 3, 2
