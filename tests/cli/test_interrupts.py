@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from napari_emsynth.spec import CancelToken
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 SECTIONS = "5,20,35,50,65,80"
+# A real command takes seconds: of what is alike, one is run each time.
+nightly = partial(pytest.param, marks=pytest.mark.nightly)
 ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -82,7 +85,7 @@ def whole(tall, tmp_path_factory):
     return content(out)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [nightly(signal.SIGINT), signal.SIGTERM])
 def test_a_signal_ends_a_zarr_job_with_a_word_of_what_is_kept(tall, whole, tmp_path, number):
     out = tmp_path / "out.zarr"
     process = begun(tall, out)
@@ -99,7 +102,7 @@ def test_a_signal_ends_a_zarr_job_with_a_word_of_what_is_kept(tall, whole, tmp_p
     assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
 
 
-@pytest.mark.parametrize("number", ENDINGS)
+@pytest.mark.parametrize("number", [signal.SIGINT, nightly(signal.SIGTERM), nightly(signal.SIGHUP)])
 def test_a_signal_leaves_nothing_of_a_tiff_job(tall, tmp_path, number):
     out = tmp_path / "out.tif"
     process = begun(tall, out)
@@ -212,7 +215,7 @@ def disturb(source, whole, out, rng, rounds):
     assert content(out) == whole
 
 
-@pytest.mark.parametrize(("seed", "name"), [(0, "out.zarr"), (1, "out.tif")])
+@pytest.mark.parametrize(("seed", "name"), [(0, "out.zarr"), nightly(1, "out.tif")])
 def test_kills_at_random_moments_change_nothing(tall, whole, tmp_path, seed, name):
     disturb(tall, whole, tmp_path / name, random.Random(seed), rounds=3)
 
