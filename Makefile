@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 # The tests of the real window draw on a virtual screen; where there is none they are skipped.
 SCREEN := $(shell command -v xvfb-run >/dev/null && echo 'QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1600x1000x24"')
 
+# make nightly   what takes too long for every change: many damaged files, many kills
 # make bench DATA=FOLDER   what we aim for beside what is reached, on the eval volumes in FOLDER (an hour or two)
-.PHONY: demo test lint format clean bench
+.PHONY: demo test lint format clean bench nightly
 
 demo: $(VENV)/.ready
 	$(BIN)/python scripts/demo.py demo
@@ -31,6 +32,9 @@ APART := -n logical --maxprocesses 4 --dist worksteal
 .PHONY: pytest
 pytest:
 	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest $(APART) --durations=20
+
+nightly: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest -m nightly $(APART)
 
 bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/targets.py --data '$(DATA)' --json bench.json
