@@ -187,6 +187,37 @@ def test_missing_tiles_are_empty(tmp_path):
     np.testing.assert_array_equal(np.asarray(volume.known.empty), empty)
 
 
+@pytest.mark.parametrize("back_to", [0, 2, 5])
+def test_a_list_of_pages_that_runs_back_into_itself_is_refused(tmp_path, back_to):
+    with tifffile.TiffWriter(tmp_path / "in.tif") as tiff:
+        for section in STACK:
+            tiff.write(section, metadata=None, contiguous=False)
+    with tifffile.TiffFile(tmp_path / "in.tif") as tif:
+        offsets = [page.offset for page in tif.pages]
+    raw = bytearray((tmp_path / "in.tif").read_bytes())
+    end = offsets[-1] + 2 + 12 * int.from_bytes(raw[offsets[-1] : offsets[-1] + 2], "little")
+    assert raw[end : end + 4] == bytes(4)
+    raw[end : end + 4] = offsets[back_to].to_bytes(4, "little")
+    (tmp_path / "in.tif").write_bytes(raw)
+    refused(tmp_path / "in.tif", "runs back into itself")
+
+
+@pytest.mark.parametrize("held", [1, 2, 4])
+def test_sections_that_imagej_states_and_the_file_lacks_are_told(tmp_path, held):
+    tifffile.imwrite(tmp_path / "in.tif", STACK, imagej=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(tmp_path / "in.tif") as tif:
+        described = tif.pages[0].description
+    with tifffile.TiffWriter(tmp_path / "in.tif") as tiff:
+        for z, section in enumerate(STACK[:held]):
+            tiff.write(section, metadata=None, contiguous=False, description=described if z == 0 else None)
+    if held == 1:
+        refused(tmp_path / "in.tif", "cut short: it states 6 sections and holds 1")
+        return
+    volume = io.read(tmp_path / "in.tif")
+    np.testing.assert_array_equal(whole(volume), STACK[:held])
+    assert f"in.tif states 6 sections and holds {held}" in said(volume)
+
+
 def test_a_corrupt_strip_names_the_section(tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", STACK, compression="zlib")
     with tifffile.TiffFile(tmp_path / "in.tif") as tif:
@@ -245,6 +276,26 @@ def test_colour_maps(tmp_path):
             look = {"photometric": "palette", "colormap": colours} if z == 3 else {"photometric": "minisblack"}
             tiff.write(section, metadata=None, contiguous=False, **look)
     refused(tmp_path / "mixed.tif", "different colour maps")
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "u2"])
+def test_labels_and_marks_are_the_numbers_that_are_stored(tmp_path, dtype):
+    marks = (STACK > 200).astype(dtype) * np.ones((), dtype)
+    tifffile.imwrite(tmp_path / "white.tif", marks, photometric="miniswhite")
+    turned = palette(range(255, -1, -1))
+    tifffile.imwrite(tmp_path / "map.tif", STACK, photometric="palette", colormap=turned)
+    (tmp_path / "folder").mkdir()
+    for z, section in enumerate(STACK):
+        picture = Image.fromarray(section).convert("P")
+        picture.putpalette(np.repeat(np.arange(255, -1, -1), 3).astype("u1").tobytes())
+        picture.save(tmp_path / "folder" / f"{z}.png")
+    for name, stored in (("white.tif", marks), ("map.tif", STACK), ("folder", STACK)):
+        assert not np.array_equal(whole(io.read(tmp_path / name)), stored)
+        volume = io.read(tmp_path / name, labels=True)
+        np.testing.assert_array_equal(whole(volume), stored)
+        assert volume.labels
+        assert not said(volume)
+        assert "chosen" not in volume.metadata
 
 
 def test_imagej_units_of_their_own(tmp_path):

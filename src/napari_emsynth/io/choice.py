@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from napari_emsynth.errors import InputError
@@ -18,15 +18,22 @@ class Choice:
         channel: index of the channel, or of the colour.
         time: index of the time point.
         level: index of the resolution, 0 the finest.
+        labels: values are ids or marks, so numbers are kept as they are stored, whatever they are shown as.
     """
 
     series: int | None = None
     channel: int | None = None
     time: int | None = None
     level: int | None = None
+    labels: bool = False
 
     def __bool__(self) -> bool:
-        return self != Choice()
+        return bool(self.picked)
+
+    @property
+    def picked(self) -> dict[str, int]:
+        """What was chosen, by name."""
+        return {name: index for name, index in asdict(self).items() if index is not None and name != "labels"}
 
     def pick(self, path: Path | str, what: str, found: Sequence[str]) -> int:
         """Return the index chosen among what a file holds.

@@ -200,7 +200,7 @@ def _look(file: Path, choice: Choice) -> tuple[Look, str]:
         with _picture(file) as image:
             bands = image.getbands()
             choice.pick(file, "channel", bands if image.mode not in GREY_MODES else [""])
-            greys = _greys(image) if image.mode == "P" else ""
+            greys = _greys(image) if image.mode == "P" and not choice.labels else ""
             kind = GREY_MODES.get(image.mode, "uint8")
             return (image.height, image.width, kind), COLOURED if greys is None else ""
 
@@ -226,6 +226,6 @@ def _decoded(file: Path, choice: Choice) -> Array:
         if image.mode not in GREY_MODES:
             return np.asarray(image.getchannel(choice.channel or 0))
         pixels = np.asarray(image, GREY_MODES[image.mode])
-        greys = _greys(image) if image.mode == "P" else None
+        greys = _greys(image) if image.mode == "P" and not choice.labels else None
         shown: Array = pixels if greys is None else np.pad(greys, (0, 256 - len(greys)))[pixels]
         return shown
