@@ -1,7 +1,9 @@
 """Files mean what they say: every page, series, array and axis is accounted for, and read by its own tags."""
 
+import os
 import time
 
+import imagecodecs
 import mrcfile
 import numpy as np
 import pytest
@@ -519,6 +521,8 @@ def test_numbers_that_are_left_out_are_said(tmp_path):
     assert "images numbered 11 are not there" in said(io.read(folder(tmp_path / "a", names)))
     names = [f"s_{n:03d}_b4.png" for n in (0, 2, 4, 6, 8, 10)]
     assert not said(io.read(folder(tmp_path / "b", names)))
+    names = [f"s{n}.png" for n in (1, 2, 3, 5, 6, 10)]
+    assert "images numbered 4,7-9 are not there" in said(io.read(folder(tmp_path / "c", names)))
 
 
 def test_what_else_a_folder_holds_is_said(tmp_path):
@@ -550,6 +554,53 @@ def test_images_of_a_folder_that_mean_different_things(tmp_path):
     volume = io.read(tmp_path / "a")
     np.testing.assert_array_equal(whole(volume), STACK)
     assert "3 of 6 images of a" in said(volume)
+
+
+def colours(seed):
+    return np.random.default_rng(seed).integers(0, 255, 768).astype("u1").tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_colour_maps_of_a_folder_are_one_or_refused(tmp_path, suffix):
+    for name, seeds in (("one", [0] * 6), ("many", range(6))):
+        (tmp_path / name).mkdir()
+        for z, seed in enumerate(seeds):
+            picture = Image.fromarray(STACK[z]).convert("P")
+            picture.putpalette(colours(seed))
+            picture.save(tmp_path / name / f"{z}.{suffix}")
+    volume = io.read(tmp_path / "one")
+    np.testing.assert_array_equal(whole(volume), STACK)
+    assert said(volume) == "6 of 6 images of one has a colour map: its indices are taken as voxels"
+    refused(tmp_path / "many", "different colour maps")
+    np.testing.assert_array_equal(whole(io.read(tmp_path / "many", labels=True)), STACK)
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_colours_of_16_bits_are_not_cut_to_8(tmp_path, samples):
+    (tmp_path / "a").mkdir()
+    deep = np.stack([STACK[0].astype("u2") * 257] * samples, -1)
+    (tmp_path / "a" / "1.png").write_bytes(imagecodecs.png_encode(deep))
+    refused(tmp_path / "a", r"1\.png has colours of 16 bits", channel=0)
+
+
+def test_sections_that_are_no_plain_files_are_named(tmp_path):
+    path = folder(tmp_path / "a", ["1.png", "2.png", "3.png"])
+    (path / "4.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(path / "5.tif")
+    volume = io.read(path)
+    np.testing.assert_array_equal(whole(volume), STACK[:3])
+    assert said(volume) == "a also holds 4.png, 5.tif: left out"
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".mrc", ".zarr"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"in{suffix}")
+    refused(tmp_path / f"in{suffix}", "no plain file")
+
+
+def test_a_file_that_is_called_a_zarr_is_refused_as_a_file(tmp_path):
+    (tmp_path / "in.zarr").write_bytes(b"PK")
+    refused(tmp_path / "in.zarr", "it is a file, and a Zarr is a folder")
 
 
 def test_an_image_that_changes_while_it_is_read(tmp_path):

@@ -248,8 +248,12 @@ def _existing(path: Path) -> Format:
         from napari_emsynth.io.zarr.read import is_zarr
 
         return "zarr" if is_zarr(path) or _kind(path) == "zarr" else "folder"
+    if not path.is_file():
+        raise InputError(f"cannot read {path}: it is no plain file")
     kind = _kind(path)
-    if kind is None or kind == "zarr":
+    if kind == "zarr":
+        raise InputError(f"cannot read {path}: it is a file, and a Zarr is a folder; unpack it if it is an archive")
+    if kind is None:
         known = ", ".join((*SUFFIXES, "a folder of 2-D images"))
         raise InputError(f"cannot read {path}: suffix {path.suffix or 'missing'!r}, needs {known}")
     return kind
