@@ -122,6 +122,31 @@ def test_sections_stored_as_times_are_sections_and_that_is_said(tmp_path):
     assert "the 6 times of in.tif are taken as its sections" in said(volume)
 
 
+@pytest.mark.parametrize("named", ["tcyx", "tczyx"])
+def test_sections_stored_as_times_beside_channels(tmp_path, named):
+    shape = (6, 2, *([1] if "z" in named else []), 40, 50)
+    data = np.stack([STACK, OTHER], 1).reshape(shape)
+    tifffile.imwrite(tmp_path / "in.ome.tif", data, metadata={"axes": named.upper()})
+    tifffile.imwrite(tmp_path / "ij.tif", data.reshape(6, 1, 2, 40, 50), imagej=True, metadata={"axes": "TZCYX"})
+    zarr.create_array(tmp_path / "in.zarr", data=data, dimension_names=list(named))
+    for name in ("in.ome.tif", "ij.tif", "in.zarr"):
+        refused(tmp_path / name, "holds 2 channels: 0, 1; choose with --channel")
+        for channel, found in enumerate((STACK, OTHER)):
+            volume = io.read(tmp_path / name, channel=channel)
+            np.testing.assert_array_equal(whole(volume), found)
+            assert f"the 6 times of {name} are taken as its sections" in said(volume)
+    refused(tmp_path / "ij.tif", "which is one section", channel=0, time=0)
+
+
+@pytest.mark.parametrize("axis", ["t", "c"])
+def test_sections_stored_as_times_or_channels_of_a_zarr(tmp_path, axis):
+    for name, data, names in (("a.zarr", STACK, [axis, "y", "x"]), ("b.zarr", STACK[:, None], [axis, "z", "y", "x"])):
+        zarr.create_array(tmp_path / name, data=data, dimension_names=names)
+        volume = io.read(tmp_path / name)
+        np.testing.assert_array_equal(whole(volume), STACK)
+        assert f"of {name} are taken as its sections" in said(volume)
+
+
 def test_levels_of_a_pyramid(tmp_path):
     sizes = {f"PhysicalSize{a}": 4.0 for a in "ZYX"} | {f"PhysicalSize{a}Unit": "nm" for a in "ZYX"}
     with tifffile.TiffWriter(tmp_path / "in.ome.tif") as tiff:
@@ -428,8 +453,11 @@ def test_what_else_a_group_holds_is_said(tmp_path):
     assert "in.zarr also holds raw2: left out" in said(volume)
 
 
-def test_images_that_a_converter_numbered(tmp_path):
-    zarr.create_group(tmp_path / "in.zarr", attributes={"bioformats2raw.layout": 3})
+@pytest.mark.parametrize(
+    "attributes", [{"bioformats2raw.layout": 3}, {"ome": {"version": "0.5", "bioformats2raw.layout": 3}}], ids=str
+)
+def test_images_that_a_converter_numbered(tmp_path, attributes):
+    zarr.create_group(tmp_path / "in.zarr", attributes=attributes)
     for name, data in (("0", STACK), ("1", OTHER)):
         ome_zarr(tmp_path / "in.zarr" / name, [{"type": "scale", "scale": [40, 4, 4]}], data)
     refused(tmp_path / "in.zarr", "holds 2 series: 0, 1")

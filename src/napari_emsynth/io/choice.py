@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_emsynth.errors import InputError
 
@@ -54,7 +55,8 @@ class Choice:
                 raise InputError(f"--{what} {chosen} is outside 0 to {len(found) - 1} of {path}, which holds {held}")
             return chosen
         if len(found) > 1 and what != "level":
-            choices = tuple(replace(self, **{what: index}) for index in range(len(found)))
+            others: list[dict[str, Any]] = [{what: index} for index in range(len(found))]
+            choices = tuple(replace(self, **other) for other in others)
             raise ChoiceError(
                 f"{path} holds {len(found)} {PLURAL[what]}: {_listed(found)}; choose with --{what} N", choices
             )

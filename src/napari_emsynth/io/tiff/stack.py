@@ -324,10 +324,15 @@ def _volume(image: Image, path: Path, choice: Choice, notices: list[str], *, sin
     lead: list[int] = []
     asked, order = {"channel", "time"}, np.arange(len(image.planes)).reshape([n for _, n in image.lead])
     stacked = [(a, n) for a, n in image.lead if n > 1]
+    # A channel or a time that is chosen, or a colour, is no section.
+    words = {CHANNEL: "channel", SAMPLE: "channel", TIME: "time"}
+    many = {a: n for a, n in stacked if a != SAMPLE and (a not in words or getattr(choice, words[a]) is None)}
+    if many.keys() == {CHANNEL, TIME}:
+        choice.pick(path, "channel", [""] * many[CHANNEL])
     for axis, (name, count) in enumerate(image.lead):
-        word = {CHANNEL: "channel", SAMPLE: "channel", TIME: "time"}.get(name)
+        word = words.get(name)
         # Many programs write the sections of a stack as its channels or times.
-        if word is None or (name in (CHANNEL, TIME) and len(stacked) == 1 and getattr(choice, word) is None):
+        if word is None or many.keys() == {name}:
             if word is not None and count > 1:
                 notices.append(f"the {count} {word}s of {path.name} are taken as its sections")
             lead.append(count)
