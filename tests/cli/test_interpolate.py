@@ -61,10 +61,11 @@ def test_insert_adds_sections_before_the_index(emsynth, stack, tmp_path, crop):
     assert np.array_equal(np.delete(data, [4, 5], axis=0), crop)
 
 
-def test_a_mask_limits_what_changes(emsynth, stack, tmp_path, crop):
+@pytest.mark.parametrize("white", ["minisblack", "miniswhite"])
+def test_a_mask_limits_what_changes(emsynth, stack, tmp_path, crop, white):
     mask = np.zeros(crop.shape, np.uint8)
     mask[6, 20:50, 30:70] = 255
-    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    tifffile.imwrite(tmp_path / "mask.tif", mask, photometric=white)
     answer = emsynth("interpolate", stack, tmp_path / "o.tif", "--mask", tmp_path / "mask.tif", *LINEAR, "--json")
     assert answer.code == 0
     data = es.read(tmp_path / "o.tif").read(slice(None))

@@ -1,7 +1,9 @@
 """Files mean what they say: every page, series, array and axis is accounted for, and read by its own tags."""
 
+import os
 import time
 
+import imagecodecs
 import mrcfile
 import numpy as np
 import pytest
@@ -120,6 +122,31 @@ def test_sections_stored_as_times_are_sections_and_that_is_said(tmp_path):
     assert "the 6 times of in.tif are taken as its sections" in said(volume)
 
 
+@pytest.mark.parametrize("named", ["tcyx", "tczyx"])
+def test_sections_stored_as_times_beside_channels(tmp_path, named):
+    shape = (6, 2, *([1] if "z" in named else []), 40, 50)
+    data = np.stack([STACK, OTHER], 1).reshape(shape)
+    tifffile.imwrite(tmp_path / "in.ome.tif", data, metadata={"axes": named.upper()})
+    tifffile.imwrite(tmp_path / "ij.tif", data.reshape(6, 1, 2, 40, 50), imagej=True, metadata={"axes": "TZCYX"})
+    zarr.create_array(tmp_path / "in.zarr", data=data, dimension_names=list(named))
+    for name in ("in.ome.tif", "ij.tif", "in.zarr"):
+        refused(tmp_path / name, "holds 2 channels: 0, 1; choose with --channel")
+        for channel, found in enumerate((STACK, OTHER)):
+            volume = io.read(tmp_path / name, channel=channel)
+            np.testing.assert_array_equal(whole(volume), found)
+            assert f"the 6 times of {name} are taken as its sections" in said(volume)
+    refused(tmp_path / "ij.tif", "which is one section", channel=0, time=0)
+
+
+@pytest.mark.parametrize("axis", ["t", "c"])
+def test_sections_stored_as_times_or_channels_of_a_zarr(tmp_path, axis):
+    for name, data, names in (("a.zarr", STACK, [axis, "y", "x"]), ("b.zarr", STACK[:, None], [axis, "z", "y", "x"])):
+        zarr.create_array(tmp_path / name, data=data, dimension_names=names)
+        volume = io.read(tmp_path / name)
+        np.testing.assert_array_equal(whole(volume), STACK)
+        assert f"of {name} are taken as its sections" in said(volume)
+
+
 def test_levels_of_a_pyramid(tmp_path):
     sizes = {f"PhysicalSize{a}": 4.0 for a in "ZYX"} | {f"PhysicalSize{a}Unit": "nm" for a in "ZYX"}
     with tifffile.TiffWriter(tmp_path / "in.ome.tif") as tiff:
@@ -187,6 +214,37 @@ def test_missing_tiles_are_empty(tmp_path):
     np.testing.assert_array_equal(np.asarray(volume.known.empty), empty)
 
 
+@pytest.mark.parametrize("back_to", [0, 2, 5])
+def test_a_list_of_pages_that_runs_back_into_itself_is_refused(tmp_path, back_to):
+    with tifffile.TiffWriter(tmp_path / "in.tif") as tiff:
+        for section in STACK:
+            tiff.write(section, metadata=None, contiguous=False)
+    with tifffile.TiffFile(tmp_path / "in.tif") as tif:
+        offsets = [page.offset for page in tif.pages]
+    raw = bytearray((tmp_path / "in.tif").read_bytes())
+    end = offsets[-1] + 2 + 12 * int.from_bytes(raw[offsets[-1] : offsets[-1] + 2], "little")
+    assert raw[end : end + 4] == bytes(4)
+    raw[end : end + 4] = offsets[back_to].to_bytes(4, "little")
+    (tmp_path / "in.tif").write_bytes(raw)
+    refused(tmp_path / "in.tif", "runs back into itself")
+
+
+@pytest.mark.parametrize("held", [1, 2, 4])
+def test_sections_that_imagej_states_and_the_file_lacks_are_told(tmp_path, held):
+    tifffile.imwrite(tmp_path / "in.tif", STACK, imagej=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(tmp_path / "in.tif") as tif:
+        described = tif.pages[0].description
+    with tifffile.TiffWriter(tmp_path / "in.tif") as tiff:
+        for z, section in enumerate(STACK[:held]):
+            tiff.write(section, metadata=None, contiguous=False, description=described if z == 0 else None)
+    if held == 1:
+        refused(tmp_path / "in.tif", "cut short: it states 6 sections and holds 1")
+        return
+    volume = io.read(tmp_path / "in.tif")
+    np.testing.assert_array_equal(whole(volume), STACK[:held])
+    assert f"in.tif states 6 sections and holds {held}" in said(volume)
+
+
 def test_a_corrupt_strip_names_the_section(tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", STACK, compression="zlib")
     with tifffile.TiffFile(tmp_path / "in.tif") as tif:
@@ -245,6 +303,26 @@ def test_colour_maps(tmp_path):
             look = {"photometric": "palette", "colormap": colours} if z == 3 else {"photometric": "minisblack"}
             tiff.write(section, metadata=None, contiguous=False, **look)
     refused(tmp_path / "mixed.tif", "different colour maps")
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "u2"])
+def test_labels_and_marks_are_the_numbers_that_are_stored(tmp_path, dtype):
+    marks = (STACK > 200).astype(dtype) * np.ones((), dtype)
+    tifffile.imwrite(tmp_path / "white.tif", marks, photometric="miniswhite")
+    turned = palette(range(255, -1, -1))
+    tifffile.imwrite(tmp_path / "map.tif", STACK, photometric="palette", colormap=turned)
+    (tmp_path / "folder").mkdir()
+    for z, section in enumerate(STACK):
+        picture = Image.fromarray(section).convert("P")
+        picture.putpalette(np.repeat(np.arange(255, -1, -1), 3).astype("u1").tobytes())
+        picture.save(tmp_path / "folder" / f"{z}.png")
+    for name, stored in (("white.tif", marks), ("map.tif", STACK), ("folder", STACK)):
+        assert not np.array_equal(whole(io.read(tmp_path / name)), stored)
+        volume = io.read(tmp_path / name, labels=True)
+        np.testing.assert_array_equal(whole(volume), stored)
+        assert volume.labels
+        assert not said(volume)
+        assert "chosen" not in volume.metadata
 
 
 def test_imagej_units_of_their_own(tmp_path):
@@ -375,8 +453,11 @@ def test_what_else_a_group_holds_is_said(tmp_path):
     assert "in.zarr also holds raw2: left out" in said(volume)
 
 
-def test_images_that_a_converter_numbered(tmp_path):
-    zarr.create_group(tmp_path / "in.zarr", attributes={"bioformats2raw.layout": 3})
+@pytest.mark.parametrize(
+    "attributes", [{"bioformats2raw.layout": 3}, {"ome": {"version": "0.5", "bioformats2raw.layout": 3}}], ids=str
+)
+def test_images_that_a_converter_numbered(tmp_path, attributes):
+    zarr.create_group(tmp_path / "in.zarr", attributes=attributes)
     for name, data in (("0", STACK), ("1", OTHER)):
         ome_zarr(tmp_path / "in.zarr" / name, [{"type": "scale", "scale": [40, 4, 4]}], data)
     refused(tmp_path / "in.zarr", "holds 2 series: 0, 1")
@@ -468,6 +549,8 @@ def test_numbers_that_are_left_out_are_said(tmp_path):
     assert "images numbered 11 are not there" in said(io.read(folder(tmp_path / "a", names)))
     names = [f"s_{n:03d}_b4.png" for n in (0, 2, 4, 6, 8, 10)]
     assert not said(io.read(folder(tmp_path / "b", names)))
+    names = [f"s{n}.png" for n in (1, 2, 3, 5, 6, 10)]
+    assert "images numbered 4,7-9 are not there" in said(io.read(folder(tmp_path / "c", names)))
 
 
 def test_what_else_a_folder_holds_is_said(tmp_path):
@@ -499,6 +582,53 @@ def test_images_of_a_folder_that_mean_different_things(tmp_path):
     volume = io.read(tmp_path / "a")
     np.testing.assert_array_equal(whole(volume), STACK)
     assert "3 of 6 images of a" in said(volume)
+
+
+def colours(seed):
+    return np.random.default_rng(seed).integers(0, 255, 768).astype("u1").tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_colour_maps_of_a_folder_are_one_or_refused(tmp_path, suffix):
+    for name, seeds in (("one", [0] * 6), ("many", range(6))):
+        (tmp_path / name).mkdir()
+        for z, seed in enumerate(seeds):
+            picture = Image.fromarray(STACK[z]).convert("P")
+            picture.putpalette(colours(seed))
+            picture.save(tmp_path / name / f"{z}.{suffix}")
+    volume = io.read(tmp_path / "one")
+    np.testing.assert_array_equal(whole(volume), STACK)
+    assert said(volume) == "6 of 6 images of one has a colour map: its indices are taken as voxels"
+    refused(tmp_path / "many", "different colour maps")
+    np.testing.assert_array_equal(whole(io.read(tmp_path / "many", labels=True)), STACK)
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_colours_of_16_bits_are_not_cut_to_8(tmp_path, samples):
+    (tmp_path / "a").mkdir()
+    deep = np.stack([STACK[0].astype("u2") * 257] * samples, -1)
+    (tmp_path / "a" / "1.png").write_bytes(imagecodecs.png_encode(deep))
+    refused(tmp_path / "a", r"1\.png has colours of 16 bits", channel=0)
+
+
+def test_sections_that_are_no_plain_files_are_named(tmp_path):
+    path = folder(tmp_path / "a", ["1.png", "2.png", "3.png"])
+    (path / "4.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(path / "5.tif")
+    volume = io.read(path)
+    np.testing.assert_array_equal(whole(volume), STACK[:3])
+    assert said(volume) == "a also holds 4.png, 5.tif: left out"
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".mrc", ".zarr"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"in{suffix}")
+    refused(tmp_path / f"in{suffix}", "no plain file")
+
+
+def test_a_file_that_is_called_a_zarr_is_refused_as_a_file(tmp_path):
+    (tmp_path / "in.zarr").write_bytes(b"PK")
+    refused(tmp_path / "in.zarr", "it is a file, and a Zarr is a folder")
 
 
 def test_an_image_that_changes_while_it_is_read(tmp_path):

@@ -83,6 +83,13 @@ def test_a_self_check_leaves_margins_out(task: str, figure: str, near: float) ->
     assert told["beats_floors"] == clean["beats_floors"]
 
 
+def test_how_far_off_slabs_are_is_measured_on_what_was_acquired() -> None:
+    options = UpsampleOptions(factor=3, sampling="slab", method="linear", selfcheck=True)
+    off = {fill: es.upsample(stack(fill), options=options).provenance["residual"]["before"] for fill in (0, 255)}
+    assert 0 < off[0] < stack().data[~margins(SHAPE)].std()
+    assert off[255] == pytest.approx(off[0], rel=0.05)
+
+
 def test_a_missing_section_serves_nobody_and_is_named() -> None:
     repaired = es.interpolate(lacking(), [GONE - 1], method="linear")
     (entry,) = repaired.provenance["sections"]

@@ -245,7 +245,7 @@ class Asked:
         from napari_emsynth.io import read
         from napari_emsynth.methods.align.task import align as task
 
-        tissue = None if self.materials is None else read(self.materials)
+        tissue = None if self.materials is None else read(self.materials, labels=True)
         if tissue is not None and earlier is not None:
             tissue = applied(tissue, earlier, "nearest")
         return task(volume, options=self.options, materials=tissue, runtime=runtime)

@@ -44,7 +44,7 @@ def outputs(texts: Sequence[str], volume: Volume, interpolation: str | None) -> 
 
     found = []
     for path, out in map(split, texts):
-        along = read(path, volume.grid.voxel_nm)
+        along = read(path, volume.grid.voxel_nm, labels=interpolation != "cubic")
         check_carried(along, volume.shape, str(path))
         if interpolation is None:
             check_ids(replace(along, name=str(path)))

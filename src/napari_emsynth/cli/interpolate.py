@@ -58,7 +58,9 @@ def interpolate(
                 write(volume, out, **how)
                 screen.answer(*unchanged(volume, out, screen.notes))
                 return
-            result = task(volume, options=asked, mask=None if mask is None else read(mask), runtime=runtime)
+            result = task(
+                volume, options=asked, mask=None if mask is None else read(mask, labels=True), runtime=runtime
+            )
             with cluster.compute(result) as placed:
                 write(placed, out, **how)
             summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,6 +54,7 @@ def read(
     channel: int | None = None,
     time: int | None = None,
     level: int | None = None,
+    labels: bool = False,
 ) -> Volume:
     """Read a file or a folder of images as a lazy volume.
 
@@ -65,6 +66,7 @@ def read(
         channel: which channel or colour, where it has several.
         time: which time point, where it has several.
         level: which resolution, 0 the finest, where it has several; 0 when left out.
+        labels: values are ids or marks: numbers are read as they are stored, whatever colours they are shown in.
 
     Returns:
         The volume; ``metadata["path"]`` is its file, ``metadata["notices"]`` what the user must know of how it was
@@ -78,13 +80,14 @@ def read(
     size: Triple | None = check_voxel_nm(voxel_nm)
     path = Path(path)
     kind = _existing(path)
-    choice = Choice(series=series, channel=channel, time=time, level=level)
+    choice = Choice(series=series, channel=channel, time=time, level=level, labels=labels)
     volume = _reader(kind)(path, choice)
     if choice:
-        volume.metadata["chosen"] = {name: index for name, index in asdict(choice).items() if index is not None}
+        volume.metadata["chosen"] = choice.picked
     if volume.dtype.kind not in "buif":
         raise InputError(f"{path} holds voxels of type {volume.dtype}, needs integers or floats")
-    return volume if size is None else replace(volume, grid=replace(volume.grid, voxel_nm=size))
+    grid = volume.grid if size is None else replace(volume.grid, voxel_nm=size)
+    return replace(volume, grid=grid, labels=volume.labels or labels)
 
 
 def read_synthetic(path: str | os.PathLike[str]) -> Volume | None:
@@ -245,8 +248,12 @@ def _existing(path: Path) -> Format:
         from napari_emsynth.io.zarr.read import is_zarr
 
         return "zarr" if is_zarr(path) or _kind(path) == "zarr" else "folder"
+    if not path.is_file():
+        raise InputError(f"cannot read {path}: it is no plain file")
     kind = _kind(path)
-    if kind is None or kind == "zarr":
+    if kind == "zarr":
+        raise InputError(f"cannot read {path}: it is a file, and a Zarr is a folder; unpack it if it is an archive")
+    if kind is None:
         known = ", ".join((*SUFFIXES, "a folder of 2-D images"))
         raise InputError(f"cannot read {path}: suffix {path.suffix or 'missing'!r}, needs {known}")
     return kind

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_emsynth.errors import InputError
 
@@ -18,15 +19,22 @@ class Choice:
         channel: index of the channel, or of the colour.
         time: index of the time point.
         level: index of the resolution, 0 the finest.
+        labels: values are ids or marks, so numbers are kept as they are stored, whatever they are shown as.
     """
 
     series: int | None = None
     channel: int | None = None
     time: int | None = None
     level: int | None = None
+    labels: bool = False
 
     def __bool__(self) -> bool:
-        return self != Choice()
+        return bool(self.picked)
+
+    @property
+    def picked(self) -> dict[str, int]:
+        """What was chosen, by name."""
+        return {name: index for name, index in asdict(self).items() if index is not None and name != "labels"}
 
     def pick(self, path: Path | str, what: str, found: Sequence[str]) -> int:
         """Return the index chosen among what a file holds.
@@ -47,7 +55,8 @@ class Choice:
                 raise InputError(f"--{what} {chosen} is outside 0 to {len(found) - 1} of {path}, which holds {held}")
             return chosen
         if len(found) > 1 and what != "level":
-            choices = tuple(replace(self, **{what: index}) for index in range(len(found)))
+            others: list[dict[str, Any]] = [{what: index} for index in range(len(found))]
+            choices = tuple(replace(self, **other) for other in others)
             raise ChoiceError(
                 f"{path} holds {len(found)} {PLURAL[what]}: {_listed(found)}; choose with --{what} N", choices
             )

@@ -108,9 +108,9 @@ def read_folder(folder: Path, choice: Choice = EVERYTHING) -> Volume:
     files = sections_in(folder)
     if not files:
         raise InputError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    looks: list[tuple[Look, str]] = [_look(file, choice) for file in files]
-    (first, _), meanings = looks[0], Counter(said for _, said in looks if said)
-    for file, (look, _) in zip(files, looks, strict=True):
+    looks = [_look(file, choice) for file in files]
+    first, meanings = looks[0][0], Counter(said for _, said, _ in looks if said)
+    for file, (look, *_) in zip(files, looks, strict=True):
         if look != first:
             sizes = [f"{name} is {kind} ({y}, {x})" for name, (y, x, kind) in ((file, look), (files[0].name, first))]
             raise InputError(f"{sizes[0]}, {sizes[1]}; all must be alike")
@@ -118,7 +118,9 @@ def read_folder(folder: Path, choice: Choice = EVERYTHING) -> Volume:
         raise InputError(
             f"{folder}: {meanings[COLOURED]} of {len(files)} images have a colour map; convert them to grey"
         )
-    notices = [f"{n} of {len(files)} images of {folder.name} {words}: turned" for words, n in meanings.items()]
+    if len({colours for _, said, colours in looks if said == COLOURED}) > 1:
+        raise InputError(f"{folder}: its images have different colour maps; convert them to grey")
+    notices = [f"{n} of {len(files)} images of {folder.name} {words}" for words, n in meanings.items()]
     notices += [*_gaps(files), *_others(folder)]
     grid = Grid(shape=(len(files), *first[:2]))
     data = Stored(folder, Images(files, first, choice))
@@ -135,7 +137,7 @@ def _gaps(files: Sequence[Path]) -> list[str]:
     steps = np.diff(numbers)
     usual = int(np.median(steps))
     gaps = [z for z, step in enumerate(steps) if usual and step > usual]
-    if not gaps or len(gaps) > len(files) // 4:
+    if not gaps or len(gaps) > len(files) // 3:
         return []
     lost = [n for z in gaps for n in range(numbers[z] + usual, numbers[z + 1], usual)]
     where = ", ".join(f"{z} and {z + 1}" for z in gaps[:8])
@@ -147,7 +149,10 @@ def _others(folder: Path) -> list[str]:
     left = sorted(
         f.name
         for f in folder.iterdir()
-        if not f.name.startswith(".") and f.suffix.lower() not in (*IMAGE_SUFFIXES, *NOTES) and f.name != "Thumbs.db"
+        if not f.name.startswith(".")
+        and f.suffix.lower() not in NOTES
+        and f.name != "Thumbs.db"
+        and not (f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
     )
     shown = ", ".join(left[:4]) + (" ..." if len(left) > 4 else "")
     return [f"{folder.name} also holds {shown}: left out"] if left else []
@@ -179,11 +184,15 @@ def _picture(file: Path) -> Iterator[Any]:
             raise InputError(f"{said}, which its {file.stat().st_size} bytes cannot hold")
         if (frames := getattr(image, "n_frames", 1)) > 1:
             raise InputError(f"{file} holds {frames} pictures; every image of a folder must be one section")
+        if image.mode not in GREY_MODES and any(";16" in str(part[-1]) for part in image.tile):
+            raise InputError(
+                f"{file} has colours of 16 bits, of which 8 would be read; save it as 16-bit grey or as TIFF"
+            )
         yield image
 
 
-def _look(file: Path, choice: Choice) -> tuple[Look, str]:
-    """Return rows, columns and type of an image, and what is to be said of it, without decoding it.
+def _look(file: Path, choice: Choice) -> tuple[Look, str, bytes]:
+    """Return rows, columns and type of an image, what is to be said of it, and its colour map, without decoding it.
 
     Raises:
         ChoiceError: several colours, and none is chosen.
@@ -196,13 +205,15 @@ def _look(file: Path, choice: Choice) -> tuple[Look, str]:
             if stack.shape[0] != 1 or stack.missing:
                 raise InputError(f"{file} has shape {stack.shape}; every image of a folder must be one section y, x")
             said = [line.removeprefix(f"{file.name} ") for line in stack.notices]
-            return (*stack.shape[1:], str(stack.dtype)), "; ".join(said)
+            colours = stack.image.first.colormap
+            return (*stack.shape[1:], str(stack.dtype)), "; ".join(said), b"" if colours is None else colours.tobytes()
         with _picture(file) as image:
             bands = image.getbands()
             choice.pick(file, "channel", bands if image.mode not in GREY_MODES else [""])
-            greys = _greys(image) if image.mode == "P" else ""
+            greys = _greys(image) if image.mode == "P" and not choice.labels else ""
             kind = GREY_MODES.get(image.mode, "uint8")
-            return (image.height, image.width, kind), COLOURED if greys is None else ""
+            colours = image.palette.tobytes() if greys is None else b""
+            return (image.height, image.width, kind), COLOURED if greys is None else "", colours
 
 
 def _greys(image: Any) -> Array | None:
@@ -226,6 +237,6 @@ def _decoded(file: Path, choice: Choice) -> Array:
         if image.mode not in GREY_MODES:
             return np.asarray(image.getchannel(choice.channel or 0))
         pixels = np.asarray(image, GREY_MODES[image.mode])
-        greys = _greys(image) if image.mode == "P" else None
+        greys = _greys(image) if image.mode == "P" and not choice.labels else None
         shown: Array = pixels if greys is None else np.pad(greys, (0, 256 - len(greys)))[pixels]
         return shown

@@ -208,7 +208,7 @@ def test_layers_go_along_and_to_files(dock: Any, finish: Any, stack: Any, tmp_pa
     assert "exists" in told[-1]
     dock.copy.click()
     text = QApplication.clipboard().text()
-    assert "es.write(result.apply(es.read('cells.tif')), 'cells_aligned.ome.tif')" in text
+    assert "es.write(result.apply(es.read('cells.tif', labels=True)), 'cells_aligned.ome.tif')" in text
     assert "--apply-to cells.tif=cells_aligned.ome.tif" in text
 
 
@@ -288,7 +288,7 @@ def test_the_form_offers_limits_where_the_method_knows_them(dock: Any) -> None:
     dock.task.set_settings(other)
     dock.copy.click()
     text = QApplication.clipboard().text()
-    assert "materials=es.read('materials.tif')" in text
+    assert "materials=es.read('materials.tif', labels=True)" in text
     assert "--reference 1 --skip none --method optical-flow --neighbours 2" in text
     assert text.rstrip().endswith("--materials materials.tif")
     form.set_voxel_nm(None)

@@ -114,6 +114,8 @@ def opened(path: Path) -> Iterator[Any]:
             # The library only logs that pages are missing and goes on with those it found.
             if any("invalid page offset" in line for line in said):
                 raise InputError(f"{path} is cut short: pages are missing from its end")
+            if any("circular reference" in line for line in said):
+                raise InputError(f"{path} is damaged: its list of pages runs back into itself, so pages may be missing")
     finally:
         log.removeFilter(collect)
 
@@ -255,7 +257,7 @@ def _image(series: Any, index: int, path: Path, known: Mapping[int, Any]) -> Ima
             raise InputError(f"{path} is cut short: it holds less than the {count} sections it states")
         planes = [replace(planes[0], offset=series.dataoffset + i * step) for i in range(count)]
     if len(planes) != count:
-        raise InputError(f"{path} keeps {count} sections in {len(pages)} pages; save one section a page")
+        raise InputError(f"{path} states {count} sections and holds {len(pages)} pages; save one section a page")
     levels = tuple(_image(level, index, path, known) for level in series.levels[1:])
     name = series.name if series.kind in ("ome", "shaped") else ""
     return Image(name, index, tuple(lead), planes, first, levels)
@@ -287,7 +289,7 @@ def stack_of(tif: Any, path: Path, choice: Choice, *, single: bool = False) -> S
     """
     found = [image for image in images(tif, path) if not (image.index and image.name in MARKS)]
     full = [image for image in found if not image.is_reduced] or found
-    notices = []
+    notices = [] if single else _short(tif, path, sum(len(image.planes) for image in found))
     if choice.series is None and len(full) == 1:
         image = full[0]
         notices += [f"{path.name} also holds {other.words}: left out" for other in found if other is not image]
@@ -296,6 +298,20 @@ def stack_of(tif: Any, path: Path, choice: Choice, *, single: bool = False) -> S
     levels = (image, *image.levels)
     level = levels[choice.pick(path, "level", [i.words for i in levels])]
     return _volume(level, path, choice, notices, single=single)
+
+
+def _short(tif: Any, path: Path, held: int) -> list[str]:
+    """Return what to say of a file that holds fewer sections than ImageJ wrote into it.
+
+    Raises:
+        InputError: it holds one only.
+    """
+    stated = (tif.imagej_metadata or {}).get("images", 0) if tif.is_imagej else 0
+    if not isinstance(stated, int) or stated <= held:
+        return []
+    if held == 1:
+        raise InputError(f"{path} is cut short: it states {stated} sections and holds 1")
+    return [f"{path.name} states {stated} sections and holds {held}: the others are missing"]
 
 
 def part_of(tif: Any, path: Path, name: str) -> Stack:
@@ -314,10 +330,15 @@ def _volume(image: Image, path: Path, choice: Choice, notices: list[str], *, sin
     lead: list[int] = []
     asked, order = {"channel", "time"}, np.arange(len(image.planes)).reshape([n for _, n in image.lead])
     stacked = [(a, n) for a, n in image.lead if n > 1]
+    # A channel or a time that is chosen, or a colour, is no section.
+    words = {CHANNEL: "channel", SAMPLE: "channel", TIME: "time"}
+    many = {a: n for a, n in stacked if a != SAMPLE and (a not in words or getattr(choice, words[a]) is None)}
+    if many.keys() == {CHANNEL, TIME}:
+        choice.pick(path, "channel", [""] * many[CHANNEL])
     for axis, (name, count) in enumerate(image.lead):
-        word = {CHANNEL: "channel", SAMPLE: "channel", TIME: "time"}.get(name)
+        word = words.get(name)
         # Many programs write the sections of a stack as its channels or times.
-        if word is None or (name in (CHANNEL, TIME) and len(stacked) == 1 and getattr(choice, word) is None):
+        if word is None or many.keys() == {name}:
             if word is not None and count > 1:
                 notices.append(f"the {count} {word}s of {path.name} are taken as its sections")
             lead.append(count)
@@ -336,11 +357,13 @@ def _volume(image: Image, path: Path, choice: Choice, notices: list[str], *, sin
     if len(planes) == 1 and not single:
         raise InputError(f"{said}, which is one section; a volume needs z, y, x")
     _check_alike(planes, path)
+    if choice.labels:
+        planes = [replace(plane, meaning=None) for plane in planes]
     shape = (len(planes), image.first.imagelength, image.first.imagewidth)
     stack = Stack(image, shape, np.dtype(image.first.dtype).newbyteorder("="), planes)
     if stack.missing:
         notices.append(f"section(s) {spans(stack.missing)} of {path.name} are not in the file: missing, not acquired")
-    return replace(stack, notices=(*notices, *_meanings(planes, path)))
+    return replace(stack, notices=(*notices, *(() if choice.labels else _meanings(planes, path))))
 
 
 def _check_alike(planes: Sequence[Plane], path: Path) -> None:

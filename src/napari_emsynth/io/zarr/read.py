@@ -102,7 +102,7 @@ def _image(path: Path, choice: Choice) -> Volume:
         node = _node(path)
         if isinstance(node, zarr.Array):
             return _plain(path, "", node, choice)
-        if "bioformats2raw.layout" in node.attrs:
+        if "bioformats2raw.layout" in node.attrs.get("ome", node.attrs):
             return _series(path, node, choice)
         return _group(path, "", node, choice)
 
@@ -161,6 +161,7 @@ def _volume(path: Path, name: str, array: Any, place: Place, choice: Choice) -> 
         InputError: other axes.
     """
     said = f"{path} has shape {tuple(array.shape)} (axes {', '.join(place.axes)})"
+    place = _stacked(path, array, place, choice)
     picked: dict[int, int] = {}
     for word in ("channel", "time"):
         at = [i for i, axis in enumerate(place.axes) if axis == word]
@@ -177,6 +178,17 @@ def _volume(path: Path, name: str, array: Any, place: Place, choice: Choice) -> 
     data = Stored(path, source, [source.anchor])
     metadata = {"path": str(path), "notices": place.notices}
     return Volume(data, grid, stem(path), metadata, labels=place.labels)
+
+
+def _stacked(path: Path, array: Any, place: Place, choice: Choice) -> Place:
+    """Return the place of a stack whose sections were stored as its channels or times."""
+    sizes = dict(zip(place.axes, array.shape, strict=True))
+    many = [a for a in ("channel", "time") if sizes.get(a, 1) > 1 and getattr(choice, a) is None]
+    if sizes.get("z", 1) > 1 or len(many) != 1:
+        return place
+    axes = ["z" if axis == many[0] else "alone" if axis == "z" else axis for axis in place.axes]
+    told = f"the {sizes[many[0]]} {many[0]}s of {path.name} are taken as its sections"
+    return replace(place, axes=axes, notices=(*place.notices, told))
 
 
 # --------------------------------------------------------------------------------------- OME-Zarr

@@ -204,16 +204,19 @@ class Job:
             runtime: how to compute.
 
         Returns:
-            "before" back-projection: root mean square; "after": the largest there is.
+            "before" back-projection: root mean square, where something was acquired; "after": the largest there is.
         """
         drawn = self.lattice.filling(slabs)
         thick = self.request.volume.read(slice(slabs.start, slabs.stop), y, x).astype(np.float64)
         matrix = shares(self.lattice.factor, drawn, slabs)
         whole = matrix.sum(axis=1) > FILLED
-        guess = self.guess(drawn, y, x, runtime).mean * self.norm.std + self.norm.mean
+        drawing = self.guess(drawn, y, x, runtime)
+        guess = drawing.mean * self.norm.std + self.norm.mean
         final = self((slice(drawn.start, drawn.stop), y, x), runtime)
         before, after = ((np.tensordot(matrix, fine.astype(np.float64), 1) - thick)[whole] for fine in (guess, final))
         known = np.isfinite(before)
+        if drawing.gone is not None:
+            known &= np.tensordot(matrix, drawing.gone.astype(np.float64), 1)[whole] == 0
         return {
             "before": float(np.sqrt((before[known] ** 2).mean())) if known.any() else 0.0,
             "after": float(np.abs(after[np.isfinite(after)]).max(initial=0.0)),

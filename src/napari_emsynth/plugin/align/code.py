@@ -33,7 +33,7 @@ def more_code(settings: AlignSettings, materials: Any | None, linked: Sequence[A
         more = replace(
             more,
             notes=(_materials_note(settings, materials), *more.notes),
-            arguments=(f"materials=es.read({MATERIALS!r})",),
+            arguments=(f"materials=es.read({MATERIALS!r}, labels=True)",),
             words=("--materials", MATERIALS, *more.words),
         )
     return more if first is None else _again(more, first)

@@ -40,7 +40,7 @@ def python_code(request: RestoreRequest, volume: Volume, source: str) -> list[st
     """Return the lines of Python."""
     lines, start = read_code(volume, source), "volume"
     for options in request.steps():
-        mask = [f"mask=es.read({MASK!r})"] if request.regions and not options.insert else []
+        mask = [f"mask=es.read({MASK!r}, labels=True)"] if request.regions and not options.insert else []
         call = ", ".join([start, *mask, keywords(options, request.settings)])
         lines.append(f"result = es.interpolate({call})")
         start = "result.volume"

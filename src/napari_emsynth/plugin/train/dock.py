@@ -177,7 +177,8 @@ class TrainModels(Dock):
         def read(source: str) -> Volume:
             from napari_emsynth.io import read
 
-            return replace(read(Path(source), job.voxel_nm, **job.chosen), name=job.data)
+            part: dict[str, Any] = dict(job.chosen)
+            return replace(read(Path(source), job.voxel_nm, **part), name=job.data)
 
         return read
 

@@ -87,7 +87,7 @@ def linked_code(layers: Iterable[Any], done: str) -> More:
         if source_path(layer) is None:
             notes.append(f"# export layer {layer.name!r} to {source} first")
         is_labels = type_of(layer) == "labels"
-        how = "" if is_labels else ', "cubic"'
-        lines.append(f"es.write(result.apply(es.read({source!r}){how}), {out!r})")
+        along = f"es.read({source!r}, labels=True)" if is_labels else f'es.read({source!r}), "cubic"'
+        lines.append(f"es.write(result.apply({along}), {out!r})")
         words += ["--apply-to" if is_labels else "--apply-to-image", f"{source}={out}"]
     return More(notes=tuple(notes), lines=tuple(lines), words=tuple(words))
