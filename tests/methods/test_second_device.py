@@ -68,7 +68,7 @@ RECIPES = {
     "interpolate/jain2017 adversarial": (1_400, 50, 4),
     "align/emsynth hybrid": (7_800, 90, 4),
     "align/emsynth equivariant": (3_600, 75, 1),
-    "align/emsynth warps": (2_300, 70, 1),
+    "align/emsynth warps": (2_300, 75, 1),
     "align/ssemnet autoencoder": (700, 35, 1),
     "align/li2017 pairs": (1_400, 45, 1),
     "align/jain2017 mixed": (1_200, 30, 4),
