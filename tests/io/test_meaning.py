@@ -645,3 +645,15 @@ def test_the_end_of_an_image(tmp_path):
     (path / "2.png").write_bytes((path / "2.png").read_bytes()[:-300])
     with pytest.raises(InputError, match=r"a: section 1 cannot be read"):
         whole(io.read(path))
+
+
+def test_pages_that_lie_differently(tmp_path):
+    """Kept as they are stored where all lie alike, which is said; refused where they differ."""
+    for name, turns in (("alike.tif", [4] * 6), ("mixed.tif", [1, 1, 4, 1, 1, 1])):
+        with tifffile.TiffWriter(tmp_path / name) as tiff:
+            for section, turn in zip(STACK, turns, strict=True):
+                tiff.write(section, metadata=None, contiguous=False, extratags=[(274, "H", 1, turn, True)])
+    volume = io.read(tmp_path / "alike.tif")
+    np.testing.assert_array_equal(whole(volume), STACK)
+    assert "alike.tif states orientation 4: pixels are kept as they are stored" in said(volume)
+    refused(tmp_path / "mixed.tif", r"orientations \[1, 4\]; turn them alike")

@@ -33,6 +33,8 @@ from napari_emsynth.sections import spans
 # Leading axes by what they are; any other one counts sections.
 CHANNEL, TIME, SAMPLE = "C", "T", "S"
 COLOURS = {3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
+# The tag that says which way up a page is, and its value for rows from the top and columns from the left.
+ORIENTATION, UPRIGHT = 274, 1
 # Kinds of files in which nothing but the pages themselves says which belong together.
 LOOSE = frozenset({"generic", "uniform"})
 
@@ -386,10 +388,15 @@ def _meanings(planes: Sequence[Plane], path: Path) -> list[str]:
         InputError: some are intensities and others indices of colours.
     """
     pages = [plane.page for plane in planes if plane.page is not None]
+    turns = {int(page.tags.valueof(ORIENTATION, UPRIGHT)) for page in pages}
+    if len(turns) > 1:
+        raise InputError(f"{path}: its sections state orientations {sorted(turns)}; turn them alike")
     meant = [(page, meaning(page)[1]) for page in pages]
     said = Counter(words for _, words in meant if words)
     maps = {page.colormap.tobytes() for page, words in meant if words == COLOURED}
     if COLOURED in said and (said[COLOURED] < len(pages) or len(maps) > 1):
         raise InputError(f"{path}: its sections have different colour maps; convert them to grey")
     whole = {len(pages): path.name}
-    return [f"{whole.get(n, f'{n} of {len(pages)} sections of {path.name}')} {words}" for words, n in said.items()]
+    lines = [f"{whole.get(n, f'{n} of {len(pages)} sections of {path.name}')} {words}" for words, n in said.items()]
+    lying = turns - {UPRIGHT}
+    return lines + [f"{path.name} states orientation {turn}: pixels are kept as they are stored" for turn in lying]
