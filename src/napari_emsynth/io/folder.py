@@ -24,7 +24,8 @@ from napari_emsynth.grid import Grid, Shape
 from napari_emsynth.io.choice import EVERYTHING, Choice
 from napari_emsynth.io.stored import Stored, Window, identity, opening
 from napari_emsynth.io.tiff.meaning import COLOURED
-from napari_emsynth.io.tiff.stack import opened, reopened, stack_of
+from napari_emsynth.io.tiff.pages import Pages
+from napari_emsynth.io.tiff.stack import images, opened, reopened, stack_of
 from napari_emsynth.sections import spans
 from napari_emsynth.volume import Array, Volume
 
@@ -201,7 +202,7 @@ def _look(file: Path, choice: Choice) -> tuple[Look, str, bytes]:
     with opening(file, "an image"):
         if file.suffix.lower() in TIFF_SUFFIXES:
             with opened(file) as tif:
-                stack = stack_of(tif, file, choice, single=True)
+                stack = stack_of(tif, images(tif, file), file, choice, single=True)
             if stack.shape[0] != 1 or stack.missing:
                 raise InputError(f"{file} has shape {stack.shape}; every image of a folder must be one section y, x")
             said = [line.removeprefix(f"{file.name} ") for line in stack.notices]
@@ -225,12 +226,10 @@ def _greys(image: Any) -> Array | None:
 def _decoded(file: Path, choice: Choice) -> Array:
     """Decode one image [y, x]."""
     if file.suffix.lower() in TIFF_SUFFIXES:
-        from napari_emsynth.io.tiff.pages import Pages
-
         with opened(file) as tif:
-            stack = stack_of(tif, file, choice, single=True)
+            stack = stack_of(tif, images(tif, file), file, choice, single=True)
         _, y, x = stack.shape
-        pages = Pages(file, stack.shape, stack.dtype, reopened(choice))
+        pages = Pages(file, stack.shape, stack.dtype, reopened(choice), (tif, stack.planes))
         section: Array = pages.read((slice(0, 1), slice(0, y), slice(0, x)))[0]
         return section
     with _picture(file) as image:

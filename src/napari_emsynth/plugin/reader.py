@@ -15,6 +15,7 @@ import napari
 import numpy as np
 
 from napari_emsynth.io.choice import Choice, ChoiceError
+from napari_emsynth.io.content import stem
 from napari_emsynth.plugin.jobs.notify import info
 from napari_emsynth.plugin.layers.convert import told
 from napari_emsynth.plugin.layers.results import mask_look, uncertainty_look
@@ -80,11 +81,6 @@ def _layers(path: Path, volume: Volume) -> list[LayerData]:
     if width is not None:
         layers.append((width, uncertainty_look(limits) | {"name": f"{name} uncertainty", **space}, "image"))
     return layers
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without its endings."""
-    return path.name.removesuffix(path.suffix).removesuffix(".ome")
 
 
 def space_of(volume: Volume) -> dict[str, Any]:

@@ -79,9 +79,7 @@ class Pages:
         planes = self._open()
         out = np.zeros((z.stop - z.start, y.stop - y.start, x.stop - x.start), self.dtype)
         for section, window in zip(range(z.start, z.stop), out, strict=True):
-            plane = planes[section]
-            if plane.page is not None:
-                self._fill(window, plane, y.start, x.start)
+            self._show(window, planes[section], y.start, x.start)
         return out
 
     def _open(self) -> Sequence[Plane]:
@@ -95,8 +93,10 @@ class Pages:
         file, self._planes = planned
         weakref.finalize(self, file.close)
 
-    def _fill(self, out: Array, plane: Plane, top: int, left: int) -> None:
-        """Fill a window [y, x] whose first pixel is (top, left) of the plane."""
+    def _show(self, out: Array, plane: Plane, top: int, left: int) -> None:
+        """Fill a window [y, x] of zeros whose first pixel is (top, left) of the plane."""
+        if plane.page is None:
+            return
         if plane.offset is not None:
             found = self._rows(plane, top, top + out.shape[0])[:, left : left + out.shape[1]]
             out[...] = found if plane.meaning is None else plane.meaning(found)
@@ -146,22 +146,14 @@ class Pages:
 class Absent(Pages):
     """Marks [z, y, x], uint8: 1 where a TIFF names a section, a strip or a tile and holds none."""
 
-    def read(self, box: Window) -> Array:
-        """Return a box [z, y, x]."""
-        z, y, x = box
-        planes = self._open()
-        out = np.zeros((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.uint8)
-        for section, window in zip(range(z.start, z.stop), out, strict=True):
-            plane = planes[section]
-            if plane.page is None:
-                window[:] = 1
-            elif plane.offset is None:
-                for index, height, width, ((o, i), (p, j)) in _segments(
-                    plane.page, plane.sample, y.start, x.start, window.shape
-                ):
-                    if not plane.page.databytecounts[index]:
-                        window[o : o + height - i, p : p + width - j] = 1
-        return out
+    def _show(self, out: Array, plane: Plane, top: int, left: int) -> None:
+        """Mark what is absent of a window [y, x] of zeros whose first pixel is (top, left) of the plane."""
+        if plane.page is None:
+            out[:] = 1
+        elif plane.offset is None:
+            for index, height, width, ((o, i), (p, j)) in _segments(plane.page, plane.sample, top, left, out.shape):
+                if not plane.page.databytecounts[index]:
+                    out[o : o + height - i, p : p + width - j] = 1
 
 
 def _column(plane: Plane) -> int:

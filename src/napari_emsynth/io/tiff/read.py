@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from napari_emsynth.io.choice import EVERYTHING, Choice
 from napari_emsynth.io.content import MARKS, stem
 from napari_emsynth.io.stored import Stored, opening
 from napari_emsynth.io.tiff.pages import Absent, Pages
-from napari_emsynth.io.tiff.stack import Stack, images, opened, part_of, reopened, stack_of
+from napari_emsynth.io.tiff.stack import Image, Stack, images, opened, part_of, reopened, stack_of
 from napari_emsynth.io.units import nm_per, number, plausible, stated_nm
 from napari_emsynth.volume import Known, Volume
 
@@ -35,9 +36,9 @@ def read_tiff(path: Path, choice: Choice = EVERYTHING) -> Volume:
         InputError: not a TIFF, damaged, or not one stack of grey sections.
     """
     with opened(path) as tif:
-        ours = NAMESPACE in (tif.ome_metadata or "")
-        stack = stack_of(tif, path, choice, single=ours)
-        marks = _marks(tif, path) if ours else {}
+        ours, found = NAMESPACE in (tif.ome_metadata or ""), images(tif, path)
+        stack = stack_of(tif, found, path, choice, single=ours)
+        marks = _marks(tif, found, path) if ours else {}
         if stack.is_sparse:
             absent = Absent(path, stack.shape, np.dtype(np.uint8), reopened(choice), (tif, stack.planes))
             marks.setdefault("empty", Stored(path, absent, _files(stack)))
@@ -48,9 +49,10 @@ def read_tiff(path: Path, choice: Choice = EVERYTHING) -> Volume:
 def read_tiff_part(path: Path, name: str) -> Volume | None:
     """Read the image called ``name``, or return None when the file has none."""
     with opened(path) as tif:
-        if not any(image.index and image.name == name for image in images(tif, path)):
+        found = images(tif, path)
+        if not any(image.index and image.name == name for image in found):
             return None
-        return _volume(tif, path, part_of(tif, path, name), reopened(EVERYTHING, name))
+        return _volume(tif, path, part_of(found, path, name), reopened(EVERYTHING, name))
 
 
 def read_tiff_record(path: Path) -> dict[str, Any] | None:
@@ -59,10 +61,10 @@ def read_tiff_record(path: Path) -> dict[str, Any] | None:
         return _record(tif)
 
 
-def _marks(tif: Any, path: Path) -> dict[str, Any]:
+def _marks(tif: Any, found: Sequence[Image], path: Path) -> dict[str, Any]:
     """Return what the file holds of earlier steps, by name."""
-    names = [image.name for image in images(tif, path) if image.index and image.name in MARKS]
-    parts = {name: part_of(tif, path, name) for name in names}
+    names = [image.name for image in found if image.index and image.name in MARKS]
+    parts = {name: part_of(found, path, name) for name in names}
     return {name: _stored(tif, path, part, reopened(EVERYTHING, name)) for name, part in parts.items()}
 
 

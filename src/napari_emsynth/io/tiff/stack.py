@@ -125,8 +125,10 @@ def opened(path: Path) -> Iterator[Any]:
 def planes_of(path: Path, choice: Choice, name: str | None = None) -> tuple[Any, Sequence[Plane]]:
     """Open a file to read voxels from it; returns what must be closed, and the planes."""
     with opened(path) as tif:
+        found = images(tif, path)
+        stack = stack_of(tif, found, path, choice, single=True) if name is None else part_of(found, path, name)
         # Its handle is closed here, and opened anew by whoever reads first.
-        return tif, (stack_of(tif, path, choice, single=True) if name is None else part_of(tif, path, name)).planes
+        return tif, stack.planes
 
 
 def reopened(choice: Choice, name: str | None = None) -> Any:
@@ -276,11 +278,12 @@ def _as_one(found: list[Image], tif: Any) -> list[Image]:
 # ---------------------------------------------------------------------------- the one that is read
 
 
-def stack_of(tif: Any, path: Path, choice: Choice, *, single: bool = False) -> Stack:
+def stack_of(tif: Any, found: Sequence[Image], path: Path, choice: Choice, *, single: bool = False) -> Stack:
     """Return the planes of the volume that is meant.
 
     Args:
         tif: the open file.
+        found: its images.
         path: of it.
         choice: where it holds several.
         single: one section is a volume, too.
@@ -289,7 +292,7 @@ def stack_of(tif: Any, path: Path, choice: Choice, *, single: bool = False) -> S
         ChoiceError: several images, channels or times, and none chosen.
         InputError: pages that differ, colour, one section only.
     """
-    found = [image for image in images(tif, path) if not (image.index and image.name in MARKS)]
+    found = [image for image in found if not (image.index and image.name in MARKS)]
     full = [image for image in found if not image.is_reduced] or found
     notices = [] if single else _short(tif, path, sum(len(image.planes) for image in found))
     if choice.series is None and len(full) == 1:
@@ -316,13 +319,13 @@ def _short(tif: Any, path: Path, held: int) -> list[str]:
     return [f"{path.name} states {stated} sections and holds {held}: the others are missing"]
 
 
-def part_of(tif: Any, path: Path, name: str) -> Stack:
+def part_of(found: Sequence[Image], path: Path, name: str) -> Stack:
     """Return the planes of the image called ``name``, a part of what is known of a volume.
 
     Raises:
         InputError: there is none.
     """
-    for image in images(tif, path):
+    for image in found:
         if image.index and image.name == name:
             return _volume(image, path, EVERYTHING, [], single=True)
     raise InputError(f"{path} holds no image called {name!r}")
