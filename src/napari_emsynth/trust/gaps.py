@@ -89,6 +89,11 @@ def gaps(features: Sequence[Features], unfit: Collection[int] = ()) -> list[Gap]
     return found
 
 
+def deviation(values: NDArray[np.float64]) -> float:
+    """Return how far values scatter: 1.48 times the median of their distances from the median, a normal one's sigma."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
 def losses(features: Sequence[Features], unfit: Collection[int] = ()) -> NDArray[np.float64]:
     """Return -log correlation of each section with that 1, 2, 3 before it, [section, step]; NaN where unknown.
 
@@ -117,8 +122,7 @@ def _gap(loss: NDArray[np.float64], at: int, section: int) -> Gap | None:
     if min(one.size, two.size, three.size) < LEAST or not np.isfinite(loss[at, 1]):
         return None
     usual, next_but_one, third = (float(np.median(values)) for values in (one, two, three))
-    scatter = 1.4826 * float(np.median(np.abs(one - usual)))
-    limit = max((usual + next_but_one) / 2, usual + DEVIATIONS * scatter)
+    limit = max((usual + next_but_one) / 2, usual + DEVIATIONS * deviation(one))
     here, across = loss[at, 1], [loss[at, 2], loss[at + 1, 2]]
     beside = [loss[at - 1, 1], loss[at + 1, 1]]
     if not here > limit or not all(pair > (next_but_one + third) / 2 for pair in across):
@@ -163,4 +167,4 @@ def jumps(features: Sequence[Features], unfit: Collection[int] = ()) -> list[Jum
 
 def _limit(values: NDArray[np.float64], least: float) -> float:
     """Return how far a value may lie from the median of its neighbours."""
-    return max(least, DEVIATIONS * 1.4826 * float(np.median(np.abs(values - np.median(values)))))
+    return max(least, DEVIATIONS * deviation(values))

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_emsynth.trust.features import Features, Match
-from napari_emsynth.trust.gaps import LEAST, losses, nearby
+from napari_emsynth.trust.gaps import DEVIATIONS, LEAST, SIDE, deviation, losses, nearby
+from napari_emsynth.volume import Float
 
 Kind = Literal[
     "missing",
@@ -55,10 +56,6 @@ DISPLACED_PX = 6.0
 DISPLACED_THUMB_PX = 3.0
 # A correlation peak this much above the next one is no chance; two unrelated sections reach 1.2.
 RELIABLE = 1.25
-# Limits are at least this many deviations from the neighbours' median.
-DEVIATIONS = 5.0
-# Neighbours looked at on each side.
-SIDE = 8
 
 # What a rule finds: how many times over the limit, and why.
 Finding = tuple[float, str]
@@ -105,8 +102,7 @@ class Stack:
             found = [value for z in np.flatnonzero(self.usable) if (value := measure(int(z))) is not None]
             values = np.array(found or [0.0])
             median = float(np.median(values))
-            deviation = 1.4826 * float(np.median(np.abs(values - median)))
-            self._natural[name] = median + DEVIATIONS * deviation
+            self._natural[name] = median + DEVIATIONS * deviation(values)
         return self._natural[name]
 
 
@@ -152,16 +148,26 @@ def _saturated(stack: Stack, z: int) -> Finding | None:
     return max(findings)
 
 
-def _blur(stack: Stack, z: int) -> float | None:
-    """Return the log of the neighbours' mid-band power over the section's own; None when unknown."""
+def _rise(stack: Stack, bands: Float, z: int) -> float | None:
+    """Return the log of a section's own power in a band over its neighbours', patch by patch; None when unknown.
+
+    Args:
+        stack: the sections.
+        bands: [section, patch] log power, NaN where a patch is empty.
+        z: the section.
+    """
     near = stack.near(z)
     if not near.size:
         return None
-    known = np.isfinite(stack.sharpness[z]) & np.isfinite(stack.sharpness[near]).any(axis=0)
+    known = np.isfinite(bands[z]) & np.isfinite(bands[near]).any(axis=0)
     if not known.any():
         return None
-    usual = np.nanmedian(stack.sharpness[near][:, known], axis=0)
-    return float(np.median(usual - stack.sharpness[z][known]))
+    return float(np.median(bands[z][known] - np.nanmedian(bands[near][:, known], axis=0)))
+
+
+def _blur(stack: Stack, z: int) -> float | None:
+    rise = _rise(stack, stack.sharpness, z)
+    return None if rise is None else -rise
 
 
 def _blurred(stack: Stack, z: int) -> Finding | None:
@@ -194,21 +200,27 @@ def _half_missing(stack: Stack, z: int) -> Finding | None:
     return found
 
 
-def _pairs(stack: Stack, z: int) -> list[Match]:
-    """Return how a section lies on its usable neighbours on both sides, whichever way round."""
-    features = stack.features
-    own = [m for m in features[z].matches if stack.usable[z - m.step]]
-    return own + [
-        later.matches[later.section - z - 1] for later in features[z + 1 : z + 4] if stack.usable[later.section]
+def _pairs(stack: Stack, z: int) -> list[tuple[int, Match]]:
+    """Return how a section and its usable neighbours on both sides lie on each other, where that is certain.
+
+    Returns:
+        1 and its match with an earlier section, -1 and a later section's match with it.
+    """
+    own = [(1, match) for match in stack.features[z].matches if stack.usable[z - match.step]]
+    later = [
+        (-1, other.matches[other.section - z - 1])
+        for other in stack.features[z + 1 : z + 4]
+        if stack.usable[other.section]
     ]
+    return [(sign, match) for sign, match in (*own, *later) if match.quality >= RELIABLE]
 
 
 def _inverted(stack: Stack, z: int) -> Finding | None:
     sure = []
-    for match in _pairs(stack, z):
+    for _, match in _pairs(stack, z):
         usual = nearby(stack.loss, z, match.step)
         # A section of other tissue is like the negative of its neighbours by chance, though never much.
-        if match.quality >= RELIABLE and usual.size:
+        if usual.size:
             alike = abs(match.correlation) > ALIKE * math.exp(-float(np.median(usual)))
             sure.append(match.inverted and alike)
     if len(sure) < 2:
@@ -218,14 +230,7 @@ def _inverted(stack: Stack, z: int) -> Finding | None:
 
 
 def _noise(stack: Stack, z: int) -> float | None:
-    """Return the log of the section's own high-band power over the neighbours'; None when unknown."""
-    near = stack.near(z)
-    if not near.size:
-        return None
-    known = np.isfinite(stack.noise[z]) & np.isfinite(stack.noise[near]).any(axis=0)
-    if not known.any():
-        return None
-    return float(np.median(stack.noise[z][known] - np.nanmedian(stack.noise[near][:, known], axis=0)))
+    return _rise(stack, stack.noise, z)
 
 
 def _noisy(stack: Stack, z: int) -> Finding | None:
@@ -238,15 +243,7 @@ def _noisy(stack: Stack, z: int) -> Finding | None:
 
 def _reliable(stack: Stack, z: int) -> list[tuple[float, float, int]]:
     """Return (dy, dx, step) of section z against each usable neighbour that it certainly matches."""
-    features, found = stack.features, []
-    for match in features[z].matches:
-        if stack.usable[z - match.step] and match.quality >= RELIABLE and not match.inverted:
-            found.append((match.dy, match.dx, match.step))
-    for later in features[z + 1 : z + 4]:
-        match = later.matches[later.section - z - 1]
-        if stack.usable[later.section] and match.quality >= RELIABLE and not match.inverted:
-            found.append((-match.dy, -match.dx, -match.step))
-    return found
+    return [(sign * m.dy, sign * m.dx, sign * m.step) for sign, m in _pairs(stack, z) if not m.inverted]
 
 
 def _drift(stack: Stack, z: int) -> NDArray[np.float64]:
@@ -291,7 +288,7 @@ def _unlike(stack: Stack, z: int) -> Finding | None:
     if min(values.size for values in usual) < LEAST:
         return None
     one, two, three = (float(np.median(values)) for values in usual)
-    limit = max(three, one + DEVIATIONS * 1.4826 * float(np.median(np.abs(usual[0] - one))))
+    limit = max(three, one + DEVIATIONS * deviation(usual[0]))
     sides, across = min(stack.loss[z, 1], stack.loss[z + 1, 1]), stack.loss[z + 1, 2]
     if not (sides > limit and across < (two + three) / 2):
         return None
