@@ -102,17 +102,3 @@ def most_common(members: Sequence[Array]) -> Array:
             votes += candidate == member
         best, most = np.where(votes > most, candidate, best), np.maximum(votes, most)
     return best
-
-
-def multiscale(name: str, grid: Grid) -> dict[str, Any]:
-    """Return the OME metadata of one image: axes, and scale and translation of every level."""
-    voxel = grid.voxel_nm or (1.0, 1.0, 1.0)
-    unit = {"unit": "nanometer"} if grid.voxel_nm else {}
-    datasets = []
-    for number, level in enumerate(levels(grid)):
-        scale = [v * f for v, f in zip(voxel, level.factors, strict=True)]
-        shift = [o + (s - v) / 2 for o, s, v in zip(grid.origin_nm, scale, voxel, strict=True)]
-        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
-        datasets.append({"path": str(number), "coordinateTransformations": steps})
-    axes = [{"name": a, "type": "space", **unit} for a in "zyx"]
-    return {"name": name, "axes": axes, "datasets": datasets}

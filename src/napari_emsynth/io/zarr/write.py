@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ import numpy as np
 from napari_emsynth.grid import Shape
 from napari_emsynth.io.atomic import Work, digest, sync_files, sync_tree, undisturbed
 from napari_emsynth.io.content import MASKS, Block, Content, blocks
-from napari_emsynth.io.zarr.levels import coarsen, levels, multiscale, reduction_of
+from napari_emsynth.io.zarr.levels import coarsen, levels, reduction_of
+from napari_emsynth.io.zarr.parts import create, fitting, group_of, image_metadata, label_list, stored_keys
 from napari_emsynth.spec import CancelToken, Progress
 from napari_emsynth.volume import Array
 
@@ -31,7 +31,6 @@ CHUNK: Shape = (16, 256, 256)
 ROW_BYTES = 1 << 29
 # In-memory and chunked sources are read in blocks of about this size.
 BLOCK_BYTES = 1 << 26
-RGBA = {"synthetic": [255, 0, 255, 128], "empty": [128, 128, 128, 255]}
 
 
 def write_zarr(content: Content, work: Work, progress: Progress, cancel: CancelToken | None, *, resume: bool) -> None:
@@ -73,7 +72,7 @@ def _begun(content: Content, work: Work, chunk: Shape) -> dict[str, Any]:
 
     root = zarr.create_group(store=str(work.data), zarr_format=3)
     for name in content.parts:
-        _create(root, _place(name), content.volume.shape, chunk, content.dtype(name), name)
+        create(root, f"{group_of(name)}0", content.volume.shape, chunk, content.dtype(name), sparse=name != "volume")
     sync_tree(work.data)
     return _opened(content, work)
 
@@ -84,7 +83,7 @@ def _found(content: Content, work: Work, chunk: Shape) -> dict[str, Any] | None:
         arrays = _opened(content, work)
     except (OSError, ValueError, KeyError, TypeError):
         arrays = {}
-    wanted = {name: (content.volume.shape, _fitting(chunk, content.volume.shape), content.dtype(name))
+    wanted = {name: (content.volume.shape, fitting(chunk, content.volume.shape), content.dtype(name))
               for name in content.parts}  # fmt: skip
     if {name: (array.shape, array.chunks, array.dtype) for name, array in arrays.items()} == wanted:
         return arrays
@@ -97,9 +96,9 @@ def _opened(content: Content, work: Work) -> dict[str, Any]:
 
     root = zarr.open_group(store=str(work.data), mode="r+")
     for name in content.parts:  # groups that are damaged are found now, not at the end
-        for group in Path(_place(name), "0").parents[:-1]:
+        for group in Path(group_of(name), "0").parents[:-1]:
             root[group.as_posix()]
-    return {name: root[f"{_place(name)}0"] for name in content.parts}
+    return {name: root[f"{group_of(name)}0"] for name in content.parts}
 
 
 def _there(arrays: Mapping[str, Any], block: Block) -> str | None:
@@ -112,43 +111,16 @@ def _there(arrays: Mapping[str, Any], block: Block) -> str | None:
 
 def _write(arrays: Mapping[str, Any], block: Block, found: Mapping[str, Array], root: Path) -> None:
     """Put a block of every part on the disk for good."""
-    files = []
+    files: list[Path] = []
     for name, part in found.items():
-        array = arrays[name]
-        array[block] = part
-        cuts = [range(s.start // n, -(-s.stop // n)) for s, n in zip(block, array.chunks, strict=True)]
-        files += [root / array.path / "c" / f"{z}" / f"{y}" / f"{x}" for z, y, x in product(*cuts)]
+        arrays[name][block] = part
+        files += [root / key for key in stored_keys(arrays[name], block)]
     sync_files(files, root)
 
 
 def _check(cancel: CancelToken | None) -> None:
     if cancel is not None:
         cancel.check()
-
-
-def _place(name: str) -> str:
-    """Return the group of a part, with its slash; the volume's is the root."""
-    return "" if name == "volume" else f"labels/{name}/" if name in MASKS else f"{name}/"
-
-
-def _create(root: Any, group: str, shape: Shape, chunk: Shape, dtype: np.dtype[Any], name: str, level: int = 0) -> Any:
-    """Make the array of one level; the mask's empty chunks are left out of the file."""
-    return root.create_array(
-        f"{group}{level}",
-        shape=shape,
-        chunks=_fitting(chunk, shape),
-        dtype=dtype,
-        fill_value=0,
-        dimension_names=["z", "y", "x"],
-        overwrite=True,
-        config={"write_empty_chunks": name == "volume"},
-    )
-
-
-def _fitting(chunk: Shape, shape: Shape) -> Shape:
-    """Return chunks that are no larger than the array."""
-    z, y, x = (min(c, n) for c, n in zip(chunk, shape, strict=True))
-    return z, y, x
 
 
 # -------------------------------------------------------------------------------- chunks and blocks
@@ -201,23 +173,18 @@ def _finish(work: Work, content: Content, chunk: Shape, cancel: CancelToken | No
     root, grid = zarr.open_group(store=str(work.data), mode="r+"), content.volume.grid
     for name in content.parts:
         for number, (fine, coarse) in enumerate(zip(levels(grid), levels(grid)[1:], strict=False), start=1):
-            source = root[f"{_place(name)}{number - 1}"]
-            target = _create(root, _place(name), coarse.shape(grid.shape), chunk, content.dtype(name), name, number)
+            source = root[f"{group_of(name)}{number - 1}"]
+            target = create(
+                root, f"{group_of(name)}{number}", coarse.shape(grid.shape), chunk, content.dtype(name),
+                sparse=name != "volume",
+            )  # fmt: skip
             steps = tuple(c // f for c, f in zip(coarse.factors, fine.factors, strict=True))
             coarsen(source, target, (steps[0], steps[1], steps[2]), reduction_of(content, name), cancel)
-    image = content.volume.name or "volume"
     for name in content.parts:
-        ome: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale(image if name == "volume" else name, grid)]}
-        if name == "volume" and content.volume.labels:
-            ome["image-label"] = {}
-        if name in MASKS:
-            ome["image-label"] = {
-                "colors": [{"label-value": 1, "rgba": RGBA[name]}],
-                "properties": [{"label-value": 1, "class": name}],
-                "source": {"image": "../../"},
-            }
-            masks = [mask for mask in MASKS if mask in content.parts]
-            root["labels"].attrs["ome"] = {"version": "0.5", "labels": masks}
-        (root[_place(name).rstrip("/")] if _place(name) else root).attrs["ome"] = ome
+        image = (content.volume.name or "volume") if name == "volume" else name
+        metadata = image_metadata(image, grid, mask=name in MASKS, labels=name == "volume" and content.volume.labels)
+        (root[group_of(name).rstrip("/")] if group_of(name) else root).attrs.update(metadata)
+    if masks := [mask for mask in MASKS if mask in content.parts]:
+        root["labels"].attrs.update(label_list(masks))
     if content.provenance is not None:
         root.attrs["emsynth"] = content.provenance
