@@ -176,9 +176,11 @@ def write(
 
             write_zarr(content, work, progress, cancel, resume=resume)
         content.inputs.check_there()
-        if (changed := content.inputs.changed()) is not None:
+        try:
+            content.inputs.check_unchanged(path)
+        except InputError:
             work.spoiled = True
-            raise InputError(f"{changed} was changed while it was read: {path} would show two states of it; run again")
+            raise
         with undisturbed():
             work.publish()
     return path

@@ -61,6 +61,16 @@ class Inputs:
         """Return the first input that is not what it was, None where all are."""
         return next((path for path, found in self.seen if identity(Path(path)) != found), None)
 
+    def check_unchanged(self, out: Path) -> None:
+        """Refuse to keep what was made from an input that was changed meanwhile.
+
+        Raises:
+            InputError: one has vanished, or is not what it was.
+        """
+        self.check_there()
+        if (changed := self.changed()) is not None:
+            raise InputError(f"{changed} was changed while it was read: {out} would show two states of it; run again")
+
 
 NO_INPUTS = Inputs()
 """Of what was made from no file."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_emsynth.grid import Grid, Shape
 from napari_emsynth.io.atomic import undisturbed
-from napari_emsynth.io.content import MASKS, Block, Content, blocks
+from napari_emsynth.io.content import MASKS, Block, blocks
 from napari_emsynth.normalisation import to_dtype
 from napari_emsynth.spec import CancelToken
 from napari_emsynth.volume import Array
@@ -54,11 +54,16 @@ Reduction = Callable[[Sequence[Array]], Array]
 """The voxels that make coarser ones, the first of each, the second of each, ... [z, y, x], to the coarser ones."""
 
 
-def reduction_of(content: Content, name: str) -> Reduction:
-    """Return how a part's voxels make coarser ones."""
+def reduction_of(name: str, *, labels: bool) -> Reduction:
+    """Return how a part's voxels make coarser ones.
+
+    Args:
+        name: of the part.
+        labels: the volume's voxels are ids.
+    """
     if name in MASKS:
         return np.maximum.reduce
-    return most_common if name == "volume" and content.volume.labels else _mean
+    return most_common if name == "volume" and labels else _mean
 
 
 def coarsen(source: Any, target: Any, steps: Shape, reduction: Reduction, cancel: CancelToken | None) -> None:
@@ -67,10 +72,36 @@ def coarsen(source: Any, target: Any, steps: Shape, reduction: Reduction, cancel
     for block in blocks(target.shape, (z, 4 * y, 4 * x)):
         if cancel is not None:
             cancel.check()
-        finer = source[tuple(slice(b.start * s, b.stop * s) for b, s in zip(block, steps, strict=True))]
-        coarser = reduction(_members(finer, steps, block))
+        coarser = coarse_block(source.__getitem__, source.shape, block, steps, reduction)
         with undisturbed():
             target[block] = coarser
+
+
+def coarse_block(
+    read: Callable[[Block], Array], shape: Sequence[int], block: Block, steps: Shape, reduction: Reduction
+) -> Array:
+    """Return a block of a coarser level; partial voxels at the far faces count as whole ones.
+
+    Args:
+        read: gives a block of the finer level.
+        shape: of the finer level.
+        block: of the coarser one.
+        steps: voxels of the finer level that make one.
+        reduction: makes one of them.
+    """
+    z, y, x = (slice(b.start * s, min(b.stop * s, n)) for b, s, n in zip(block, steps, shape, strict=True))
+    return reduction(_members(read((z, y, x)), steps, block))
+
+
+def steps_between(fine: Shape, coarse: Shape) -> Shape | None:
+    """Return how many voxels make one of a coarser level along z, y, x; None where they are no whole number."""
+    found = []
+    for n, m in zip(fine, coarse, strict=True):
+        step = max(1, round(n / m))
+        if m not in (n // step, math.ceil(n / step)):
+            return None
+        found.append(step)
+    return found[0], found[1], found[2]
 
 
 def _members(finer: Array, steps: Shape, block: Block) -> list[Array]:

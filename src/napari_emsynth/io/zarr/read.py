@@ -32,8 +32,12 @@ AXES = {
     "time": ("t", "time", "frame", "frames"),
 }
 AXIS = {name: axis for axis, names in AXES.items() for name in names}
-# Groups beside an image that are no images: labels, and tables of other programs.
-BESIDE = ("labels", "tables", "shapes", "points", "OME")
+# Where a volume keeps what patches replaced.
+PATCHES = "emsynth_patches"
+# What a patch says of itself.
+PATCH = "emsynth_patch"
+# Groups beside an image that are no images: labels, tables of other programs, and what patches replaced.
+BESIDE = ("labels", "tables", "shapes", "points", "OME", PATCHES)
 NOWHERE: Triple = (0.0, 0.0, 0.0)
 
 
@@ -102,6 +106,8 @@ def _image(path: Path, choice: Choice) -> Volume:
         node = _node(path)
         if isinstance(node, zarr.Array):
             return _plain(path, "", node, choice)
+        if PATCH in node.attrs:
+            raise InputError(f"{path} is a patch, no volume: emsynth patch show says of which, patch apply puts it in")
         if "bioformats2raw.layout" in node.attrs.get("ome", node.attrs):
             return _series(path, node, choice)
         return _group(path, "", node, choice)
@@ -222,6 +228,22 @@ def _multiscale(path: Path, inner: str, group: Any, image: Mapping[str, Any], ch
         labels="image-label" in group.attrs.get("ome", group.attrs),
     )
     return _volume(path, f"{inner}/{level['path']}".lstrip("/"), array, place, choice)
+
+
+def pyramid(path: Path, name: str) -> tuple[str, list[str]]:
+    """Return the group that holds an image, and the names of all its resolutions, the finest first.
+
+    Args:
+        path: of the Zarr.
+        name: of the array that is the finest; "" for the root itself.
+    """
+    for folder in Path(name).parents if name else ():
+        inner = "" if folder == Path() else folder.as_posix()
+        for image in _all(_node(path, inner)):
+            names = [f"{inner}/{entry['path']}".lstrip("/") for entry in image["datasets"]]
+            if name in names:
+                return inner, names[names.index(name) :]
+    return name.rpartition("/")[0], [name]
 
 
 def _all(group: Any) -> Sequence[Mapping[str, Any]]:

@@ -127,6 +127,12 @@ class ZarrArray:
         return type(self).__name__, self._asked
 
     @property
+    def place(self) -> tuple[str, tuple[int, ...], dict[int, int]]:
+        """The array's name within the store, which of its axes are z, y, x, and the index along each of the others."""
+        _, name, order, picked = self._asked
+        return name, order, dict(picked)
+
+    @property
     def anchor(self) -> Path:
         """The file that says what the array is."""
         folder = Path(self._asked[0]) / self._asked[1]

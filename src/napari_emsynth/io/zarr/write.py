@@ -16,8 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_emsynth.grid import Shape
 from napari_emsynth.io.atomic import Work, digest, sync_files, sync_tree, undisturbed
 from napari_emsynth.io.content import MASKS, Block, Content, blocks
@@ -179,7 +177,9 @@ def _finish(work: Work, content: Content, chunk: Shape, cancel: CancelToken | No
                 sparse=name != "volume",
             )  # fmt: skip
             steps = tuple(c // f for c, f in zip(coarse.factors, fine.factors, strict=True))
-            coarsen(source, target, (steps[0], steps[1], steps[2]), reduction_of(content, name), cancel)
+            coarsen(
+                source, target, (steps[0], steps[1], steps[2]), reduction_of(name, labels=content.volume.labels), cancel
+            )
     for name in content.parts:
         image = (content.volume.name or "volume") if name == "volume" else name
         metadata = image_metadata(image, grid, mask=name in MASKS, labels=name == "volume" and content.volume.labels)
