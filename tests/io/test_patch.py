@@ -276,7 +276,7 @@ def test_results_on_another_grid_are_refused(stack, tmp_path):
     volume = es.read(stack)
     for result in (es.interpolate(volume, sections=[3], insert=True, method="linear", selfcheck=False),
                    es.upsample(volume, 2, method="linear", selfcheck=False)):  # fmt: skip
-        with pytest.raises(es.InputError, match="write it whole"):
+        with pytest.raises(es.InputError, match="write the result whole"):
             write_patch(result, volume, tmp_path / "p.patch.zarr")
     assert not (tmp_path / "p.patch.zarr").exists()
 

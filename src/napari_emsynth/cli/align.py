@@ -12,6 +12,7 @@ import typer
 
 from napari_emsynth.cli.along import outputs as along, split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
+from napari_emsynth.cli.patch import Flag
 from napari_emsynth.cli.saving import saving
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.cli.volume_tasks import Out, describe, summarise
@@ -54,6 +55,7 @@ def align(
             metavar="FILE", help="Of IN's shape: 0 tissue, 1 fold or crack (may tear), 2 dirt or empty (ignored)."
         ),
     ] = None,
+    patch: Flag = False,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Write the result even where its self-check prefers the input.")
     ] = False,
@@ -74,6 +76,7 @@ def align(
         labels=tuple(apply_to or ()),
         images=tuple(apply_to_image or ()),
         materials=materials,
+        patch=patch,
     )
     with Screen(as_json=common.json) as screen:
         asked.check()
@@ -88,7 +91,7 @@ def align(
             result = asked.result(volume, runtime)
             if not anyway:
                 refuse_worse(result)
-            asked.write(result, outputs, cluster, how)
+            asked.write(result, volume, outputs, cluster, how)
         summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
         screen.answer(summary | asked.written(), describe(summary))
 
@@ -105,6 +108,7 @@ class Asked:
     labels: tuple[str, ...]
     images: tuple[str, ...]
     materials: Path | None
+    patch: bool
 
     @property
     def aligns(self) -> bool:
@@ -119,6 +123,8 @@ class Asked:
         """
         from napari_emsynth.methods import default, get
 
+        if self.patch and self.beside:
+            raise InputError(f"{self.beside[0]}: --patch writes one file; write the others in a run of their own")
         if self.aligns:
             spec = get("align", self.options.method or default("align"))
             if spec.answers != "displacement":
@@ -130,6 +136,11 @@ class Asked:
         names += [f"--materials {self.materials}"] if self.materials is not None else []
         if names:
             raise InputError(f"{names[0]}: with --from-displacement nothing is aligned, unless --method says how")
+
+    @property
+    def beside(self) -> list[str]:
+        """The flags that ask for more outputs than one."""
+        return [flag for flag, given in self._flags()[:4] if given and not flag.startswith("--from")]
 
     def _flags(self) -> list[tuple[str, bool]]:
         """Return the flags that need a displacement field, and whether they are given."""
@@ -160,7 +171,12 @@ class Asked:
             InputError: see :func:`napari_emsynth.io.export.check_export`.
         """
         from napari_emsynth.io.export import Output, check_export
+        from napari_emsynth.io.patch import check_patch_output
 
+        if self.patch:
+            for path in self.inputs():
+                check_patch_output(self.out, path, save.overwrite, save.resume)
+            return
         check_export(
             outputs or [Output(path=self.out)],
             self.displacement,
@@ -250,7 +266,9 @@ class Asked:
             tissue = applied(tissue, earlier, "nearest")
         return task(volume, options=self.options, materials=tissue, runtime=runtime)
 
-    def write(self, result: Result, outputs: list[Output], cluster: Cluster, how: dict[str, Any]) -> None:
+    def write(
+        self, result: Result, volume: Volume, outputs: list[Output], cluster: Cluster, how: dict[str, Any]
+    ) -> None:
         """Write everything, by the keywords of :func:`napari_emsynth.cli.saving.saving`.
 
         Raises:
@@ -258,8 +276,12 @@ class Asked:
         """
         from napari_emsynth.io import write
         from napari_emsynth.io.export import export
+        from napari_emsynth.io.patch import write_patch
 
         with cluster.placing() as place:
+            if self.patch:
+                write_patch(place(result), volume, self.out, **how)
+                return
             if result.displacement is None:
                 write(place(result), self.out, **how)
                 return

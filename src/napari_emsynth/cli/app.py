@@ -17,6 +17,7 @@ from napari_emsynth.cli.flags import method_flags, option_flags, option_value, o
 from napari_emsynth.cli.groups import Cluster, Common, Save
 from napari_emsynth.cli.interpolate import interpolate
 from napari_emsynth.cli.methods import methods
+from napari_emsynth.cli.patch import patch
 from napari_emsynth.cli.saving import NOTHING_LEFT
 from napari_emsynth.cli.screen import complain
 from napari_emsynth.cli.signals import as_interrupts
@@ -93,6 +94,7 @@ def application(words: Sequence[str]) -> typer.Typer:
     for command in (interpolate, align, upsample, superres, train, detect, evaluate):
         # The flags of the others are made when they are asked for.
         app.command()(spread(command, groups | own if command.__name__ == asked else groups))
+    app.add_typer(patch)
     return app
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
+from napari_emsynth.cli.patch import Flag
 from napari_emsynth.cli.saving import saving
 from napari_emsynth.cli.screen import Screen, table
 from napari_emsynth.errors import InputError
@@ -30,6 +31,7 @@ def interpolate(
         Path | None,
         typer.Option(metavar="FILE", help="Of IN's shape, non-zero = replace; --sections may then be left out."),
     ] = None,
+    patch: Flag = False,
     values: dict[str, Any],
     common: Common,
     save: Save,
@@ -38,6 +40,7 @@ def interpolate(
     """Replace damaged sections by what their neighbours tell, or insert missing ones."""
     from napari_emsynth.io import check_output, read, write
     from napari_emsynth.io.output_checks import check_apart
+    from napari_emsynth.io.patch import check_keeps, check_patch_output, write_patch
     from napari_emsynth.methods.interpolate.options import InterpolateOptions
     from napari_emsynth.methods.interpolate.task import interpolate as task
 
@@ -48,13 +51,18 @@ def interpolate(
         cluster.check()
         if mask is not None:
             check_apart(out, mask)
-        check = partial(check_output, out, source, save.overwrite, save.resume)
+        check = partial(check_patch_output if patch else check_output, out, source, save.overwrite, save.resume)
         check()
         runtime = common.runtime(screen)
         with saving([out], [source, mask], check, save, runtime) as how:
             volume = common.open(source, screen)
+            if patch:
+                check_keeps(volume.grid, asked.grid(volume.grid))
+            put = partial(write_patch, source=volume) if patch else write
             started = time.monotonic()
             if asked.sections == () and mask is None:
+                if patch:
+                    raise InputError("nothing to replace: no section is named, and a patch would be empty")
                 write(volume, out, **how)
                 screen.answer(*unchanged(volume, out, screen.notes))
                 return
@@ -62,7 +70,7 @@ def interpolate(
                 volume, options=asked, mask=None if mask is None else read(mask, labels=True), runtime=runtime
             )
             with cluster.compute(result) as placed:
-                write(placed, out, **how)
+                put(placed, path=out, **how)
             summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
         screen.answer(summary, describe(summary))
 

@@ -15,7 +15,7 @@ from napari_emsynth.errors import Cancelled
 
 if TYPE_CHECKING:
     from napari_emsynth.cli.groups import Save
-    from napari_emsynth.spec import Runtime
+    from napari_emsynth.spec import CancelToken, Runtime
 
 NOTHING_LEFT = "no unfinished result was left"
 
@@ -44,17 +44,34 @@ def saving(
     from napari_emsynth.io.atomic import claiming
     from napari_emsynth.io.inputs import Inputs
 
-    with claiming([path for path in outputs if path is not None], check, runtime.note) as claims:
-        try:
-            with ending(runtime.cancel):
-                yield {
-                    "overwrite": save.overwrite,
-                    "resume": save.resume,
-                    "progress": runtime.progress,
-                    "cancel": runtime.cancel,
-                    "note": runtime.note,
-                    "inputs": Inputs.of(inputs),
-                    "claims": claims,
-                }
-        except (KeyboardInterrupt, Cancelled):
-            raise Cancelled(claims.left or NOTHING_LEFT) from None
+    with (
+        claiming([path for path in outputs if path is not None], check, runtime.note) as claims,
+        ending_in(runtime.cancel, lambda: claims.left or NOTHING_LEFT),
+    ):
+        yield {
+            "overwrite": save.overwrite,
+            "resume": save.resume,
+            "progress": runtime.progress,
+            "cancel": runtime.cancel,
+            "note": runtime.note,
+            "inputs": Inputs.of(inputs),
+            "claims": claims,
+        }
+
+
+@contextmanager
+def ending_in(cancel: CancelToken, left: Callable[[], str]) -> Iterator[None]:
+    """Let a job be interrupted, and say in what state that leaves things.
+
+    Args:
+        cancel: of the job.
+        left: returns the words.
+
+    Raises:
+        Cancelled: interrupted; its words are what is left.
+    """
+    try:
+        with ending(cancel):
+            yield
+    except (KeyboardInterrupt, Cancelled):
+        raise Cancelled(left()) from None

@@ -10,11 +10,12 @@ at any instant leaves a volume that can be gone on with either way.
 """
 
 from napari_emsynth.io.patch.apply import apply_patch, undo_patch
+from napari_emsynth.io.patch.boxes import check_keeps
 from napari_emsynth.io.patch.overlay import patched
 from napari_emsynth.io.patch.patch import SUFFIX, Patch, is_patch, read_patch
 from napari_emsynth.io.patch.write import check_patch_output, write_patch
 
 __all__ = [
-    "SUFFIX", "Patch", "apply_patch", "check_patch_output", "is_patch", "patched", "read_patch",
+    "SUFFIX", "Patch", "apply_patch", "check_keeps", "check_patch_output", "is_patch", "patched", "read_patch",
     "undo_patch", "write_patch",
 ]  # fmt: skip

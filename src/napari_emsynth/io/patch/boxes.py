@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.grid import Grid
 from napari_emsynth.io.content import Block
 from napari_emsynth.spec import Result
 from napari_emsynth.volume import Volume
@@ -26,18 +27,30 @@ def changed(result: Result, source: Volume) -> list[Block]:
     Raises:
         InputError: the result lies on another grid.
     """
-    if result.volume.shape != source.shape:
-        sizes = [" x ".join(map(str, shape)) for shape in (source.shape, result.volume.shape)]
-        raise InputError(
-            f"a patch keeps the shape of the volume, and this result makes {sizes[1]} voxels of {sizes[0]}: "
-            "write it whole"
-        )
+    check_keeps(source.grid, result.volume.grid)
     whole = (slice(0, source.shape[1]), slice(0, source.shape[2]))
     if result.displacement is not None:
         lengths = result.displacement.largest_px()
         return _runs((z, whole) for z, length in enumerate(lengths) if length)
     entries = result.provenance.get("sections") or ()
     return _runs((int(entry["section"]), _window(entry.get("window"), whole)) for entry in entries)
+
+
+def check_keeps(before: Grid, after: Grid) -> None:
+    """Refuse what a patch cannot hold, before any work.
+
+    Args:
+        before: of the volume.
+        after: of the result.
+
+    Raises:
+        InputError: they have different shapes.
+    """
+    if before.shape != after.shape:
+        sizes = [" x ".join(map(str, grid.shape)) for grid in (before, after)]
+        raise InputError(
+            f"a patch keeps the shape of the volume, and {sizes[0]} voxels become {sizes[1]}: write the result whole"
+        )
 
 
 def _window(said: object, whole: Window) -> Window:

@@ -51,6 +51,7 @@ def write_patch(
     path: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
     note: Callable[[str], None] = no_note,
@@ -64,6 +65,7 @@ def write_patch(
         source: the volume that it was made from.
         path: ends in ``.patch.zarr``.
         overwrite: replace what is there; it stays until the new one is complete.
+        resume: refused: a patch is written anew.
         progress: called after every block.
         cancel: asked between blocks.
         note: told in one line what a user should know.
@@ -78,11 +80,11 @@ def write_patch(
         Cancelled: nothing is at ``path``.
     """
     path = Path(path)
-    check_patch_output(path, source.metadata.get("path"), overwrite)
+    check_patch_output(path, source.metadata.get("path"), overwrite, resume)
     boxes = changed(result, source)
     content = Content.of(result, inputs)
     with working(path, claims, note) as work:
-        check_patch_output(path, source.metadata.get("path"), overwrite)
+        check_patch_output(path, source.metadata.get("path"), overwrite, resume)
         with undisturbed():
             work.clear()
         _write(content, source, boxes, work, progress, cancel)
