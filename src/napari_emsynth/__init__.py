@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_emsynth.grid import Grid
     from napari_emsynth.io import read, write
     from napari_emsynth.io.field import read_field, write_field
+    from napari_emsynth.io.patch import Patch, apply_patch, patched, read_patch, undo_patch, write_patch
     from napari_emsynth.methods import all_methods as methods
     from napari_emsynth.methods.align.task import align
     from napari_emsynth.methods.evaluate import evaluate
@@ -43,9 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CancelToken", "Cancelled", "Displacement", "Grid", "InputError", "Known", "MethodSpec", "Options", "Params",
-    "Result", "Runtime", "Survey", "Suspect", "Volume", "__version__", "align", "apply_field", "compose", "detect",
-    "evaluate", "interpolate", "invert", "methods", "move_points", "read", "read_field", "superresolve", "survey",
-    "train", "upsample", "write", "write_field",
+    "Patch", "Result", "Runtime", "Survey", "Suspect", "Volume", "__version__", "align", "apply_field",
+    "apply_patch", "compose", "detect", "evaluate", "interpolate", "invert", "methods", "move_points", "patched",
+    "read", "read_field", "read_patch", "superresolve", "survey", "train", "undo_patch", "upsample", "write",
+    "write_field", "write_patch",
 ]  # fmt: skip
 
 # It must be said before torch is first imported.
@@ -63,6 +65,7 @@ _HOMES = {
     "MethodSpec": "spec",
     "Options": "options",
     "Params": "params",
+    "Patch": "io.patch",
     "Result": "spec",
     "Runtime": "spec",
     "Survey": "trust.detect",
@@ -70,20 +73,25 @@ _HOMES = {
     "Volume": "volume",
     "align": "methods.align.task",
     "apply_field": "fields.apply:applied",
+    "apply_patch": "io.patch",
     "compose": "fields.algebra",
     "detect": "trust.detect",
     "evaluate": "methods.evaluate",
     "interpolate": "methods.interpolate.task",
     "invert": "fields.algebra:inverse",
     "move_points": "fields.points:moved_points",
+    "patched": "io.patch",
     "read": "io",
     "read_field": "io.field",
+    "read_patch": "io.patch",
     "superresolve": "methods.superres.task",
     "survey": "trust.detect",
     "train": "methods.train",
+    "undo_patch": "io.patch",
     "upsample": "methods.upsample.task",
     "write": "io",
     "write_field": "io.field",
+    "write_patch": "io.patch",
 }
 
 

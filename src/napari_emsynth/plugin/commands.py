@@ -10,6 +10,7 @@ from typing import Any
 
 from napari.viewer import Viewer
 
+from napari_emsynth.plugin.export import patches
 from napari_emsynth.plugin.layers.convert import check_layer, current_section
 from napari_emsynth.plugin.restore.canvas_menu import install
 from napari_emsynth.plugin.viewer.session import Session
@@ -65,3 +66,39 @@ def copy_as_code(viewer: Viewer) -> None:
     found = _active(task.session)
     if found is not None:
         task.copy(found[0])
+
+
+def save_patch(viewer: Viewer) -> None:
+    """Write what the active result changed as a patch."""
+    task = install(viewer)
+    found = _active(task.session)
+    if found is not None:
+        patches.save(task.session, found[0])
+
+
+def show_patch(viewer: Viewer) -> None:
+    """Lay a patch over the active layer; nothing is written."""
+    task = install(viewer)
+    found = _active(task.session)
+    if found is not None and (path := patches.chosen(task.session, "Show a patch")) is not None:
+        patches.show(task.session, path, found[0])
+
+
+def apply_patch(viewer: Viewer) -> None:
+    """Put a patch into the file of the active layer."""
+    _change_file(viewer, undo=False)
+
+
+def undo_patch(viewer: Viewer) -> None:
+    """Take a patch out of the file of the active layer."""
+    _change_file(viewer, undo=True)
+
+
+def _change_file(viewer: Viewer, *, undo: bool) -> None:
+    task = install(viewer)
+    found = _active(task.session)
+    if found is None:
+        return
+    path = patches.chosen(task.session, "Undo a patch" if undo else "Apply a patch")
+    if path is not None and patches.may_change(task.session, path, found[0], undo=undo):
+        patches.change_file(task.session, path, found[0], undo=undo)

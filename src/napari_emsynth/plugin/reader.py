@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_emsynth.io.choice import Choice, ChoiceError
 from napari_emsynth.io.content import stem
+from napari_emsynth.plugin.export.patches import over_any
 from napari_emsynth.plugin.jobs.notify import info
 from napari_emsynth.plugin.layers.convert import told
 from napari_emsynth.plugin.layers.results import mask_look, uncertainty_look
@@ -42,9 +43,13 @@ def read_layers(path: str) -> list[LayerData]:
     Raises:
         InputError: damaged, or not volumes z, y, x of grey voxels.
     """
+    from napari_emsynth.io.patch import is_patch
+
     viewer = napari.current_viewer()
     if viewer is not None:
         install(viewer)
+    if is_patch(Path(path)):
+        return [layer.as_layer_data_tuple() for layer in over_any(viewer, Path(path))]
     volumes = parts_of(path, Choice())
     for line in dict.fromkeys(line for volume in volumes for line in volume.metadata.get("notices", ())):
         info(line)

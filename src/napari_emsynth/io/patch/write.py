@@ -20,12 +20,12 @@ from napari_emsynth.io.patch.boxes import changed
 from napari_emsynth.io.patch.patch import FORMAT, SUFFIX, boxes_to_json
 from napari_emsynth.io.zarr.parts import create
 from napari_emsynth.io.zarr.read import PATCH
-from napari_emsynth.io.zarr.write import CHUNK
 from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress
 from napari_emsynth.volume import Volume
 
-# What is computed and held at once, along z, y, x.
+# What is computed and held at once, along z, y, x, and the chunks in which it is written.
 EDGE = (1, 2048, 2048)
+CHUNK = (1, 512, 512)
 
 
 def check_patch_output(

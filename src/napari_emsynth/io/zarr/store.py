@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import stat
 import time
+import weakref
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from zarr.storage import LocalStore
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.io.stored import Window
+from napari_emsynth.io.zarr.cache import CHUNKS
 from napari_emsynth.volume import Array
 
 METADATA_NAMES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
@@ -117,6 +120,8 @@ class ZarrArray:
         whole = math.prod(self._array.shape) * self.dtype.itemsize
         if chunk > max(4 * whole, 1 << 20) or chunk > max(CHUNK_BYTES, 4 * whole):
             raise InputError(f"{root}: chunks of {chunk / 1e6:.3g} MB in an array of {whole / 1e6:.3g} MB: damaged")
+        self._serial = CHUNKS.newcomer()
+        weakref.finalize(self, CHUNKS.forget, self._serial)
         # Codecs may store a little beside the voxels.
         self._store.most_bytes = chunk + (1 << 16)
 
@@ -139,7 +144,37 @@ class ZarrArray:
         return next(folder / name for name in ("zarr.json", ".zarray") if (folder / name).is_file())
 
     def read(self, box: Window) -> Array:
-        """Return a box."""
+        """Return a box; where it takes thin parts of chunks, those are kept for the next one."""
+        lows = [part.start // edge for part, edge in zip(box, self.chunks, strict=True)]
+        highs = [-(-part.stop // edge) for part, edge in zip(box, self.chunks, strict=True)]
+        places = list(product(*(range(low, high) for low, high in zip(lows, highs, strict=True))))
+        thin = box[0].stop - box[0].start < min(self.chunks[0], self.shape[0])
+        if not thin or len(places) * math.prod(self.chunks) * self.dtype.itemsize > CHUNKS.capacity:
+            return self._read(box)
+        found = CHUNKS.get(self._serial, places)
+        whole = [slice(low * edge, min(high * edge, length))
+                 for low, high, edge, length in zip(lows, highs, self.chunks, self.shape, strict=True)]  # fmt: skip
+        if found is None:
+            read = self._read(tuple(whole))
+            found = {place: np.ascontiguousarray(read[self._within(place, whole)]) for place in places}
+            for place, chunk in found.items():
+                CHUNKS.put(self._serial, place, chunk)
+        made = np.empty([part.stop - part.start for part in box], self.dtype)
+        for place, chunk in found.items():
+            corner = [at * edge for at, edge in zip(place, self.chunks, strict=True)]
+            cuts = [(max(part.start, low), min(part.stop, low + n))
+                    for part, low, n in zip(box, corner, chunk.shape, strict=True)]  # fmt: skip
+            into = tuple(slice(a - part.start, b - part.start) for (a, b), part in zip(cuts, box, strict=True))
+            made[into] = chunk[tuple(slice(a - low, b - low) for (a, b), low in zip(cuts, corner, strict=True))]
+        return made
+
+    def _within(self, place: Sequence[int], whole: Sequence[slice]) -> tuple[slice, ...]:
+        """Return a chunk as a part of a box of whole chunks."""
+        edges = zip(place, self.chunks, whole, strict=True)
+        return tuple(slice(at * edge - part.start, (at + 1) * edge - part.start) for at, edge, part in edges)
+
+    def _read(self, box: Window) -> Array:
+        """Return a box, as it is in the file."""
         _, _, order, picked = self._asked
         key: list[Any] = [picked.get(axis, slice(None)) for axis in range(self._array.ndim)]
         for axis, part in zip(order, box, strict=True):

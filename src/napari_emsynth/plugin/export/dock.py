@@ -27,7 +27,7 @@ class Export(Dock):
         super().__init__(napari_viewer)
         self.layer_box = LayerBox(self.session)
         self.path = QLineEdit()
-        self.path.setPlaceholderText("stack.ome.tif or stack.ome.zarr")
+        self.path.setPlaceholderText("stack.ome.tif, stack.ome.zarr, or changes.patch.zarr")
         self.browse = QPushButton("...")
         self.browse.setMaximumWidth(32)
         self.overwrite = QCheckBox("Overwrite what is there")
@@ -47,7 +47,7 @@ class Export(Dock):
         if layer is None:
             self.session.refuse("no layer is chosen; needs a 3-D image layer (z, y, x)")
         elif not name:
-            self.session.refuse("no file is named; needs a name that ends in .ome.tif or .ome.zarr")
+            self.session.refuse("no file is named; needs a name that ends in .ome.tif, .ome.zarr or .patch.zarr")
         else:
             self.session.export(layer, Path(name).expanduser(), overwrite=self.overwrite.isChecked())
 

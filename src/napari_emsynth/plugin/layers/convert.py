@@ -51,8 +51,8 @@ def check_layer(layer: Any) -> None:
 
 
 def full_data(layer: Any) -> Any:
-    """Return the array of a layer, at full resolution, as it is stored."""
-    return layer.data[0] if layer.multiscale else layer.data
+    """Return the array of a layer, at full resolution, as it is stored; of a layer's proxy the array itself."""
+    return unwrap(layer.data[0] if layer.multiscale else layer.data)
 
 
 def volume_of(layer: Any, channel: int | None = None) -> Volume:

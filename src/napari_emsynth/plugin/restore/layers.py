@@ -12,7 +12,7 @@ from typing import Any
 
 from napari.layers import Image
 
-from napari_emsynth.plugin.layers.convert import Placement, told
+from napari_emsynth.plugin.layers.convert import Placement, told, unwrap
 from napari_emsynth.plugin.layers.history import ReplacedData
 from napari_emsynth.plugin.layers.results import Shown, add_layers, mask_layer, uncertainty_layer
 from napari_emsynth.plugin.restore.request import Outcome
@@ -22,7 +22,7 @@ RESTORED = r" restored( \[\d+\])?$"
 
 def show_in_place(layer: Any, outcome: Outcome) -> Shown:
     """Exchange the layer's data for the result's."""
-    before = (layer.data, dict(layer.metadata))
+    before = (unwrap(layer.data), dict(layer.metadata))
     after = (outcome.result.volume.data, {**before[1], **told(outcome.result.volume)})
     step = ReplacedData(f"{outcome.request.title()} in place", layer, before, after)
     step.redo(None)

@@ -31,6 +31,7 @@ from napari_emsynth.plugin.layers.neighbours import Neighbours
 from napari_emsynth.plugin.layers.results import Comparison, Shown
 from napari_emsynth.plugin.viewer.preferences import preferences
 from napari_emsynth.spec import Result
+from napari_emsynth.volume import Volume
 
 # Results remembered for export, comparison and what is made of them: each keeps its arrays.
 LONGEST = 20
@@ -237,7 +238,14 @@ class Session(QObject):
         def prepare() -> Callable[[QueuedJob], Any]:
             content = self.content_of(layer)
             from napari_emsynth.io import check_output, write
+            from napari_emsynth.io.patch import SUFFIX, check_patch_output, write_patch
 
+            if path.name.endswith(SUFFIX):
+                source = self.source_of(layer)
+                check_patch_output(path, None, overwrite)
+                return lambda job: write_patch(
+                    content, source, path, overwrite=overwrite, progress=job.report, cancel=job.cancel
+                )
             check_output(path, None, overwrite)
             return lambda job: write(content, path, overwrite=overwrite, progress=job.report, cancel=job.cancel)
 
@@ -250,6 +258,21 @@ class Session(QObject):
     def _exported(self, name: str, path: Path) -> None:
         notify.info(f"{name!r} is written to {path}")
         self.results_changed.emit()
+
+    def source_of(self, layer: Any) -> Volume:
+        """Return the volume that a result was made from.
+
+        Raises:
+            InputError: the layer shows no result, one that took the place of its source, or the source is gone.
+        """
+        shown = self.shown_by(layer)
+        if shown is None or shown.layer_id == shown.source_id:
+            why = "shows no result" if shown is None else "holds a repair in place, which the source has made way for"
+            raise InputError(f"layer {layer.name!r} {why}: a patch is made of a result beside its source")
+        source = layer_tools.find_layer(self.viewer, shown.source_id)
+        if source is None:
+            raise InputError(f"layer {shown.source_name!r} is gone: a patch needs the voxels that it replaces")
+        return volume_of(source)
 
     def content_of(self, layer: Any) -> Any:
         """Return what to write for a layer: a Result with the layer's own voxel size, or a Volume."""

@@ -14,7 +14,7 @@ from napari_emsynth.plugin.widgets.job_bar import JobBar
 from napari_emsynth.plugin.widgets.layer_box import LayerRows
 from napari_emsynth.plugin.widgets.notices import Notices
 
-FORMATS = "OME-TIFF (*.ome.tif);;OME-Zarr (*.ome.zarr)"
+FORMATS = "OME-TIFF (*.ome.tif);;OME-Zarr (*.ome.zarr);;Only what changed (*.patch.zarr)"
 
 
 class LayerDock(Dock):
