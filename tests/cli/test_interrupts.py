@@ -244,7 +244,7 @@ def test_a_patch_survives_kills(tall, tmp_path, rounds):
             run = [sys.executable, "-m", "napari_emsynth.cli", "patch", verb, str(patch), str(place)]
             process = subprocess.Popen(run, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
             until(process, lambda: (work_folder(place) / "lock").exists())
-            time.sleep(rng.uniform(0, 0.15))
+            time.sleep(rng.uniform(0, 0.5))
             process.kill()
             ended(process)
         run = [sys.executable, "-m", "napari_emsynth.cli", "patch", verb, str(patch), str(place)]
