@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_emsynth.fields.points import moved_points as move_points
     from napari_emsynth.grid import Grid
     from napari_emsynth.io import read, write
-    from napari_emsynth.io.field import read_field, write_field
+    from napari_emsynth.io.fields import read_field, write_field
     from napari_emsynth.io.patch import Patch, apply_patch, patched, read_patch, undo_patch, write_patch
     from napari_emsynth.methods import all_methods as methods
     from napari_emsynth.methods.align.task import align
@@ -82,7 +82,7 @@ _HOMES = {
     "move_points": "fields.points:moved_points",
     "patched": "io.patch",
     "read": "io",
-    "read_field": "io.field",
+    "read_field": "io.fields",
     "read_patch": "io.patch",
     "superresolve": "methods.superres.task",
     "survey": "trust.detect",
@@ -90,7 +90,7 @@ _HOMES = {
     "undo_patch": "io.patch",
     "upsample": "methods.upsample.task",
     "write": "io",
-    "write_field": "io.field",
+    "write_field": "io.fields",
     "write_patch": "io.patch",
 }
 

@@ -207,7 +207,7 @@ def images(folder, rng):
 
 def field(folder, rng):
     from napari_emsynth.fields.displacement import Displacement
-    from napari_emsynth.io.field import write_field
+    from napari_emsynth.io.fields import write_field
 
     moved = Displacement(np.zeros((3, 2, 20, 24), np.float32), (3, 20, 24), (40.0, 4.0, 4.0))
     path = folder / rng.choice(("in.npy", "in.zarr"))
@@ -273,7 +273,7 @@ def read(kind, path):
         assert found is None or found.done.items() <= BLOCKS.items(), "claims more than was written"
         return
     if kind == "field":
-        from napari_emsynth.io.field import read_field
+        from napari_emsynth.io.fields import read_field
 
         found = read_field(path)
         found.dense(0, slice(0, 8))

@@ -13,7 +13,7 @@ from napari_emsynth import io
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io.atomic import claiming, lock, undisturbed, work, work_folder, working
-from napari_emsynth.io.field import read_field, write_field
+from napari_emsynth.io.fields import read_field, write_field
 from napari_emsynth.volume import Volume
 
 DATA = np.arange(60, dtype="u1").reshape(3, 4, 5)

@@ -236,7 +236,7 @@ class Asked:
         """
         from napari_emsynth.fields.algebra import compose
         from napari_emsynth.fields.fit import fitted
-        from napari_emsynth.io.field import read_field
+        from napari_emsynth.io.fields import read_field
 
         both = None
         for path in self.fields:
@@ -250,7 +250,7 @@ class Asked:
 
     def _found(self) -> tuple[str, dict[str, Any] | None]:
         """Return the names of the fields given, and the record of the only one."""
-        from napari_emsynth.io.field import read_field_record
+        from napari_emsynth.io.fields import read_field_record
 
         names = ", then ".join(path.name for path in self.fields)
         return names, read_field_record(self.fields[0]) if len(self.fields) == 1 else None

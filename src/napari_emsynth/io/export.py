@@ -21,7 +21,7 @@ from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io import check_holds, check_output, read_provenance, write
 from napari_emsynth.io.atomic import UNCLAIMED, Claims
 from napari_emsynth.io.content import stable
-from napari_emsynth.io.field import check_field_output, field_of, read_field, write_field
+from napari_emsynth.io.fields import check_field_output, field_of, read_field, write_field
 from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.io.output_checks import check_apart
 from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress

@@ -153,7 +153,12 @@ class Stored:
         """
         try:
             block = np.asarray(self.source.read(box), self.dtype)
-        except (InputError, Cancelled, MemoryError):
+        except InputError as error:
+            self._check_anchors()
+            if Path(self.path).name in str(error):
+                raise
+            raise InputError(f"{self.path}: {error}") from error
+        except (Cancelled, MemoryError):
             self._check_anchors()
             raise
         except Exception as error:  # whatever a decoder says of a damaged block

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.fields.displacement import Displacement
-from napari_emsynth.io.field import write_field
+from napari_emsynth.io.fields import write_field
 from napari_emsynth.methods.align.stack.carry import through
 from napari_emsynth.plugin.align.align_with import with_field
 from napari_emsynth.plugin.align.run import materials_of

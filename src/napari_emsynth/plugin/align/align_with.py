@@ -30,7 +30,7 @@ def with_field(volume: Volume, path: Path, settings: AlignSettings, runtime: Run
         InputError: no field, one that does not fit, no room for the result.
         Cancelled: the runtime's token was cancelled.
     """
-    from napari_emsynth.io.field import read_field, read_field_record
+    from napari_emsynth.io.fields import read_field, read_field_record
     from napari_emsynth.methods.align.stack.carry import METHOD, through
 
     if not settings.lazy:

@@ -123,7 +123,7 @@ class AlignTask(VolumeTask):
             result = self.wanted(layer).result
 
             def work(job: QueuedJob) -> Path:
-                from napari_emsynth.io.field import write_field
+                from napari_emsynth.io.fields import write_field
 
                 # A .npy cannot say which volume coarse nodes serve.
                 dense = path.suffix.lower() == ".npy"

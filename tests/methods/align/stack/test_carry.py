@@ -12,7 +12,7 @@ from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.fields import Displacement, compose, moved, outside
 from napari_emsynth.fields.apply import applied
 from napari_emsynth.io.export import Output, carried, check_export, export, lazily
-from napari_emsynth.io.field import read_field
+from napari_emsynth.io.fields import read_field
 from napari_emsynth.methods.align.stack.carry import finished, through
 from napari_emsynth.spec import CancelToken
 from napari_emsynth.volume import Known, Volume

@@ -19,7 +19,7 @@ from napari_emsynth.fields.algebra import compose
 from napari_emsynth.fields.apply import by, carrying, check_fits, moved, nothing_made, outside
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io.export import lazily
-from napari_emsynth.io.field import field_of
+from napari_emsynth.io.fields import field_of
 from napari_emsynth.spec import Result
 from napari_emsynth.trust import provenance
 from napari_emsynth.trust.validity import stated

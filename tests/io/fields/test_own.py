@@ -9,7 +9,7 @@ import zarr
 
 from napari_emsynth.errors import Cancelled, InputError
 from napari_emsynth.fields import Displacement, fitted, moved
-from napari_emsynth.io.field import check_field_output, read_field, read_field_record, write_field
+from napari_emsynth.io.fields import check_field_output, read_field, read_field_record, write_field
 from napari_emsynth.spec import CancelToken, Result
 from napari_emsynth.volume import Volume
 
@@ -132,7 +132,7 @@ def test_places_where_nothing_must_be_written_are_refused(tmp_path):
     (tmp_path / "full.zarr").mkdir()
     (tmp_path / "full.zarr" / "thesis.txt").write_text("mine")
     for path, said in [
-        (tmp_path / "u.tif", r"suffix '.tif', needs .npy or .zarr"),
+        (tmp_path / "u.tif", r"suffix '.tif', needs .npy, .zarr, .ome.zarr, .nrrd, .mha or .sofima.npz"),
         (tmp_path / "none" / "u.npy", "does not exist"),
         (tmp_path / "full.zarr", "holds other things"),
     ]:
