@@ -18,6 +18,7 @@ from napari_emsynth.cli.groups import Cluster, Common, Save
 from napari_emsynth.cli.interpolate import interpolate
 from napari_emsynth.cli.methods import methods
 from napari_emsynth.cli.patch import patch
+from napari_emsynth.cli.run import run
 from napari_emsynth.cli.saving import NOTHING_LEFT
 from napari_emsynth.cli.screen import complain
 from napari_emsynth.cli.signals import as_interrupts
@@ -91,7 +92,7 @@ def application(words: Sequence[str]) -> typer.Typer:
         }
     elif asked == "train":
         own = {"options": option_flags(TrainOptions)}
-    for command in (interpolate, align, upsample, superres, train, detect, evaluate):
+    for command in (interpolate, align, upsample, superres, train, detect, evaluate, run):
         # The flags of the others are made when they are asked for.
         app.command()(spread(command, groups | own if command.__name__ == asked else groups))
     app.add_typer(patch)
