@@ -11,6 +11,7 @@ from typing import Annotated, cast
 import typer
 
 from napari_emsynth.cli.align import align
+from napari_emsynth.cli.batch import batch
 from napari_emsynth.cli.detect import detect
 from napari_emsynth.cli.evaluate import evaluate
 from napari_emsynth.cli.flags import method_flags, option_flags, option_value, options, spread
@@ -48,19 +49,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """Run the command line and return its exit code, whatever goes wrong."""
+    """Run the command line, say what went wrong, and return its exit code."""
+    code, line = attempt(words)
+    if line:
+        complain(line)
+    return code
+
+
+def attempt(words: list[str]) -> tuple[int, str]:
+    """Run the command line; return its exit code and, whatever goes wrong, the one line that says so."""
     try:
         code = application(words)(words or ["--help"], standalone_mode=False, prog_name="emsynth")
         # typer answers Ctrl-C with this code, and says nothing.
-        return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
+        return _interrupted() if code == INTERRUPTED else (code if isinstance(code, int) else 0, "")
     except UsageError as error:
-        return _fail(_about_use(error, words))
+        return BAD_USE, _about_use(error, words)
     except InputError as error:
-        return _fail(str(error))
+        return BAD_USE, str(error)
     except OSError as error:
-        return _fail(_about_file(error))
+        return BAD_USE, _about_file(error)
     except MemoryError as error:
-        return _fail(f"not enough memory: {' '.join(str(error).split()) or 'no figure'}; try a smaller --tile")
+        said = " ".join(str(error).split()) or "no figure"
+        return BAD_USE, f"not enough memory: {said}; try a smaller --tile"
     except Cancelled as left:
         return _interrupted(str(left))
     except (KeyboardInterrupt, typer.Abort):
@@ -92,7 +102,7 @@ def application(words: Sequence[str]) -> typer.Typer:
         }
     elif asked == "train":
         own = {"options": option_flags(TrainOptions)}
-    for command in (interpolate, align, upsample, superres, train, detect, evaluate, run):
+    for command in (interpolate, align, upsample, superres, train, detect, evaluate, run, batch):
         # The flags of the others are made when they are asked for.
         app.command()(spread(command, groups | own if command.__name__ == asked else groups))
     app.add_typer(patch)
@@ -130,11 +140,5 @@ def _about_file(error: OSError) -> str:
     return f"{error.strerror or error}{where}"
 
 
-def _interrupted(left: str = NOTHING_LEFT) -> int:
-    complain(f"interrupted; {left}")
-    return INTERRUPTED
-
-
-def _fail(line: str) -> int:
-    complain(line)
-    return BAD_USE
+def _interrupted(left: str = NOTHING_LEFT) -> tuple[int, str]:
+    return INTERRUPTED, f"interrupted; {left}"
