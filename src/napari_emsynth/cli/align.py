@@ -21,6 +21,7 @@ from napari_emsynth.errors import InputError
 if TYPE_CHECKING:
     from napari_emsynth.fields.displacement import Displacement
     from napari_emsynth.io.export import Output
+    from napari_emsynth.io.url import Location
     from napari_emsynth.methods.align.options import AlignOptions
     from napari_emsynth.spec import Result, Runtime
     from napari_emsynth.volume import Volume
@@ -100,7 +101,7 @@ def align(
 class Asked:
     """What the user asked for, as it was written."""
 
-    source: Path
+    source: Location
     out: Path
     options: AlignOptions
     displacement: Path | None
@@ -185,7 +186,7 @@ class Asked:
             resume=save.resume,
         )
 
-    def inputs(self) -> list[Path]:
+    def inputs(self) -> list[Location]:
         """Return the files that are read."""
         beside = [split(text)[0] for text in (*self.labels, *self.images)]
         return [self.source, *self.fields, *beside, *([] if self.materials is None else [self.materials])]

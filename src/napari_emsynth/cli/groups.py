@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +15,18 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.spec import Result, Runtime
 
 if TYPE_CHECKING:
+    from napari_emsynth.io.url import Location
     from napari_emsynth.volume import Volume
 
-Source = Annotated[Path, typer.Argument(metavar="IN", help="A .tif, .ome.tif, .zarr, .mrc, or a folder of images.")]
+
+def _location(text: str) -> Location:
+    from napari_emsynth.io.url import location
+
+    return location(text)
+
+
+SOURCE_HELP = "A .tif, .ome.tif, .zarr, .mrc, a folder of images, or the address of a Zarr, N5 or precomputed volume."
+Source = Annotated[Any, typer.Argument(metavar="IN", help=SOURCE_HELP, parser=_location)]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output, everything else on standard error.")
 ]
@@ -66,7 +74,7 @@ class Common:
             note=screen.note,
         )
 
-    def open(self, path: Path, screen: Screen) -> Volume:
+    def open(self, path: Location, screen: Screen) -> Volume:
         """Read a volume lazily; say how it was read, and in one line when its voxel size is unknown.
 
         Raises:

@@ -15,6 +15,7 @@ from napari_emsynth.errors import Cancelled
 
 if TYPE_CHECKING:
     from napari_emsynth.cli.groups import Save
+    from napari_emsynth.io.url import Location
     from napari_emsynth.spec import CancelToken, Runtime
 
 NOTHING_LEFT = "no unfinished result was left"
@@ -23,7 +24,7 @@ NOTHING_LEFT = "no unfinished result was left"
 @contextmanager
 def saving(
     outputs: Sequence[Path | None],
-    inputs: Sequence[Path | None],
+    inputs: Sequence[Location | None],
     check: Callable[[], None],
     save: Save,
     runtime: Runtime,

@@ -18,6 +18,7 @@ from napari_emsynth.cli.screen import Screen
 from napari_emsynth.errors import InputError
 
 if TYPE_CHECKING:
+    from napari_emsynth.io.url import Location
     from napari_emsynth.options import Options
     from napari_emsynth.spec import Result, Runtime, Task
 
@@ -33,7 +34,7 @@ NOTHING: Mapping[str, Path] = MappingProxyType({})
 def make(
     task: Task,
     options: Options,
-    source: Path,
+    source: Location,
     out: Path,
     common: Common,
     save: Save,

@@ -24,6 +24,7 @@ from napari_emsynth.io.content import stable
 from napari_emsynth.io.field import check_field_output, field_of, read_field, write_field
 from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.io.output_checks import check_apart
+from napari_emsynth.io.url import Location
 from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress
 from napari_emsynth.volume import Volume
 
@@ -80,7 +81,7 @@ def check_export(
     outputs: Sequence[Output],
     displacement: Path | None = None,
     *,
-    inputs: Sequence[Path] = (),
+    inputs: Sequence[Location] = (),
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:

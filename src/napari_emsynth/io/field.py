@@ -280,7 +280,7 @@ def _zarr(path: Path) -> tuple[Any, Mapping[str, Any]]:
         _check_array(path, node)
         source = ZarrArray(str(path.resolve()), "", range(node.ndim), {})
         said = node.attrs.get(KEY, {})
-        return Stored(path, source, [source.anchor]), said if isinstance(said, Mapping) else {}
+        return Stored(path, source, source.anchors), said if isinstance(said, Mapping) else {}
 
 
 def _check_array(path: Path, data: Any) -> None:
