@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from napari_emsynth.cli.parse import parse_roi
 from napari_emsynth.cli.screen import Screen, complain, table
 from napari_emsynth.errors import InputError
 from napari_emsynth.training.job import CHECKPOINT, TrainingJob
+
+if TYPE_CHECKING:
+    from napari_emsynth.io.url import Location
 
 # A line a minute is enough for a log; a person watches the bar.
 SECONDS_BETWEEN_LINES = 60.0
