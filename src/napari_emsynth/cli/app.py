@@ -20,7 +20,7 @@ from napari_emsynth.cli.interpolate import interpolate
 from napari_emsynth.cli.methods import methods
 from napari_emsynth.cli.patch import patch
 from napari_emsynth.cli.run import run
-from napari_emsynth.cli.saving import NOTHING_LEFT
+from napari_emsynth.cli.saving import ASKED, NOTHING_LEFT
 from napari_emsynth.cli.screen import complain
 from napari_emsynth.cli.signals import as_interrupts
 from napari_emsynth.cli.superres import superres
@@ -58,6 +58,7 @@ def _run(words: list[str]) -> int:
 
 def attempt(words: list[str]) -> tuple[int, str]:
     """Run the command line; return its exit code and, whatever goes wrong, the one line that says so."""
+    ASKED.set(tuple(words))
     try:
         code = application(words)(words or ["--help"], standalone_mode=False, prog_name="emsynth")
         # typer answers Ctrl-C with this code, and says nothing.

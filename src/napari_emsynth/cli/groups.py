@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_emsynth.cli.parse import parse_voxel_nm
+from napari_emsynth.cli.parse import parse_part, parse_voxel_nm
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import Result, Runtime
@@ -99,6 +100,21 @@ class Save:
 
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what a killed run left.")] = False
+    array: Annotated[
+        str | None, typer.Option(metavar="N/M", help="Do part N, from 0, of M; others do the rest. Zarr only.")
+    ] = None
+    sbatch: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Run nothing: write a SLURM array of --array M tasks.")
+    ] = None
+
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """Return which part of how many is to be done; None for all.
+
+        Raises:
+            InputError: no such part.
+        """
+        return None if self.array is None or self.sbatch is not None else parse_part(self.array)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,7 +164,7 @@ def on_the_same(said: Mapping[str, Any], result: Result, screen: Screen) -> bool
     other = [
         f"{said.get(name)} there, {result.provenance.get(name)} here"
         for name in ("device", "precision", "torch")
-        if said.get(name) != result.provenance.get(name)
+        if None not in (said.get(name), result.provenance.get(name)) and said[name] != result.provenance[name]
     ]
     if other:
         screen.note(f"computed otherwise than the record ({'; '.join(other)}): last digits may differ")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
-from napari_emsynth.io.atomic import UNCLAIMED, Claims, undisturbed, working
+from napari_emsynth.io.atomic import UNCLAIMED, Claims, Part, undisturbed, working
 from napari_emsynth.io.choice import Choice
 from napari_emsynth.io.content import Content
 from napari_emsynth.io.inputs import NO_INPUTS, Inputs
@@ -146,6 +146,7 @@ def write(
     note: Callable[[str], None] = no_note,
     inputs: Inputs = NO_INPUTS,
     claims: Claims = UNCLAIMED,
+    part: Part | None = None,
 ) -> Path:
     """Write a result (volume, synthetic mask, uncertainty, provenance) or a volume; lazy arrays are streamed.
 
@@ -160,9 +161,11 @@ def write(
         note: told in one line what a user should know, such as what of an unfinished job is damaged.
         inputs: files that the result was made from, as they were; the one that the volume names is looked at here.
         claims: outputs that are held already, from before the result was computed.
+        part: Zarr only: which part of the work, from 0, of how many; others are done by other processes, which must
+            claim the output as shared.
 
     Returns:
-        The path written; of a link, what it points to is.
+        The path written; of a link, what it points to is. Of a part it is there once all parts are done.
 
     Raises:
         InputError: see :func:`check_output`; the disk is full; ``resume`` finds another job's work; an input vanished
@@ -173,6 +176,8 @@ def write(
     content = Content.of(source, inputs)
     known = content.volume.metadata.get("path")
     check_output(path, known, overwrite, resume)
+    if part is not None and _kind(path) != "zarr":
+        raise InputError(f"cannot write a part of {path}: only .zarr outputs can be written in parts")
     with working(path, claims, note) as work:
         check_output(path, known, overwrite, resume)  # again: now nobody else can write it
         if _kind(path) == "tiff":
@@ -182,7 +187,10 @@ def write(
         else:
             from napari_emsynth.io.zarr.write import write_zarr
 
-            write_zarr(content, work, progress, cancel, resume=resume)
+            if not write_zarr(content, work, progress, cancel, resume=resume, part=part):
+                assert part is not None
+                note(f"part {part[0]} of {part[1]} is written; {path} appears when all parts are")
+                return path
         content.inputs.check_there()
         try:
             content.inputs.check_unchanged(path)

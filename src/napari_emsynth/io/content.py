@@ -31,7 +31,9 @@ Block = tuple[slice, slice, slice]
 MASKS = ("synthetic", "empty")
 MARKS = (*MASKS, "uncertainty")
 # What may differ between two runs of the same job.
-VOLATILE = frozenset({"created", "seconds", "selfcheck", "residual", "calibration", "notices", "voxels_per_second"})
+VOLATILE = frozenset(
+    {"created", "seconds", "selfcheck", "residual", "calibration", "notices", "voxels_per_second", "torch"}
+)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def write_patch(
     note: Callable[[str], None] = no_note,
     inputs: Inputs = NO_INPUTS,
     claims: Claims = UNCLAIMED,
+    part: None = None,  # noqa: ARG001 - a patch is written whole
 ) -> Path:
     """Write what a result changed of a volume, with the voxels that it replaces.
 
@@ -72,6 +73,7 @@ def write_patch(
         note: told in one line what a user should know.
         inputs: files that the result was made from, as they were.
         claims: outputs that are held already.
+        part: None: a patch is written whole.
 
     Returns:
         The path written.
