@@ -118,10 +118,10 @@ def beside(record: Path, said: Mapping[str, Any]) -> Path:
 
 def again_name(record: Path) -> Path:
     """Return the name that a result made again has where none is given."""
-    from napari_emsynth.io.content import stem
+    from napari_emsynth.io.url import stem_of
 
-    suffix = ".ome.zarr" if record.suffix.lower() == ".json" else record.name.removeprefix(stem(record))
-    return record.with_name(f"{stem(record)}-again{suffix}")
+    suffix = ".ome.zarr" if record.suffix.lower() == ".json" else record.name.removeprefix(stem_of(record))
+    return record.with_name(f"{stem_of(record)}-again{suffix}")
 
 
 def runtime_of(said: Mapping[str, Any], device: str | None, screen: Screen) -> Runtime:
