@@ -20,7 +20,7 @@ from napari_emsynth.grid import Shape
 from napari_emsynth.io.atomic import Journal, Part, Work, digest, sync_files, sync_tree, undisturbed
 from napari_emsynth.io.content import MASKS, Block, Content, blocks
 from napari_emsynth.io.zarr.levels import coarsen, levels, reduction_of
-from napari_emsynth.io.zarr.parts import create, fitting, group_of, image_metadata, label_list, stored_keys
+from napari_emsynth.io.zarr.parts import create, fitting, group_of, image_metadata, label_list, shard_shape, stored_keys
 from napari_emsynth.spec import CancelToken, Progress
 from napari_emsynth.volume import Array
 
@@ -58,7 +58,8 @@ def write_zarr(
         Cancelled: asked for between blocks; what is finished stays for ``resume``.
     """
     chunk = chunk_shape(content)
-    plan = blocks(content.volume.shape, block_shape(content, chunk))
+    # One process at a time writes a file: blocks are made of whole ones.
+    plan = blocks(content.volume.shape, block_shape(content, shard_shape(content.volume.shape, chunk) or chunk))
     job = content.fingerprint(chunk=chunk, blocks=len(plan))
     if part is None:
         arrays, journal = _start(content, work, chunk, job, len(plan), resume=resume)
@@ -115,7 +116,15 @@ def _begun(content: Content, work: Work, chunk: Shape) -> dict[str, Any]:
 
     root = zarr.create_group(store=str(work.data), zarr_format=3)
     for name in content.parts:
-        create(root, f"{group_of(name)}0", content.volume.shape, chunk, content.dtype(name), sparse=name != "volume")
+        create(
+            root,
+            f"{group_of(name)}0",
+            content.volume.shape,
+            chunk,
+            content.dtype(name),
+            sparse=name != "volume",
+            sharded=True,
+        )
     sync_tree(work.data)
     return _opened(content, work)
 
@@ -219,7 +228,7 @@ def _finish(work: Work, content: Content, chunk: Shape, cancel: CancelToken | No
             source = root[f"{group_of(name)}{number - 1}"]
             target = create(
                 root, f"{group_of(name)}{number}", coarse.shape(grid.shape), chunk, content.dtype(name),
-                sparse=name != "volume",
+                sparse=name != "volume", sharded=True,
             )  # fmt: skip
             steps = tuple(c // f for c, f in zip(coarse.factors, fine.factors, strict=True))
             coarsen(
