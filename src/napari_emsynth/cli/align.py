@@ -13,6 +13,7 @@ import typer
 from napari_emsynth.cli.along import outputs as along, split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
 from napari_emsynth.cli.patch import Flag
+from napari_emsynth.cli.planning import tell_plan
 from napari_emsynth.cli.saving import saving
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.cli.volume_tasks import Out, describe, summarise
@@ -86,6 +87,9 @@ def align(
         runtime = common.runtime(screen)
         with saving(asked.places(), asked.inputs(), partial(asked.check_places, save), save, runtime) as how:
             volume = common.open(source, screen)
+            if save.plan:
+                tell_plan(screen, "align", volume, asked.options, runtime, patch=patch)
+                return
             outputs = asked.outputs(volume)
             asked.check_places(save, outputs)
             started = time.monotonic()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_emsynth.cli.parse import parse_part, parse_voxel_nm
+from napari_emsynth.cli.planning import HELP as PLAN_HELP
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import Result, Runtime
@@ -106,6 +107,8 @@ class Save:
     sbatch: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Run nothing: write a SLURM array of --array M tasks.")
     ] = None
+
+    plan: Annotated[bool, typer.Option("--plan", help=PLAN_HELP)] = False
 
     @property
     def part(self) -> tuple[int, int] | None:
