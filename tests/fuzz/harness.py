@@ -219,6 +219,23 @@ def field(folder, rng):
     return path
 
 
+def field_of_others(folder, rng):
+    """As ITK, SOFIMA and OME-Zarr have them; of headers, the text is what is changed most."""
+    from napari_emsynth.fields.displacement import Displacement
+    from napari_emsynth.io.fields import write_field
+
+    moved = Displacement(np.zeros((3, 2, 20, 24), np.float32), (3, 20, 24), (40.0, 4.0, 4.0))
+    path = folder / rng.choice(("in.nrrd", "in.mha", "in.sofima.npz", "in.ome.zarr"))
+    write_field(moved, path)
+    if path.is_dir():
+        folder_of(path, rng)
+        return path
+    data = path.read_bytes()
+    head = data[:HEAD_BYTES]
+    path.write_bytes(bytes_of(head, rng) + data[HEAD_BYTES:] if rng.random() < 0.6 else bytes_of(data, rng))
+    return path
+
+
 def weights(folder, rng):
     from napari_emsynth.weights import store
 
@@ -238,6 +255,7 @@ def weights(folder, rng):
     return folder / "in.safetensors"
 
 
+HEAD_BYTES = 400
 BLOCKS = {n: f"{n:032x}" for n in range(40)}
 
 
@@ -255,6 +273,7 @@ def journal(folder, rng):
 
 INPUTS = {
     "tiff": tiff, "ome": ome, "zarr": zarr_array, "ome_zarr": ome_zarr, "mrc": mrc, "images": images, "field": field,
+    "field_of_others": field_of_others,
     "weights": weights, "journal": journal,
 }  # fmt: skip
 
@@ -272,7 +291,7 @@ def read(kind, path):
         found = Journal.resume(path, "the job", 64, path, lambda line: None)
         assert found is None or found.done.items() <= BLOCKS.items(), "claims more than was written"
         return
-    if kind == "field":
+    if kind in ("field", "field_of_others"):
         from napari_emsynth.io.fields import read_field
 
         found = read_field(path)

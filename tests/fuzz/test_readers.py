@@ -11,7 +11,7 @@ import pytest
 from napari_emsynth.io.zarr.store import decoded_bytes
 
 HARNESS = Path(__file__).with_name("harness.py")
-READERS = ("tiff", "ome", "zarr", "ome_zarr", "mrc", "images", "field", "weights", "journal")
+READERS = ("tiff", "ome", "zarr", "ome_zarr", "mrc", "images", "field", "field_of_others", "weights", "journal")
 
 
 def tried(kind, first, count, folder):

@@ -341,3 +341,36 @@ def test_tiff_that_cannot_fit_is_refused_before_work(tmp_path, monkeypatch):
         io.write(counted(calls), tmp_path / "out.tif")
     assert not calls
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stack_of_many_chunks_has_few_files(tmp_path, monkeypatch):
+    """Sixteen chunks a file, each written once and by whole blocks; what is read is the same."""
+    from napari_emsynth.io.zarr import parts, write as writing
+
+    data = np.random.default_rng(0).integers(0, 255, (40, 600, 300), dtype="u1")
+    made = (data > 250).astype("u1")
+    content = Result(
+        volume=Volume.of(da.from_array(data, chunks=(1, 600, 300)), voxel_nm=(8, 8, 8)),
+        synthetic=Volume.of(da.from_array(made, chunks=(1, 600, 300))),
+        provenance={},
+    )
+    io.write(content, tmp_path / "plain.zarr")
+    monkeypatch.setattr(parts, "MOST_FILES", 4)
+    monkeypatch.setattr(writing, "CHUNK", (8, 64, 64))
+    written = []
+    set_block = zarr.Array.__setitem__
+    monkeypatch.setattr(
+        zarr.Array, "__setitem__", lambda self, key, value: written.append((self, key)) or set_block(self, key, value)
+    )
+    io.write(content, tmp_path / "many.zarr")
+    for array, key in written:
+        for cut, edge, length in zip(key, array.shards or array.chunks, array.shape, strict=True):
+            assert cut.start % edge == 0
+            assert cut.stop % edge == 0 or cut.stop == length
+    root, plain = (zarr.open_group(str(tmp_path / name), mode="r") for name in ("many.zarr", "plain.zarr"))
+    assert root["0"].shards == (8, 256, 256)
+    for name in ("0", "1", "labels/synthetic/0", "labels/synthetic/1"):
+        assert np.array_equal(root[name][:], plain[name][:]), name
+    files = [p for p in (tmp_path / "many.zarr" / "0").rglob("*") if p.is_file()]
+    assert len(files) == 5 * 3 * 2 + 1
+    assert np.array_equal(io.read(tmp_path / "many.zarr").read(slice(3, 9), slice(5, 500)), data[3:9, 5:500])

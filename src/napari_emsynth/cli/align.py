@@ -13,6 +13,7 @@ import typer
 from napari_emsynth.cli.along import outputs as along, split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
 from napari_emsynth.cli.patch import Flag
+from napari_emsynth.cli.planning import tell_plan
 from napari_emsynth.cli.saving import saving
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.cli.volume_tasks import Out, describe, summarise
@@ -21,6 +22,7 @@ from napari_emsynth.errors import InputError
 if TYPE_CHECKING:
     from napari_emsynth.fields.displacement import Displacement
     from napari_emsynth.io.export import Output
+    from napari_emsynth.io.url import Location
     from napari_emsynth.methods.align.options import AlignOptions
     from napari_emsynth.spec import Result, Runtime
     from napari_emsynth.volume import Volume
@@ -85,6 +87,9 @@ def align(
         runtime = common.runtime(screen)
         with saving(asked.places(), asked.inputs(), partial(asked.check_places, save), save, runtime) as how:
             volume = common.open(source, screen)
+            if save.plan:
+                tell_plan(screen, "align", volume, asked.options, runtime, patch=patch)
+                return
             outputs = asked.outputs(volume)
             asked.check_places(save, outputs)
             started = time.monotonic()
@@ -100,7 +105,7 @@ def align(
 class Asked:
     """What the user asked for, as it was written."""
 
-    source: Path
+    source: Location
     out: Path
     options: AlignOptions
     displacement: Path | None
@@ -185,7 +190,7 @@ class Asked:
             resume=save.resume,
         )
 
-    def inputs(self) -> list[Path]:
+    def inputs(self) -> list[Location]:
         """Return the files that are read."""
         beside = [split(text)[0] for text in (*self.labels, *self.images)]
         return [self.source, *self.fields, *beside, *([] if self.materials is None else [self.materials])]

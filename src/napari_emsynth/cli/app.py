@@ -11,14 +11,17 @@ from typing import Annotated, cast
 import typer
 
 from napari_emsynth.cli.align import align
+from napari_emsynth.cli.batch import batch
 from napari_emsynth.cli.detect import detect
 from napari_emsynth.cli.evaluate import evaluate
+from napari_emsynth.cli.field import field
 from napari_emsynth.cli.flags import method_flags, option_flags, option_value, options, spread
 from napari_emsynth.cli.groups import Cluster, Common, Save
 from napari_emsynth.cli.interpolate import interpolate
 from napari_emsynth.cli.methods import methods
 from napari_emsynth.cli.patch import patch
-from napari_emsynth.cli.saving import NOTHING_LEFT
+from napari_emsynth.cli.run import run
+from napari_emsynth.cli.saving import ASKED, NOTHING_LEFT
 from napari_emsynth.cli.screen import complain
 from napari_emsynth.cli.signals import as_interrupts
 from napari_emsynth.cli.superres import superres
@@ -47,19 +50,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """Run the command line and return its exit code, whatever goes wrong."""
+    """Run the command line, say what went wrong, and return its exit code."""
+    code, line = attempt(words)
+    if line:
+        complain(line)
+    return code
+
+
+def attempt(words: list[str]) -> tuple[int, str]:
+    """Run the command line; return its exit code and, whatever goes wrong, the one line that says so."""
+    ASKED.set(tuple(words))
     try:
         code = application(words)(words or ["--help"], standalone_mode=False, prog_name="emsynth")
         # typer answers Ctrl-C with this code, and says nothing.
-        return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
+        return _interrupted() if code == INTERRUPTED else (code if isinstance(code, int) else 0, "")
     except UsageError as error:
-        return _fail(_about_use(error, words))
+        return BAD_USE, _about_use(error, words)
     except InputError as error:
-        return _fail(str(error))
+        return BAD_USE, str(error)
     except OSError as error:
-        return _fail(_about_file(error))
+        return BAD_USE, _about_file(error)
     except MemoryError as error:
-        return _fail(f"not enough memory: {' '.join(str(error).split()) or 'no figure'}; try a smaller --tile")
+        said = " ".join(str(error).split()) or "no figure"
+        return BAD_USE, f"not enough memory: {said}; try a smaller --tile"
     except Cancelled as left:
         return _interrupted(str(left))
     except (KeyboardInterrupt, typer.Abort):
@@ -91,10 +104,11 @@ def application(words: Sequence[str]) -> typer.Typer:
         }
     elif asked == "train":
         own = {"options": option_flags(TrainOptions)}
-    for command in (interpolate, align, upsample, superres, train, detect, evaluate):
+    for command in (interpolate, align, upsample, superres, train, detect, evaluate, run, batch):
         # The flags of the others are made when they are asked for.
         app.command()(spread(command, groups | own if command.__name__ == asked else groups))
     app.add_typer(patch)
+    app.add_typer(field)
     return app
 
 
@@ -129,11 +143,5 @@ def _about_file(error: OSError) -> str:
     return f"{error.strerror or error}{where}"
 
 
-def _interrupted(left: str = NOTHING_LEFT) -> int:
-    complain(f"interrupted; {left}")
-    return INTERRUPTED
-
-
-def _fail(line: str) -> int:
-    complain(line)
-    return BAD_USE
+def _interrupted(left: str = NOTHING_LEFT) -> tuple[int, str]:
+    return INTERRUPTED, f"interrupted; {left}"

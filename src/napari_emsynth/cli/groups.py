@@ -6,19 +6,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_emsynth.cli.parse import parse_voxel_nm
+from napari_emsynth.cli.parse import parse_part, parse_voxel_nm
+from napari_emsynth.cli.planning import HELP as PLAN_HELP
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.errors import InputError
 from napari_emsynth.spec import Result, Runtime
 
 if TYPE_CHECKING:
+    from napari_emsynth.io.url import Location
     from napari_emsynth.volume import Volume
 
-Source = Annotated[Path, typer.Argument(metavar="IN", help="A .tif, .ome.tif, .zarr, .mrc, or a folder of images.")]
+
+def _location(text: str) -> Location:
+    from napari_emsynth.io.url import location
+
+    return location(text)
+
+
+SOURCE_HELP = "A .tif, .ome.tif, .zarr, .mrc, a folder of images, or the address of a Zarr, N5 or precomputed volume."
+Source = Annotated[Any, typer.Argument(metavar="IN", help=SOURCE_HELP, parser=_location)]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output, everything else on standard error.")
 ]
@@ -66,7 +76,7 @@ class Common:
             note=screen.note,
         )
 
-    def open(self, path: Path, screen: Screen) -> Volume:
+    def open(self, path: Location, screen: Screen) -> Volume:
         """Read a volume lazily; say how it was read, and in one line when its voxel size is unknown.
 
         Raises:
@@ -91,6 +101,23 @@ class Save:
 
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what a killed run left.")] = False
+    array: Annotated[
+        str | None, typer.Option(metavar="N/M", help="Do part N, from 0, of M; others do the rest. Zarr only.")
+    ] = None
+    sbatch: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Run nothing: write a SLURM array of --array M tasks.")
+    ] = None
+
+    plan: Annotated[bool, typer.Option("--plan", help=PLAN_HELP)] = False
+
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """Return which part of how many is to be done; None for all.
+
+        Raises:
+            InputError: no such part.
+        """
+        return None if self.array is None or self.sbatch is not None else parse_part(self.array)
 
 
 @dataclass(frozen=True, kw_only=True)

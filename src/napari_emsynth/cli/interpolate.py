@@ -12,6 +12,7 @@ import typer
 
 from napari_emsynth.cli.groups import Cluster, Common, Save, Source
 from napari_emsynth.cli.patch import Flag
+from napari_emsynth.cli.planning import tell_plan
 from napari_emsynth.cli.saving import saving
 from napari_emsynth.cli.screen import Screen, table
 from napari_emsynth.errors import InputError
@@ -58,6 +59,9 @@ def interpolate(
             volume = common.open(source, screen)
             if patch:
                 check_keeps(volume.grid, asked.grid(volume.grid))
+            if save.plan:
+                tell_plan(screen, "interpolate", volume, asked, runtime, patch=patch)
+                return
             put = partial(write_patch, source=volume) if patch else write
             started = time.monotonic()
             if asked.sections == () and mask is None:

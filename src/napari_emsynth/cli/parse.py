@@ -42,3 +42,17 @@ def _range(text: str, part: str, axis: str, size: int) -> slice:
     if not start < stop <= size:
         raise InputError(f"--roi {text!r}: {start}:{stop} px along {axis} is empty or outside 0:{size} px")
     return slice(start, stop)
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """Return N and M of a part written as ``N/M``.
+
+    Raises:
+        InputError: not two whole numbers, or N outside 0 to M - 1.
+    """
+    number, _, count = text.partition("/")
+    if not (number.strip().isdecimal() and count.strip().isdecimal()):
+        raise InputError(f"--array {text} is not N/M, a part and how many there are, such as 0/16")
+    if not int(number) < int(count):
+        raise InputError(f"--array {text}: part {int(number)} is outside 0 to {int(count) - 1}")
+    return int(number), int(count)

@@ -7,23 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from napari_emsynth.cli.sbatch import write_script
+from napari_emsynth.cli.screen import complain
 from napari_emsynth.cli.signals import ending
-from napari_emsynth.errors import Cancelled
+from napari_emsynth.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
     from napari_emsynth.cli.groups import Save
+    from napari_emsynth.io.url import Location
     from napari_emsynth.spec import CancelToken, Runtime
 
+# The words of the command that is run.
+ASKED: ContextVar[tuple[str, ...]] = ContextVar("ASKED", default=())
 NOTHING_LEFT = "no unfinished result was left"
 
 
 @contextmanager
 def saving(
     outputs: Sequence[Path | None],
-    inputs: Sequence[Path | None],
+    inputs: Sequence[Location | None],
     check: Callable[[], None],
     save: Save,
     runtime: Runtime,
@@ -44,8 +52,16 @@ def saving(
     from napari_emsynth.io.atomic import claiming
     from napari_emsynth.io.inputs import Inputs
 
+    places = [path for path in outputs if path is not None]
+    if save.sbatch is not None or save.part is not None:
+        check_parts(places, save)
+    if save.sbatch is not None:
+        check()
+        parts = write_script(save.sbatch, ASKED.get(), save.array, overwrite=save.overwrite)
+        complain(f"{save.sbatch} is an array of {parts} tasks: sbatch {save.sbatch}")
+        raise typer.Exit
     with (
-        claiming([path for path in outputs if path is not None], check, runtime.note) as claims,
+        claiming(places, check, runtime.note, shared=save.part is not None) as claims,
         ending_in(runtime.cancel, lambda: claims.left or NOTHING_LEFT),
     ):
         yield {
@@ -56,7 +72,21 @@ def saving(
             "note": runtime.note,
             "inputs": Inputs.of(inputs),
             "claims": claims,
+            "part": save.part,
         }
+
+
+def check_parts(places: Sequence[Path], save: Save) -> None:
+    """Refuse what cannot be done in parts.
+
+    Raises:
+        InputError: an output that is no Zarr, or several.
+    """
+    flag = "--sbatch" if save.sbatch is not None else "--array"
+    if len(places) > 1:
+        raise InputError(f"{flag}: {places[1]} is not written in parts; write it in a run of its own")
+    if places[0].suffix.lower() != ".zarr" or places[0].name.endswith(".patch.zarr"):
+        raise InputError(f"{flag}: {places[0]} is not written in parts, only a .zarr volume is")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from napari_emsynth.cli.parse import parse_roi
 from napari_emsynth.cli.screen import Screen, complain, table
 from napari_emsynth.errors import InputError
 from napari_emsynth.training.job import CHECKPOINT, TrainingJob
+
+if TYPE_CHECKING:
+    from napari_emsynth.io.url import Location
 
 # A line a minute is enough for a log; a person watches the bar.
 SECONDS_BETWEEN_LINES = 60.0
@@ -51,7 +54,7 @@ def train(
             roi=None if region is None else tuple((s.start, s.stop) for s in region),  # type: ignore[arg-type]
             device=common.device,
             seed=common.seed,
-            source=str(source.absolute()),
+            source=str(source.absolute() if isinstance(source, Path) else source),
             chosen=volume.metadata.get("chosen", {}),
             data=volume.name,
             voxel_nm=volume.grid.voxel_nm,
@@ -88,7 +91,7 @@ def keeping(job: TrainingJob) -> Iterator[None]:
         raise
 
 
-def check_weights_file(out: Path, source: Path, *, overwrite: bool, resume: bool) -> None:
+def check_weights_file(out: Path, source: Location, *, overwrite: bool, resume: bool) -> None:
     """Refuse a file of weights that could not be written at the end, before any work.
 
     Raises:
@@ -96,7 +99,7 @@ def check_weights_file(out: Path, source: Path, *, overwrite: bool, resume: bool
     """
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} does not end in .safetensors")
-    if out.resolve() == source.resolve():
+    if isinstance(source, Path) and out.resolve() == source.resolve():
         raise InputError(f"--out {out} is IN itself")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of --out {out} does not exist")

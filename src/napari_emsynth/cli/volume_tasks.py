@@ -13,11 +13,13 @@ import typer
 
 from napari_emsynth.cli.along import outputs as along, split, told
 from napari_emsynth.cli.groups import Cluster, Common, Save
+from napari_emsynth.cli.planning import tell_plan
 from napari_emsynth.cli.saving import saving
 from napari_emsynth.cli.screen import Screen
 from napari_emsynth.errors import InputError
 
 if TYPE_CHECKING:
+    from napari_emsynth.io.url import Location
     from napari_emsynth.options import Options
     from napari_emsynth.spec import Result, Runtime, Task
 
@@ -33,7 +35,7 @@ NOTHING: Mapping[str, Path] = MappingProxyType({})
 def make(
     task: Task,
     options: Options,
-    source: Path,
+    source: Location,
     out: Path,
     common: Common,
     save: Save,
@@ -78,6 +80,9 @@ def make(
         places = [out, *beside.values(), *(split(text)[1] for text in labels)]
         with saving(places, files, check_places, save, runtime) as how:
             volume = common.open(source, screen)
+            if save.plan:
+                tell_plan(screen, task, volume, options, runtime)
+                return
             outputs = [*along(labels, volume, None), Output(path=out)]
             check(outputs)
             started = time.monotonic()

@@ -16,19 +16,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
-from napari_emsynth.io.atomic import UNCLAIMED, Claims, undisturbed, working
+from napari_emsynth.io.atomic import UNCLAIMED, Claims, Part, undisturbed, working
 from napari_emsynth.io.choice import Choice
 from napari_emsynth.io.content import Content
 from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.io.output_checks import check_place
+from napari_emsynth.io.url import Location, Url, location
 from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress
 from napari_emsynth.volume import Volume
 
 if TYPE_CHECKING:
     import numpy as np
 
-Format = Literal["tiff", "zarr", "mrc", "folder"]
-READERS: dict[Format, str] = {"tiff": "tiff.read", "zarr": "zarr.read", "mrc": "mrc", "folder": "folder"}
+Format = Literal["tiff", "zarr", "mrc", "folder", "tensor"]
+READERS: dict[Format, str] = {
+    "tiff": "tiff.read",
+    "zarr": "zarr.read",
+    "mrc": "mrc",
+    "folder": "folder",
+    "tensor": "tensor",
+}
 SUFFIXES: dict[str, Format] = {
     ".tif": "tiff", ".tiff": "tiff", ".zarr": "zarr", ".mrc": "mrc", ".rec": "mrc", ".st": "mrc", ".ali": "mrc",
 }  # fmt: skip
@@ -47,7 +54,7 @@ __all__ = [
 
 
 def read(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Url,
     voxel_nm: tuple[float, float, float] | None = None,
     *,
     series: int | None = None,
@@ -59,7 +66,8 @@ def read(
     """Read a file or a folder of images as a lazy volume.
 
     Args:
-        path: .tif, .tiff, .ome.tif, .zarr, .ome.zarr, .mrc (.rec, .st, .ali), or a folder of 2-D images.
+        path: .tif, .tiff, .ome.tif, .zarr, .ome.zarr, .mrc (.rec, .st, .ali), a folder of 2-D images, a precomputed
+            volume or an N5; or the address (http, https, s3, gs, memory) of a Zarr, a precomputed volume or an N5.
         voxel_nm: voxel size (z, y, x) in nm; replaces what the file states. Without either it is unknown
             (None).
         series: which image, where the file holds several.
@@ -78,14 +86,14 @@ def read(
         InputError: no such file, unknown suffix, damaged, or not one volume z, y, x of grey voxels.
     """
     size: Triple | None = check_voxel_nm(voxel_nm)
-    path = Path(path)
-    kind = _existing(path)
+    place = location(path)
+    kind = _existing(place)
     choice = Choice(series=series, channel=channel, time=time, level=level, labels=labels)
-    volume = _reader(kind)(path, choice)
+    volume = _reader(kind)(place, choice)
     if choice:
         volume.metadata["chosen"] = choice.picked
     if volume.dtype.kind not in "buif":
-        raise InputError(f"{path} holds voxels of type {volume.dtype}, needs integers or floats")
+        raise InputError(f"{place} holds voxels of type {volume.dtype}, needs integers or floats")
     grid = volume.grid if size is None else replace(volume.grid, voxel_nm=size)
     return replace(volume, grid=grid, labels=volume.labels or labels)
 
@@ -96,7 +104,7 @@ def read_synthetic(path: str | os.PathLike[str]) -> Volume | None:
     Raises:
         InputError: no such file, unknown suffix, or damaged.
     """
-    return _part(Path(path), "synthetic")
+    return _part(location(path), "synthetic")
 
 
 def read_uncertainty(path: str | os.PathLike[str]) -> Volume | None:
@@ -105,7 +113,7 @@ def read_uncertainty(path: str | os.PathLike[str]) -> Volume | None:
     Raises:
         InputError: no such file, unknown suffix, or damaged.
     """
-    return _part(Path(path), "uncertainty")
+    return _part(location(path), "uncertainty")
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -114,16 +122,16 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     Raises:
         InputError: no such file, unknown suffix, or damaged.
     """
-    path = Path(path)
-    kind = _existing(path)
-    if kind == "tiff":
+    place = location(path)
+    kind = _existing(place)
+    if kind == "tiff" and isinstance(place, Path):
         from napari_emsynth.io.tiff.read import read_tiff_record
 
-        return read_tiff_record(path)
+        return read_tiff_record(place)
     if kind == "zarr":
         from napari_emsynth.io.zarr.read import read_zarr_record
 
-        return read_zarr_record(path)
+        return read_zarr_record(place)
     return None
 
 
@@ -138,12 +146,13 @@ def write(
     note: Callable[[str], None] = no_note,
     inputs: Inputs = NO_INPUTS,
     claims: Claims = UNCLAIMED,
+    part: Part | None = None,
 ) -> Path:
     """Write a result (volume, synthetic mask, uncertainty, provenance) or a volume; lazy arrays are streamed.
 
     Args:
         source: what to write; never modified.
-        path: .tif, .tiff or .ome.tif for OME-TIFF; .zarr or .ome.zarr for OME-Zarr 0.5.
+        path: .tif, .tiff or .ome.tif for OME-TIFF; .zarr or .ome.zarr for OME-Zarr 0.5; on a disk.
         overwrite: replace what is there; it stays until the new one is complete.
         resume: Zarr only: continue the same job after a kill or a cancel, without computing finished blocks
             again.
@@ -152,19 +161,23 @@ def write(
         note: told in one line what a user should know, such as what of an unfinished job is damaged.
         inputs: files that the result was made from, as they were; the one that the volume names is looked at here.
         claims: outputs that are held already, from before the result was computed.
+        part: Zarr only: which part of the work, from 0, of how many; others are done by other processes, which must
+            claim the output as shared.
 
     Returns:
-        The path written; of a link, what it points to is.
+        The path written; of a link, what it points to is. Of a part it is there once all parts are done.
 
     Raises:
         InputError: see :func:`check_output`; the disk is full; ``resume`` finds another job's work; an input vanished
             or was changed. Finished Zarr blocks wait for ``resume`` then, unless the disk is full.
         Cancelled: nothing is at ``path``; finished Zarr blocks wait for ``resume``.
     """
-    path = Path(path)
+    path = here(path)
     content = Content.of(source, inputs)
     known = content.volume.metadata.get("path")
     check_output(path, known, overwrite, resume)
+    if part is not None and _kind(path) != "zarr":
+        raise InputError(f"cannot write a part of {path}: only .zarr outputs can be written in parts")
     with working(path, claims, note) as work:
         check_output(path, known, overwrite, resume)  # again: now nobody else can write it
         if _kind(path) == "tiff":
@@ -174,7 +187,10 @@ def write(
         else:
             from napari_emsynth.io.zarr.write import write_zarr
 
-            write_zarr(content, work, progress, cancel, resume=resume)
+            if not write_zarr(content, work, progress, cancel, resume=resume, part=part):
+                assert part is not None
+                note(f"part {part[0]} of {part[1]} is written; {path} appears when all parts are")
+                return path
         content.inputs.check_there()
         try:
             content.inputs.check_unchanged(path)
@@ -187,7 +203,7 @@ def write(
 
 
 def check_output(
-    path: str | os.PathLike[str], source: str | os.PathLike[str] | None, overwrite: bool, resume: bool = False
+    path: str | os.PathLike[str], source: str | os.PathLike[str] | Url | None, overwrite: bool, resume: bool = False
 ) -> None:
     """Refuse an output that cannot or must not be written, before any work.
 
@@ -201,7 +217,7 @@ def check_output(
         InputError: unknown suffix, a name too long for the file system, a folder that is missing or read-only, OUT
             that is or overlaps IN, OUT that exists.
     """
-    path = Path(path)
+    path = here(path)
     kind = _kind(path)
     if kind not in WRITTEN:
         raise InputError(f"cannot write {path}: suffix {path.suffix or 'missing'!r}, needs {_written()}")
@@ -222,10 +238,10 @@ def check_holds(path: str | os.PathLike[str], dtype: np.dtype[Any]) -> None:
         check_dtype(dtype)
 
 
-def _reader(kind: Format) -> Callable[[Path, Choice], Volume]:
+def _reader(kind: Format) -> Callable[[Location, Choice], Volume]:
     """Return the reader of a format; only what it needs is imported."""
     module = importlib.import_module(f"napari_emsynth.io.{READERS[kind]}")
-    reader: Callable[[Path, Choice], Volume] = getattr(module, f"read_{kind}")
+    reader: Callable[[Location, Choice], Volume] = getattr(module, f"read_{kind}")
     return reader
 
 
@@ -233,23 +249,40 @@ def _written() -> str:
     return " or ".join(suffix for suffix, kind in SUFFIXES.items() if kind in WRITTEN)
 
 
+def here(path: str | os.PathLike[str]) -> Path:
+    """Return where an output goes.
+
+    Raises:
+        InputError: to a store elsewhere.
+    """
+    place = location(path)
+    if isinstance(place, Url):
+        raise InputError(f"cannot write {place}: results are written to a disk, and copied from there")
+    return place
+
+
 def _kind(path: Path) -> Format | None:
     """Return the format a name asks for."""
     return SUFFIXES.get(path.suffix.lower())
 
 
-def _existing(path: Path) -> Format:
+def _existing(path: Location) -> Format:
     """Return the format of what is at ``path``.
 
     Raises:
         InputError: nothing is there, or its suffix is unknown.
     """
+    if isinstance(path, Url):
+        return _elsewhere(path)
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
+        from napari_emsynth.io.tensor import kind_of
         from napari_emsynth.io.zarr.read import is_zarr
 
-        return "zarr" if is_zarr(path) or _kind(path) == "zarr" else "folder"
+        if is_zarr(path) or _kind(path) == "zarr":
+            return "zarr"
+        return "folder" if kind_of(path) is None else "tensor"
     if not path.is_file():
         raise InputError(f"cannot read {path}: it is no plain file")
     kind = _kind(path)
@@ -261,11 +294,32 @@ def _existing(path: Path) -> Format:
     return kind
 
 
-def _part(path: Path, name: str) -> Volume | None:
+def _elsewhere(url: Url) -> Format:
+    """Return the format of what is at an address.
+
+    Raises:
+        InputError: nothing is, or it cannot be reached.
+    """
+    from napari_emsynth.io.stored import opening
+    from napari_emsynth.io.tensor import kind_of
+    from napari_emsynth.io.zarr.read import is_zarr
+
+    if url.kind is not None:
+        return "zarr" if url.kind == "zarr" else "tensor"
+    with opening(str(url), "a store"):
+        if is_zarr(url):
+            return "zarr"
+    if kind_of(url) is not None:
+        return "tensor"
+    raise InputError(f"nothing that can be read is at {url}: neither Zarr, nor precomputed, nor N5")
+
+
+def _part(path: Location, name: str) -> Volume | None:
     kind = _existing(path)
     if kind == "tiff":
         from napari_emsynth.io.tiff.read import read_tiff_part
 
+        assert isinstance(path, Path)
         return read_tiff_part(path, name)
     if kind == "zarr":
         from napari_emsynth.io.zarr.read import read_zarr_part

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from napari_emsynth.errors import InputError
@@ -36,7 +35,7 @@ class Choice:
         """What was chosen, by name."""
         return {name: index for name, index in asdict(self).items() if index is not None and name != "labels"}
 
-    def pick(self, path: Path | str, what: str, found: Sequence[str]) -> int:
+    def pick(self, path: object, what: str, found: Sequence[str]) -> int:
         """Return the index chosen among what a file holds.
 
         Args:

@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,9 @@ Block = tuple[slice, slice, slice]
 MASKS = ("synthetic", "empty")
 MARKS = (*MASKS, "uncertainty")
 # What may differ between two runs of the same job.
-VOLATILE = frozenset({"created", "seconds", "selfcheck", "residual", "calibration", "notices", "voxels_per_second"})
+VOLATILE = frozenset(
+    {"created", "seconds", "selfcheck", "residual", "calibration", "notices", "voxels_per_second", "torch"}
+)
 
 
 @dataclass(frozen=True)
@@ -218,11 +219,6 @@ def plain(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
         json.dumps(None if record is None else dict(record)), parse_constant=lambda _: None
     )
     return copy
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without its suffix, .ome. included."""
-    return path.name.removesuffix(path.suffix).removesuffix(".ome")
 
 
 def stable(value: Any) -> Any:

@@ -19,11 +19,12 @@ from napari_emsynth.errors import InputError
 from napari_emsynth.fields.apply import LAZY_EDGE
 from napari_emsynth.fields.displacement import Displacement
 from napari_emsynth.io import check_holds, check_output, read_provenance, write
-from napari_emsynth.io.atomic import UNCLAIMED, Claims
+from napari_emsynth.io.atomic import UNCLAIMED, Claims, Part
 from napari_emsynth.io.content import stable
 from napari_emsynth.io.fields import check_field_output, field_of, read_field, write_field
 from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.io.output_checks import check_apart
+from napari_emsynth.io.url import Location
 from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress
 from napari_emsynth.volume import Volume
 
@@ -80,7 +81,7 @@ def check_export(
     outputs: Sequence[Output],
     displacement: Path | None = None,
     *,
-    inputs: Sequence[Path] = (),
+    inputs: Sequence[Location] = (),
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
@@ -125,6 +126,7 @@ def export(
     note: Callable[[str], None] = no_note,
     inputs: Inputs = NO_INPUTS,
     claims: Claims = UNCLAIMED,
+    part: Part | None = None,
 ) -> None:
     """Write a result and what goes along with it, one file after the other; the result itself comes last.
 
@@ -140,6 +142,7 @@ def export(
         note: told in one line what a user should know.
         inputs: files that the result was made from, as they were.
         claims: outputs that are held already, from before the result was computed.
+        part: which part of the work, of how many, see :func:`napari_emsynth.io.write`.
 
     Raises:
         InputError: see :func:`check_export`; an input vanished or was changed; what goes along has another shape; the
@@ -149,7 +152,7 @@ def export(
     along = [Path(str(p)) for o in outputs if o.volume is not None and (p := o.volume.metadata.get("path"))]
     check_export(outputs, displacement, inputs=along, overwrite=overwrite, resume=resume)
     inputs = inputs.and_of([result.volume.metadata.get("path")])
-    how = _How(overwrite=overwrite, resume=resume, note=note, inputs=inputs, claims=claims)
+    how = _How(overwrite=overwrite, resume=resume, note=note, inputs=inputs, claims=claims, part=part)
     jobs = _jobs(result, outputs, displacement, how)
     for done, job in enumerate(jobs):
         job(place, _share(progress, done, len(jobs)), cancel)
@@ -167,6 +170,7 @@ class _How:
     note: Callable[[str], None]
     inputs: Inputs
     claims: Claims
+    part: Part | None
 
     @property
     def goes_on(self) -> bool:
@@ -210,7 +214,7 @@ def _writes(part: Result, path: Path, how: _How) -> Write:
     def job(place: Callable[[Result], Result], progress: Progress, cancel: CancelToken | None) -> None:
         write(
             place(part), path, overwrite=how.overwrite, resume=resume, progress=progress, cancel=cancel, note=how.note,
-            inputs=how.inputs, claims=how.claims,
+            inputs=how.inputs, claims=how.claims, part=how.part,
         )  # fmt: skip
 
     return job

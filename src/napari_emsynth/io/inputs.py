@@ -1,7 +1,7 @@
 """The files that a result is made from: which they are, and whether they are still what they were.
 
 Conventions: a file is its path, size and time of change; a folder (a Zarr, a stack of images) is all files in it,
-hidden ones left out that are no metadata of a Zarr. No content is read.
+hidden ones left out that are no metadata of a Zarr. No content is read. A store elsewhere is what it says of itself.
 
 Laws: whatever is written into, put into or taken out of a folder changes its identity; what a result shows was read
 from inputs that were the same from the first block to the last.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.io.url import Location, Url, location
 
 ZARR_METADATA = frozenset({".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 
@@ -33,8 +34,9 @@ class Inputs:
     @classmethod
     def of(cls, paths: Iterable[object]) -> Inputs:
         """Look at files and folders; None stands for no file."""
-        known = sorted({str(Path(str(path)).resolve()) for path in paths if path is not None})
-        return cls(tuple((path, identity(Path(path))) for path in known))
+        places = [location(path) for path in paths if path is not None]
+        known = sorted({str(place.resolve() if isinstance(place, Path) else place) for place in places})
+        return cls(tuple((place, identity(location(place))) for place in known))
 
     def and_of(self, paths: Iterable[object]) -> Inputs:
         """Return these with others, which are looked at now."""
@@ -54,12 +56,14 @@ class Inputs:
             InputError: one has vanished.
         """
         for path, found in self.seen:
-            if found is not None and not Path(path).exists():
+            place = location(path)
+            # A store elsewhere is asked by whoever reads it.
+            if found is not None and isinstance(place, Path) and not place.exists():
                 raise InputError(f"{path} has vanished while it was read")
 
     def changed(self) -> str | None:
         """Return the first input that is not what it was, None where all are."""
-        return next((path for path, found in self.seen if identity(Path(path)) != found), None)
+        return next((path for path, found in self.seen if identity(location(path)) != found), None)
 
     def check_unchanged(self, out: Path) -> None:
         """Refuse to keep what was made from an input that was changed meanwhile.
@@ -76,8 +80,13 @@ NO_INPUTS = Inputs()
 """Of what was made from no file."""
 
 
-def identity(path: Path) -> str | None:
-    """Return what tells a file, or a folder with all that is in it, from what it was before; None without any."""
+def identity(path: Location) -> str | None:
+    """Return what tells a file, or a folder with all that is in it, from what it was before; None without any.
+
+    Of a store elsewhere, which cannot be looked through, it is what the store says of itself.
+    """
+    if not isinstance(path, Path):
+        return _said_by(path)
     try:
         status = path.stat()
     except OSError:
@@ -86,6 +95,20 @@ def identity(path: Path) -> str | None:
     for name, size, changed in _files(path) if path.is_dir() else [("", status.st_size, status.st_mtime_ns)]:
         mixed.update(f"{name}\0{size}\0{changed}\0".encode("utf-8", "surrogateescape"))
     return mixed.hexdigest()
+
+
+def _said_by(url: Url) -> str | None:
+    """Return a digest of the metadata at an address; None where nothing answers."""
+    from napari_emsynth.io.tensor import KNOWN_BY, document
+    from napari_emsynth.io.zarr.remote import RemoteZarr
+    from napari_emsynth.io.zarr.store import METADATA_NAMES
+
+    if url.kind in (None, "zarr"):
+        store = RemoteZarr(url)
+        found = [store.document(name) for name in METADATA_NAMES]
+    else:
+        found = [document(url, name) for name in KNOWN_BY]
+    return hashlib.sha256(repr(found).encode()).hexdigest() if any(found) else None
 
 
 def _files(folder: Path, above: str = "") -> Iterator[tuple[str, int, int]]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.io.atomic import check_name, real
+from napari_emsynth.io.url import Location, Url, location
 
 
-def check_place(path: Path, source: str | os.PathLike[str] | None, overwrite: bool, *, folder: bool) -> None:
+def check_place(path: Path, source: str | os.PathLike[str] | Url | None, overwrite: bool, *, folder: bool) -> None:
     """Refuse a place where nothing can or must be written.
 
     Args:
@@ -24,7 +25,7 @@ def check_place(path: Path, source: str | os.PathLike[str] | None, overwrite: bo
     """
     check_name(path)
     if source is not None:
-        check_apart(path, Path(source))
+        check_apart(path, location(source))
     place = real(path).parent
     if not place.is_dir():
         raise InputError(f"cannot write {path}: the folder {place} does not exist")
@@ -36,13 +37,15 @@ def check_place(path: Path, source: str | os.PathLike[str] | None, overwrite: bo
         _check_replaceable(path, folder)
 
 
-def check_apart(out: Path, source: Path) -> None:
+def check_apart(out: Path, source: Location) -> None:
     """Refuse an output that is the input, inside it or around it.
 
     Raises:
         InputError: they overlap.
     """
     check_name(out)
+    if not isinstance(source, Path):
+        return
     out, source = real(out), real(source)
     if out == source or (out.exists() and source.exists() and out.samefile(source)):
         raise InputError(f"output and input are the same file {out}; the input is never modified")

@@ -44,7 +44,7 @@ class Source(Protocol):
 
 
 @contextlib.contextmanager
-def opening(path: Path | str, kind: str) -> Iterator[None]:
+def opening(path: object, kind: str) -> Iterator[None]:
     """Turn whatever a decoder says of a file that it cannot make sense of into one line.
 
     Args:
@@ -61,7 +61,7 @@ def opening(path: Path | str, kind: str) -> Iterator[None]:
     except Cancelled:
         raise
     except InputError as error:
-        if Path(path).name in str(error):
+        if Path(str(path)).name in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
     except Exception as error:  # a decoder fed with damaged bytes raises anything
@@ -97,12 +97,12 @@ class Stored:
     """An array over a file, its first axis the sections; indexed as numpy arrays are, with integers, slices and lists.
 
     Args:
-        path: of the file or folder, for messages.
+        path: of the file, the folder or the store, for messages.
         source: decodes its voxels.
         anchors: files that must stay what they are while voxels are read; none for a source that looks itself.
     """
 
-    def __init__(self, path: Path | str, source: Source, anchors: Sequence[Path | str] = ()) -> None:
+    def __init__(self, path: object, source: Source, anchors: Sequence[Path | str] = ()) -> None:
         self.path, self.source = str(path), source
         self.shape, self.dtype, self.chunks = source.shape, np.dtype(source.dtype).newbyteorder("="), source.chunks
         self._anchors = {str(anchor): identity(anchor) for anchor in anchors}

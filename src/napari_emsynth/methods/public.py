@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar, cast, get_type_hints
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.methods.working import section_px, working
 from napari_emsynth.options import Described, OptionField
-from napari_emsynth.spec import Runtime
+from napari_emsynth.spec import Result, Runtime
 from napari_emsynth.volume import Volume
 
 R = TypeVar("R")
@@ -53,11 +53,22 @@ def public(function: Callable[..., R]) -> Callable[..., R]:
             said["options"] = _options(asked, said)
         # What is positional in the function stays so: it may be given by name as well.
         with working(section_px(said["volume"])):
-            return function(**said)
+            made = function(**said)
+        return _with_what_was_asked(made, said)
 
     call.__signature__ = signature  # type: ignore[attr-defined]
     call.__doc__ = (inspect.getdoc(function) or "").replace("{options}", _described(asked))
     return call
+
+
+def _with_what_was_asked(made: R, said: Mapping[str, Any]) -> R:
+    """Return what a task made with what it was asked in its record; anything else as it is."""
+    if not (isinstance(made, Result) and "options" in said):
+        return made
+    from napari_emsynth.methods.again import told_of
+
+    beside = [name for name in said if name not in ("volume", "options", "runtime") and said[name] is not None]
+    return cast("R", told_of(made, said["options"], said["runtime"], beside))
 
 
 def runtime_of(said: dict[str, Any]) -> Runtime:

@@ -17,6 +17,7 @@ from napari_emsynth.methods import get
 from napari_emsynth.methods.working import torch_is_here
 from napari_emsynth.params import Params
 from napari_emsynth.spec import CancelToken, MethodSpec, Runtime, Task, no_note, no_progress
+from napari_emsynth.trust import provenance
 from napari_emsynth.volume import Array, Volume
 
 # A pixel size this far beyond what the weights were trained for is worth a word.
@@ -98,19 +99,13 @@ class Request:
 
     def record(self) -> dict[str, Any]:
         """Return what a provenance record says of the request."""
-        voxel_nm = self.volume.grid.voxel_nm
         return {
             "task": self.task,
             "method": self.method,
             "weights": weights_record(self.spec, self.weights),
             "params": self.params.to_json(),
             "seed": self.runtime.seed,
-            "source": {
-                "name": self.volume.name,
-                "shape": list(self.volume.shape),
-                "dtype": str(self.volume.dtype),
-                "voxel_nm": list(voxel_nm) if voxel_nm else None,
-            },
+            "source": provenance.Source.of(self.volume),
             "device": self.runtime.device,
             "precision": self.runtime.precision,
             "tile": self.runtime.tile,

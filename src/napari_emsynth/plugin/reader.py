@@ -15,7 +15,7 @@ import napari
 import numpy as np
 
 from napari_emsynth.io.choice import Choice, ChoiceError
-from napari_emsynth.io.content import stem
+from napari_emsynth.io.url import Location, location, stem_of
 from napari_emsynth.plugin.export.patches import over_any
 from napari_emsynth.plugin.jobs.notify import info
 from napari_emsynth.plugin.layers.convert import told
@@ -45,15 +45,16 @@ def read_layers(path: str) -> list[LayerData]:
     """
     from napari_emsynth.io.patch import is_patch
 
+    place = location(path)
     viewer = napari.current_viewer()
     if viewer is not None:
         install(viewer)
-    if is_patch(Path(path)):
-        return [layer.as_layer_data_tuple() for layer in over_any(viewer, Path(path))]
+    if isinstance(place, Path) and is_patch(place):
+        return [layer.as_layer_data_tuple() for layer in over_any(viewer, place)]
     volumes = parts_of(path, Choice())
     for line in dict.fromkeys(line for volume in volumes for line in volume.metadata.get("notices", ())):
         info(line)
-    return [layer for volume in volumes for layer in _layers(Path(path), volume)]
+    return [layer for volume in volumes for layer in _layers(place, volume)]
 
 
 def parts_of(path: str, choice: Choice) -> list[Volume]:
@@ -72,12 +73,12 @@ def parts_of(path: str, choice: Choice) -> list[Volume]:
         return [volume for chosen in error.choices for volume in parts_of(path, chosen)]
 
 
-def _layers(path: Path, volume: Volume) -> list[LayerData]:
+def _layers(path: Location, volume: Volume) -> list[LayerData]:
     mask, width = (
         None if volume.known is None else volume.known.marks.get(part) for part in ("synthetic", "uncertainty")
     )
     chosen = volume.metadata.get("chosen", {})
-    name = " ".join([stem(path), *(f"{what} {index}" for what, index in chosen.items())])
+    name = " ".join([stem_of(path), *(f"{what} {index}" for what, index in chosen.items())])
     space, limits = space_of(volume), contrast_of(volume)
     metadata = {"path": str(path), **({"chosen": chosen} if chosen else {}), **told(volume)}
     layers = [(volume.data, {"name": name, "contrast_limits": limits, "metadata": metadata, **space}, "image")]

@@ -59,8 +59,9 @@ class Source:
     @classmethod
     def of(cls, volume: Volume) -> Source:
         """Describe a volume, and its file when ``metadata["path"]`` names one; reads no voxel."""
-        path = Path(str(volume.metadata["path"])) if volume.metadata.get("path") else None
-        status = path.stat() if path is not None and path.exists() else None
+        said = volume.metadata.get("path")
+        path = Path(str(said).rstrip("/")) if said else None
+        status = path.stat() if path is not None and "://" not in str(said) and path.exists() else None
         return cls(
             name=path.name if path is not None else volume.name,
             shape=volume.shape,

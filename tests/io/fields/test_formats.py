@@ -3,10 +3,8 @@
 import pickle
 import tracemalloc
 
-import nrrd
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import zarr
 
 from napari_emsynth.errors import Cancelled, InputError
@@ -15,6 +13,8 @@ from napari_emsynth.grid import Grid
 from napari_emsynth.io.fields import FIELD_SUFFIXES, FORMATS, open_field, read_field, read_field_record, write_field
 from napari_emsynth.spec import CancelToken, Result
 from napari_emsynth.volume import Volume
+
+nrrd, sitk = pytest.importorskip("nrrd"), pytest.importorskip("SimpleITK")
 
 SHAPE, VOXEL, ORIGIN = (3, 40, 56), (30.0, 4.0, 5.0), (90.0, -8.0, 17.5)
 PHYSICAL = [form.suffix for form in FORMATS if form.physical]
@@ -399,7 +399,8 @@ def as_sofima_warps(path):
 
 def sofima(path, stride=(1.0, 7.0, 5.0), start=(2, 1, 0), shape=SHAPE, save=np.savez, **more):
     nodes = np.random.default_rng(3).uniform(-3, 3, (2, 3, 4, 6)).astype(np.float32)
-    given = {"map": nodes, "stride": np.array(stride), "box": np.array([start, (6, 4, 3)]), "shape": np.array(shape)}
+    given = {"map": nodes, "stride": np.array(stride), "box": np.array([start, (6, 4, 3)])}
+    given |= {} if shape is None else {"shape": np.array(shape)}
     save(path, **{name: value for name, value in (given | more).items() if value is not None})
     return path
 

@@ -29,7 +29,7 @@ def stopped(result, out):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"mask": OTHER}, {"tile": 64}, {"precision": "fp32"}, {"device": "cpu"}, {"seed": 1}, {"sections": [21]},
+    [{"mask": OTHER}, {"tile": 64}, {"precision": "bf16"}, {"seed": 1}, {"sections": [21]},
      {"method": "optical-flow"}, {"look": "natural"}],
     ids=lambda changed: next(iter(changed)),
 )  # fmt: skip

@@ -89,6 +89,13 @@ class Journal:
         journal.rewrite()
         return journal
 
+    def sealed(self) -> dict[int, str]:
+        """Return the digests of the finished blocks that the file vouches for, by number; of another job's none."""
+        head, *lines = self.path.read_bytes().split(b"\n")[:-1] or [b""]
+        if _job(head) != self.job:
+            return {}
+        return dict(entry for entry in map(self._sealed, lines) if entry is not None)
+
     def add(self, block: int, found: str) -> None:
         """Note that ``block``, whose voxels have a digest, is completely on the disk."""
         with self.path.open("ab") as file:

@@ -1,4 +1,4 @@
-"""Who holds a file: one process at a time, until it lets go or dies.
+"""Who holds a file: one process at a time, or several that share it, until they let go or die.
 
 Law: a file system that has no locks is no obstacle: :func:`lock` says so, and the caller goes on without.
 """
@@ -17,7 +17,7 @@ Answer = Literal["ours", "taken", "unknown"]
 if sys.platform == "win32":
     import msvcrt
 
-    def lock(file: IO[bytes]) -> Answer:
+    def lock(file: IO[bytes], *, shared: bool = False) -> Answer:  # noqa: ARG001 - this system shares none
         """Lock ``file`` for this process: "taken" when another holds it."""
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -28,14 +28,18 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def lock(file: IO[bytes]) -> Answer:
+    def lock(file: IO[bytes], *, shared: bool = False) -> Answer:
         """Lock ``file`` for this process: "taken" when another holds it, "unknown" where there are no locks.
+
+        Args:
+            file: open; a lock that it has already is exchanged, and lost where the new one is taken.
+            shared: others that share it are no obstacle.
 
         Raises:
             OSError: the system refused for another reason.
         """
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return "taken"
         except OSError as error:

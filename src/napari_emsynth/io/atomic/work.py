@@ -3,7 +3,8 @@
 Conventions: a job writes into a work folder ``.NAME.emsynth-part`` beside its target NAME (beside what NAME points to,
 where it is a link) and renames what it made when it is complete. The folder holds ``lock`` (held by the living job,
 freed by the system when it dies), ``data`` (what becomes NAME), ``journal`` (finished blocks, for jobs that can resume)
-and, for an instant, ``old`` (what NAME was).
+and, for an instant, ``old`` (what NAME was). A job may be done in parts by several processes: they share the lock, each
+keeps a journal of its own, ``journal.N-M``, and the one that is left alone when all blocks are finished renames.
 
 Laws: whatever happens, NAME is what it was or the complete new thing; a work folder nobody holds is a dead job's and is
 cleaned, or resumed, by the next job for NAME; one job at a time writes NAME, and holds it from before it computes.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,10 @@ from napari_emsynth.io.atomic.undisturbed import undisturbed
 from napari_emsynth.spec import no_note
 
 ENDING = ".emsynth-part"
+Part = tuple[int, int]
+"""Which part of a job, from 0, of how many."""
+# How long a part waits for another that is beginning the job.
+BEGIN_TRIES, BEGIN_PAUSE_S = 600, 0.1
 
 
 def work_folder(target: Path) -> Path:
@@ -44,6 +50,7 @@ class Work:
         note: told in one line what a user should know.
         begun: the journal of the job that works here now; None before it began, and of jobs that cannot resume.
         spoiled: True when what is here must not be gone on with.
+        shared: other processes do parts of the same job here.
     """
 
     target: Path
@@ -51,6 +58,8 @@ class Work:
     note: Callable[[str], None] = no_note
     begun: Journal | None = None
     spoiled: bool = False
+    shared: bool = False
+    held: IO[bytes] | None = field(default=None, repr=False)
 
     @property
     def data(self) -> Path:
@@ -70,15 +79,17 @@ class Work:
     @property
     def resumable(self) -> bool:
         """True when finished blocks are worth keeping."""
-        return not self.spoiled and self.journal.exists() and self.journal.read_bytes().count(b"\n") > 1
+        journals = [self.journal, *self.folder.glob("journal.*-*")]
+        return not self.spoiled and any(path.exists() and path.read_bytes().count(b"\n") > 1 for path in journals)
 
     @property
     def kept(self) -> str:
         """What waits to be gone on with, in words; empty when nothing does."""
         if self.begun is None or not self.resumable:
             return ""
-        done = f"{len(self.begun.done)} of {self.begun.blocks} blocks"
-        return f"{done} of {self.target} are finished and kept; --resume goes on with the others"
+        finished = self.begun.done | self.finished(self.begun.job, self.begun.blocks)
+        done = f"{len(finished)} of {self.begun.blocks} blocks of {self.target} are finished and kept"
+        return f"{done}; {'the same command' if self.shared else '--resume'} goes on with the others"
 
     @property
     def left(self) -> str:
@@ -99,13 +110,46 @@ class Work:
             InputError: it is another job's.
         """
         self.begun = Journal.resume(self.journal, job, blocks, self.target, self.note)
+        if self.begun is not None:
+            self.begun.done |= self.finished(job, blocks)
         return self.begun
+
+    def finished(self, job: str, blocks: int) -> dict[int, str]:
+        """Return the digests of all blocks that parts of a job have finished, by number."""
+        found: dict[int, str] = {}
+        for path in sorted(self.folder.glob("journal.*-*")):
+            found |= Journal(path, job, blocks).sealed()
+        return found
+
+    @contextlib.contextmanager
+    def beginning(self) -> Iterator[None]:
+        """Keep other parts from beginning the job meanwhile.
+
+        Raises:
+            InputError: one has been beginning for too long.
+        """
+        with (self.folder / "begin").open("ab") as file:
+            for _ in range(BEGIN_TRIES):
+                if lock(file) != "taken":
+                    break
+                time.sleep(BEGIN_PAUSE_S)
+            else:
+                raise InputError(f"another part of {self.target} is still beginning; run again")
+            yield
+
+    def alone(self) -> bool:
+        """Return whether no other part is at work, now that this one is done; others are kept out from then on."""
+        assert self.held is not None
+        if lock(self.held) != "ours" or not self.data.exists():
+            return False
+        self.shared = False
+        return True
 
     def clear(self) -> None:
         """Forget what a dead job left."""
         self.begun = None
         for path in self.folder.iterdir():
-            if path.name != "lock":
+            if path.name not in ("lock", "begin"):
                 remove(path)
 
     def recover(self) -> None:
@@ -155,7 +199,11 @@ def _unchecked() -> None:
 
 @contextlib.contextmanager
 def claiming(
-    targets: Sequence[Path], check: Callable[[], None] = _unchecked, note: Callable[[str], None] = no_note
+    targets: Sequence[Path],
+    check: Callable[[], None] = _unchecked,
+    note: Callable[[str], None] = no_note,
+    *,
+    shared: bool = False,
 ) -> Iterator[Claims]:
     """Hold what a job will write, from before it computes until it is done.
 
@@ -163,6 +211,7 @@ def claiming(
         targets: what it makes.
         check: refuses targets that must not be written; asked again once nobody else can write them.
         note: told in one line what a user should know.
+        shared: other processes may do parts of the same job.
 
     Raises:
         InputError: another job is writing one of them, the system refused, or ``check`` did.
@@ -171,7 +220,7 @@ def claiming(
     with contextlib.ExitStack() as stack:
         # A target that is named twice is held once; whether it may be is up to the check.
         named = {real(target): target for target in targets}
-        claims = Claims({end: stack.enter_context(_held(target, note)) for end, target in named.items()})
+        claims = Claims({end: stack.enter_context(_held(target, note, shared=shared)) for end, target in named.items()})
         check()
         yield claims
 
@@ -203,14 +252,15 @@ def working(target: Path, claims: Claims = UNCLAIMED, note: Callable[[str], None
 
 
 @contextlib.contextmanager
-def _held(target: Path, note: Callable[[str], None]) -> Iterator[Work]:
-    work = Work(target, work_folder(target), note)
+def _held(target: Path, note: Callable[[str], None], *, shared: bool = False) -> Iterator[Work]:
+    work = Work(target, work_folder(target), note, shared=shared)
     held: IO[bytes] | None = None
     try:
         try:
             with undisturbed():
-                held = _claim(work)
-                work.recover()
+                held = work.held = _claim(work)
+                if not shared:
+                    work.recover()
         except OSError as error:
             raise InputError(why_not_written(error, target)) from error
         yield work
@@ -235,7 +285,7 @@ def _claim(work: Work) -> IO[bytes]:
         except FileNotFoundError:  # the previous holder has just removed the folder
             continue
         try:
-            answer = lock(held)
+            answer = lock(held, shared=work.shared)
         except OSError:
             held.close()
             raise
@@ -253,7 +303,7 @@ def _claim(work: Work) -> IO[bytes]:
 
 def _let_go(work: Work, held: IO[bytes]) -> None:
     """Remove the work folder, unless its job can resume, while nobody else can claim it; then let go."""
-    if work.resumable:
+    if work.shared or work.resumable:
         held.close()
         return
     with contextlib.suppress(OSError):
@@ -261,6 +311,7 @@ def _let_go(work: Work, held: IO[bytes]) -> None:
     if sys.platform == "win32":  # where an open file cannot be removed
         held.close()
     with contextlib.suppress(OSError):
+        (work.folder / "begin").unlink(missing_ok=True)
         (work.folder / "lock").unlink(missing_ok=True)
         work.folder.rmdir()  # fails when another job is there already
     held.close()

@@ -138,6 +138,6 @@ def check_shape(shape: tuple[int, ...]) -> Shape:
         InputError: no volume has it.
     """
     z, y, x = (int(n) for n in shape)
-    if not (0 < min(z, y, x) and max(z, y, x) < LARGEST_EDGE):
+    if not (min(z, y, x) > 0 and max(z, y, x) < LARGEST_EDGE):
         raise InputError(f"no volume has {z} x {y} x {x} voxels, as the field says")
     return z, y, x

@@ -79,9 +79,7 @@ def found(path: Path, image: VectorImage) -> Found:
     unit = image.unit_nm
     voxel_nm = None if unit is None else plausible([unit * s for s in steps])
     at_x, at_y, at_z = (0.0 if voxel_nm is None or unit is None else unit * o for o in image.origin)
-    return Found(
-        data=Stored(path, vectors, [path]), shape=shape, voxel_nm=voxel_nm, origin_nm=(at_z, at_y, at_x)
-    )
+    return Found(data=Stored(path, vectors, [path]), shape=shape, voxel_nm=voxel_nm, origin_nm=(at_z, at_y, at_x))
 
 
 def _numbers(path: Path, image: VectorImage, shape: tuple[int, int, int]) -> Source:

@@ -52,7 +52,9 @@ def _read(path: Path) -> Found:
         wanted = {"NDims": "3", "ElementNumberOfChannels": "3", LAST: "LOCAL"}
         for key, value in wanted.items():
             if said[key] != value:
-                raise InputError(f"{key} = {said[key][:60]}, needs {value}: vectors x, y, z of a 3-D image in this file")
+                raise InputError(
+                    f"{key} = {said[key][:60]}, needs {value}: vectors x, y, z of a 3-D image in this file"
+                )
         x, y, z = (int(n) for n in numbers(said["DimSize"], 3))
         image = VectorImage(
             size=(x, y, z),
@@ -85,7 +87,9 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
         said[key.strip()] = value.strip()
         at = end + 1
     for key, names in OLDER.items():
-        said |= {key: said[name] for name in names if name in said and key not in said}
+        found = [said[name] for name in names if name in said]
+        if found and key not in said:
+            said[key] = found[0]
     return said, at
 
 

@@ -76,9 +76,5 @@ def _read(path: Path) -> Found:
 
 
 NPY = Format(
-    suffix=".npy",
-    about="plain numbers, dy and dx in px",
-    read=_read,
-    begin=_begin,
-    takes=lambda voxels: 8 * voxels,
+    suffix=".npy", about="plain numbers, dy and dx in px", read=_read, begin=_begin, takes=lambda voxels: 8 * voxels
 )

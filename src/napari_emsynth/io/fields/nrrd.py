@@ -50,9 +50,8 @@ def _read(path: Path) -> Found:
     with opening(path, ".nrrd"):
         said, offset = _header(path)
         if said["dimension"] != "4" or int(numbers(said["sizes"], 4)[0]) != 3:
-            raise InputError(
-                f"sizes {said['sizes'][:60]} of {said['dimension'][:20]} axes, needs 4: vectors x, y, z, first, and x, y, z"
-            )
+            needs = "needs 4: vectors x, y, z, first, and x, y, z"
+            raise InputError(f"sizes {said['sizes'][:60]} of {said['dimension'][:20]} axes, {needs}")
         if said.get("encoding", "").lower() not in PACKED:
             raise InputError(f"encoding {said.get('encoding', '')[:20]!r}, needs raw or gzip")
         _check_plain(said)

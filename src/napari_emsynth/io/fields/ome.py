@@ -27,7 +27,7 @@ from napari_emsynth.io.units import plausible
 from napari_emsynth.volume import Float
 
 SPACE = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
-AXES = [{"name": "c", "type": DISPLACEMENT, "discrete": True}, *SPACE]
+AXES: list[dict[str, Any]] = [{"name": "c", "type": DISPLACEMENT, "discrete": True}, *SPACE]
 ALIGNED, ACQUIRED, PHYSICAL = "aligned", "acquired", "physical"
 
 
@@ -62,7 +62,7 @@ def _begin(work: Work, head: Head) -> _Array:
         shape=(3, *head.field.shape),
         chunks=(3, 1, min(EDGE, head.nodes[0]), min(EDGE, head.nodes[1])),
         dtype="float32",
-        dimension_names=[axis["name"] for axis in AXES],
+        dimension_names=[str(axis["name"]) for axis in AXES],
     )
     return _Array(array, head.voxel_nm)
 
@@ -77,10 +77,7 @@ def _scene() -> dict[str, Any]:
         "interpolation": "linear",
     }
     systems = [{"name": name, "axes": SPACE} for name in (ALIGNED, ACQUIRED)]
-    return {
-        "version": VERSION,
-        "scene": {"coordinateSystems": systems, "coordinateTransformations": [transformation]},
-    }
+    return {"version": VERSION, "scene": {"coordinateSystems": systems, "coordinateTransformations": [transformation]}}
 
 
 def _image(head: Head) -> dict[str, Any]:
@@ -103,16 +100,16 @@ def _image(head: Head) -> dict[str, Any]:
 def _read(path: Path) -> Found:
     import zarr
 
-    from napari_emsynth.io.zarr.store import LocalZarr, ZarrArray
+    from napari_emsynth.io.zarr.store import ZarrArray, store_of
 
     with opening(path, "OME-Zarr displacements"):
-        said = declared(zarr.open(LocalZarr(path), mode="r"))
+        said = declared(zarr.open(store_of(path), mode="r"))
         stored = ZarrArray(str(path.resolve()), said.array, said.order, {})
         check_numbers(stored.dtype)
         vectors: Source = stored if said.has_z else Turned(stored)
         z, _, y, x = vectors.shape
         return Found(
-            data=Stored(path, InPixels(vectors, said.places, said.steps), [stored.anchor]),
+            data=Stored(path, InPixels(vectors, said.places, said.steps), stored.anchors),
             shape=check_shape((z, y, x)),
             voxel_nm=(voxel_nm := _voxel_nm(said)),
             origin_nm=(0.0, 0.0, 0.0) if voxel_nm is None else said.origin_nm,
@@ -120,7 +117,9 @@ def _read(path: Path) -> Found:
 
 
 def _voxel_nm(said: Declared) -> Triple | None:
-    return plausible([None if unit is None else unit * size for unit, size in zip(said.units_nm, said.scale, strict=True)])
+    return plausible(
+        [None if unit is None else unit * size for unit, size in zip(said.units_nm, said.scale, strict=True)]
+    )
 
 
 OME = Format(

@@ -88,7 +88,9 @@ def declared(root: Any) -> Declared:
     vector = [i for i, axis in enumerate(axes) if axis.get("type") == DISPLACEMENT]
     own = {name: i for i, name in enumerate(names) if i not in vector}
     if len(vector) != 1 or len(names) != array.ndim or not {"y", "x"} <= own.keys() <= {"z", "y", "x"}:
-        raise InputError(f"its field has axes {', '.join(names)}, needs z, y, x (or y, x) and one of type {DISPLACEMENT}")
+        raise InputError(
+            f"its field has axes {', '.join(names)}, needs z, y, x (or y, x) and one of type {DISPLACEMENT}"
+        )
     out = None if said is None else _output(root, said)
     components, factor = _components(out, [axes[i] for i in own.values()], int(array.shape[vector[0]]))
     scale, translation = _steps(placed, len(axes))

@@ -85,14 +85,14 @@ def _said(head: Head) -> dict[str, Any]:
 def _read(path: Path) -> Found:
     import zarr
 
-    from napari_emsynth.io.zarr.store import LocalZarr, ZarrArray
+    from napari_emsynth.io.zarr.store import ZarrArray, store_of
 
     with opening(path, "Zarr"):
-        node = zarr.open(LocalZarr(path), mode="r")
+        node = zarr.open(store_of(path), mode="r")
         check_array(node)
         source = ZarrArray(str(path.resolve()), "", range(node.ndim), {})
         said = node.attrs.get(KEY, {})
-        data = Stored(path, source, [source.anchor])
+        data = Stored(path, source, source.anchors)
         return _served(data, said if isinstance(said, Mapping) else {})
 
 

@@ -169,7 +169,9 @@ def _start(array: Any, nodes: Shape) -> tuple[float, float]:
         return 0.0, 0.0
     x, y, z, *size = _values("box", array, (2, 3))
     if z != 0 or tuple(size[::-1]) != nodes:
-        raise InputError(f"box {array.tolist()} (x, y, z), needs a start of 0 along z and the size of the map, {nodes[::-1]}")
+        raise InputError(
+            f"box {array.tolist()} (x, y, z), needs a start of 0 along z and the size of the map, {nodes[::-1]}"
+        )
     return y, x
 
 

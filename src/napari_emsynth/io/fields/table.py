@@ -53,7 +53,7 @@ def _is_array(path: Path) -> bool:
     import zarr
 
     from napari_emsynth.io.stored import opening
-    from napari_emsynth.io.zarr.store import LocalZarr
+    from napari_emsynth.io.zarr.store import store_of
 
     with opening(path, "Zarr"):
-        return isinstance(zarr.open(LocalZarr(path), mode="r"), zarr.Array)
+        return isinstance(zarr.open(store_of(path), mode="r"), zarr.Array)

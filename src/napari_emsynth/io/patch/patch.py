@@ -171,5 +171,5 @@ def _piece(path: Path, root: zarr.Group, number: int, box: Block, dtype: np.dtyp
         source = ZarrArray(str(path), f"pieces/{number}/{name}", (0, 1, 2), {})
         if source.shape != shape or canonical(source.dtype) != types[name]:
             raise InputError(f"pieces/{number}/{name} holds {source.shape} {source.dtype}, needs {shape} {types[name]}")
-        found[name] = Stored(path, source, [source.anchor])
+        found[name] = Stored(path, source, source.anchors)
     return found

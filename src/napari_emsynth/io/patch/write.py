@@ -18,6 +18,7 @@ from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.io.output_checks import check_place
 from napari_emsynth.io.patch.boxes import changed
 from napari_emsynth.io.patch.patch import FORMAT, SUFFIX, boxes_to_json
+from napari_emsynth.io.url import Url
 from napari_emsynth.io.zarr.parts import create
 from napari_emsynth.io.zarr.read import PATCH
 from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress
@@ -29,7 +30,7 @@ CHUNK = (1, 512, 512)
 
 
 def check_patch_output(
-    path: str | os.PathLike[str], source: str | os.PathLike[str] | None, overwrite: bool, resume: bool = False
+    path: str | os.PathLike[str], source: str | os.PathLike[str] | Url | None, overwrite: bool, resume: bool = False
 ) -> None:
     """Refuse a patch that cannot or must not be written, before any work.
 
@@ -57,6 +58,7 @@ def write_patch(
     note: Callable[[str], None] = no_note,
     inputs: Inputs = NO_INPUTS,
     claims: Claims = UNCLAIMED,
+    part: None = None,  # noqa: ARG001 - a patch is written whole
 ) -> Path:
     """Write what a result changed of a volume, with the voxels that it replaces.
 
@@ -71,6 +73,7 @@ def write_patch(
         note: told in one line what a user should know.
         inputs: files that the result was made from, as they were.
         claims: outputs that are held already.
+        part: None: a patch is written whole.
 
     Returns:
         The path written.

@@ -17,11 +17,12 @@ import numpy as np
 
 from napari_emsynth.grid import Grid, Triple
 from napari_emsynth.io.choice import EVERYTHING, Choice
-from napari_emsynth.io.content import MARKS, stem
+from napari_emsynth.io.content import MARKS
 from napari_emsynth.io.stored import Stored, opening
 from napari_emsynth.io.tiff.pages import Absent, Pages
 from napari_emsynth.io.tiff.stack import Image, Stack, images, opened, part_of, reopened, stack_of
 from napari_emsynth.io.units import nm_per, number, plausible, stated_nm
+from napari_emsynth.io.url import stem_of
 from napari_emsynth.volume import Known, Volume
 
 NAMESPACE = "napari-emsynth/provenance"
@@ -81,7 +82,7 @@ def _volume(tif: Any, path: Path, stack: Stack, plan: Any) -> Volume:
     """Return a stack as a volume, its voxels not yet read."""
     size, origin = _size_nm(tif, stack)
     grid = Grid(shape=stack.shape, voxel_nm=size, origin_nm=origin)
-    return Volume(_stored(tif, path, stack, plan), grid, stem(path), {"path": str(path), "notices": stack.notices})
+    return Volume(_stored(tif, path, stack, plan), grid, stem_of(path), {"path": str(path), "notices": stack.notices})
 
 
 # --------------------------------------------------------------------------------------- voxel size

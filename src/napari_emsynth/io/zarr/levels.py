@@ -69,7 +69,7 @@ def reduction_of(name: str, *, labels: bool) -> Reduction:
 def coarsen(source: Any, target: Any, steps: Shape, reduction: Reduction, cancel: CancelToken | None) -> None:
     """Fill ``target``: every voxel is the reduction of ``steps`` voxels of ``source``."""
     z, y, x = target.chunks
-    for block in blocks(target.shape, (z, 4 * y, 4 * x)):
+    for block in blocks(target.shape, target.shards or (z, 4 * y, 4 * x)):
         if cancel is not None:
             cancel.check()
         coarser = coarse_block(source.__getitem__, source.shape, block, steps, reduction)

@@ -6,6 +6,7 @@ Metadata are those of OME-Zarr 0.5 in Zarr v3, and of 0.4 in Zarr v2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
@@ -17,6 +18,9 @@ from napari_emsynth.io.content import MASKS, Block
 from napari_emsynth.io.zarr.levels import levels
 
 RGBA = {"synthetic": [255, 0, 255, 128], "empty": [128, 128, 128, 255]}
+# An array of more chunks than this has many of them in one file: so many along z, y, x.
+MOST_FILES = 16_384
+SHARD = (1, 4, 4)
 # How Zarr v2 names its chunks where OME has a say.
 SLASHES = {"name": "v2", "separator": "/"}
 
@@ -32,7 +36,23 @@ def fitting(chunk: Shape, shape: Shape) -> Shape:
     return z, y, x
 
 
-def create(root: Any, name: str, shape: Shape, chunk: Shape, dtype: np.dtype[Any], *, sparse: bool) -> Any:
+def shard_shape(shape: Shape, chunk: Shape) -> Shape | None:
+    """Return what goes into one file of a stack of many chunks; None where each chunk is a file of its own.
+
+    Args:
+        shape: of the array.
+        chunk: of its chunks.
+    """
+    chunk = fitting(chunk, shape)
+    if math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True)) <= MOST_FILES:
+        return None
+    z, y, x = (c * min(k, -(-n // c)) for n, c, k in zip(shape, chunk, SHARD, strict=True))
+    return None if (z, y, x) == chunk else (z, y, x)
+
+
+def create(
+    root: Any, name: str, shape: Shape, chunk: Shape, dtype: np.dtype[Any], *, sparse: bool, sharded: bool = False
+) -> Any:
     """Make an array [z, y, x] of zeros, in place of one that is there.
 
     Args:
@@ -42,12 +62,15 @@ def create(root: Any, name: str, shape: Shape, chunk: Shape, dtype: np.dtype[Any
         chunk: of its chunks, cut to the array.
         dtype: of its voxels.
         sparse: chunks of zeros are left out of the file.
+        sharded: many chunks go into one file, see :func:`shard_shape`.
     """
     named = {"dimension_names": ["z", "y", "x"]} if root.metadata.zarr_format == 3 else {"chunk_key_encoding": SLASHES}
+    shards = shard_shape(shape, chunk) if sharded else None
     return root.create_array(
         name,
         shape=shape,
         chunks=fitting(chunk, shape),
+        shards=shards,
         dtype=dtype,
         fill_value=0,
         overwrite=True,

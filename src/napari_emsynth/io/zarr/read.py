@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.storage import LocalStore
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Grid, Triple
 from napari_emsynth.io.choice import EVERYTHING, Choice
-from napari_emsynth.io.content import MARKS, stem
+from napari_emsynth.io.content import MARKS, MASKS
 from napari_emsynth.io.stored import Stored, opening
 from napari_emsynth.io.units import nm_per, number, plausible, stated_nm
-from napari_emsynth.io.zarr.store import METADATA_NAMES, LocalZarr, ZarrArray
+from napari_emsynth.io.url import Location, stem_of
+from napari_emsynth.io.zarr.store import METADATA_NAMES, ZarrArray, store_of
 from napari_emsynth.volume import Known, Volume
 
 # What programs call the axes.
@@ -60,48 +62,55 @@ class Place:
     labels: bool = False
 
 
-def is_zarr(path: Path) -> bool:
+def is_zarr(path: Location) -> bool:
     """Return True when a folder is a Zarr array or group."""
-    return any((path / name).is_file() for name in METADATA_NAMES)
+    if isinstance(path, Path):
+        return any((path / name).is_file() for name in METADATA_NAMES)
+    store = store_of(path)
+    return any(store.document(name) is not None for name in METADATA_NAMES)
 
 
-def read_zarr(path: Path, choice: Choice = EVERYTHING) -> Volume:
+def read_zarr(path: Location, choice: Choice = EVERYTHING) -> Volume:
     """Read a Zarr image, group or array as a volume, with what is known of it.
 
     Raises:
         ChoiceError: it holds several images, arrays, channels or times, and none is chosen.
         InputError: not Zarr, damaged, or not one grey volume.
     """
-    marks = {name: part.data for name in MARKS if (part := read_zarr_part(path, name)) is not None}
-    return replace(_image(path, choice), known=Known.of(read_zarr_record(path), marks))
+    record = read_zarr_record(path)
+    # Elsewhere every question takes a while, and what no step of ours made has no marks of ours.
+    names = MARKS if isinstance(path, Path) or record is not None else ()
+    marks = {name: part.data for name in names if (part := read_zarr_part(path, name)) is not None}
+    return replace(_image(path, choice), known=Known.of(record, marks))
 
 
-def read_zarr_part(path: Path, name: str) -> Volume | None:
+def read_zarr_part(path: Location, name: str) -> Volume | None:
     """Read ``labels/NAME`` or the image group ``NAME``, or return None when the file has neither."""
-    for inner in (path / "labels" / name, path / name):
+    inside = path / "labels" / name
+    for inner in (inside, path / name) if isinstance(path, Path) else (inside if name in MASKS else path / name,):
         if is_zarr(inner):
             return _image(inner, EVERYTHING)
     return None
 
 
-def read_zarr_record(path: Path) -> dict[str, Any] | None:
+def read_zarr_record(path: Location) -> dict[str, Any] | None:
     """Return the provenance in the file, or None."""
     record = _record(path)
     return dict(record) if isinstance(record, Mapping) else None
 
 
-def _record(path: Path) -> Any:
+def _record(path: Location) -> Any:
     with opening(path, "Zarr"):
         return _node(path).attrs.get("emsynth")
 
 
-def _node(path: Path, name: str = "") -> Any:
+def _node(path: Location, name: str = "") -> Any:
     if not is_zarr(path):
         raise InputError(f"{path} cannot be read as Zarr: none of {', '.join(METADATA_NAMES)} is in it")
-    return zarr.open(LocalZarr(path), path=name, mode="r")
+    return zarr.open(store_of(path), path=name, mode="r")
 
 
-def _image(path: Path, choice: Choice) -> Volume:
+def _image(path: Location, choice: Choice) -> Volume:
     with opening(path, "Zarr"):
         node = _node(path)
         if isinstance(node, zarr.Array):
@@ -113,7 +122,7 @@ def _image(path: Path, choice: Choice) -> Volume:
         return _group(path, "", node, choice)
 
 
-def _series(path: Path, root: Any, choice: Choice) -> Volume:
+def _series(path: Location, root: Any, choice: Choice) -> Volume:
     """Return one of the images that a converter numbered."""
     names = sorted((name for name, _ in root.groups() if name.isdecimal()), key=int)
     if not names:
@@ -122,7 +131,7 @@ def _series(path: Path, root: Any, choice: Choice) -> Volume:
     return _group(path, name, root[name], replace(choice, series=None))
 
 
-def _group(path: Path, inner: str, group: Any, choice: Choice) -> Volume:
+def _group(path: Location, inner: str, group: Any, choice: Choice) -> Volume:
     """Return an image of a group.
 
     Raises:
@@ -147,7 +156,7 @@ def _group(path: Path, inner: str, group: Any, choice: Choice) -> Volume:
     return _plain(path, f"{inner}/{name}".lstrip("/"), arrays[name], choice)
 
 
-def _plain(path: Path, name: str, array: Any, choice: Choice) -> Volume:
+def _plain(path: Location, name: str, array: Any, choice: Choice) -> Volume:
     """Return a plain array, of unknown size unless an attribute ``voxel_nm`` states it."""
     said = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     names = [str(n).lower() for n in said] if isinstance(said, list | tuple) else []
@@ -159,7 +168,7 @@ def _plain(path: Path, name: str, array: Any, choice: Choice) -> Volume:
     return _volume(path, name, array, Place(axes=axes, voxel_nm=stated_nm(array.attrs)), choice)
 
 
-def _volume(path: Path, name: str, array: Any, place: Place, choice: Choice) -> Volume:
+def _volume(path: Location, name: str, array: Any, place: Place, choice: Choice) -> Volume:
     """Return an array as a volume z, y, x.
 
     Raises:
@@ -181,12 +190,12 @@ def _volume(path: Path, name: str, array: Any, place: Place, choice: Choice) -> 
     source = ZarrArray(str(path), name, (z, y, x), picked)
     sections, rows, columns = source.shape
     grid = Grid(shape=(sections, rows, columns), voxel_nm=place.voxel_nm, origin_nm=place.origin_nm)
-    data = Stored(path, source, [source.anchor])
+    data = Stored(path, source, source.anchors)
     metadata = {"path": str(path), "notices": place.notices}
-    return Volume(data, grid, stem(path), metadata, labels=place.labels)
+    return Volume(data, grid, stem_of(path), metadata, labels=place.labels)
 
 
-def _stacked(path: Path, array: Any, place: Place, choice: Choice) -> Place:
+def _stacked(path: Location, array: Any, place: Place, choice: Choice) -> Place:
     """Return the place of a stack whose sections were stored as its channels or times."""
     sizes = dict(zip(place.axes, array.shape, strict=True))
     many = [a for a in ("channel", "time") if sizes.get(a, 1) > 1 and getattr(choice, a) is None]
@@ -200,7 +209,7 @@ def _stacked(path: Path, array: Any, place: Place, choice: Choice) -> Place:
 # --------------------------------------------------------------------------------------- OME-Zarr
 
 
-def _multiscale(path: Path, inner: str, group: Any, image: Mapping[str, Any], choice: Choice) -> Volume:
+def _multiscale(path: Location, inner: str, group: Any, image: Mapping[str, Any], choice: Choice) -> Volume:
     """Return one level of a multiscale image.
 
     Raises:
@@ -217,7 +226,7 @@ def _multiscale(path: Path, inner: str, group: Any, image: Mapping[str, Any], ch
     if len(names) != array.ndim:
         raise InputError(f"{path} names {len(names)} axes of an array of {array.ndim}")
     named = {str(entry["path"]).split("/")[0] for i in (image, *_all(group)) for entry in i["datasets"]}
-    extra = sorted(n for n, _ in group.members() if n not in (*named, *BESIDE, *MARKS))
+    extra = sorted(n for n in _members(group) if n not in (*named, *BESIDE, *MARKS))
     notices = [f"{path.name} also holds {', '.join(extra)}: left out"] if extra else []
     size, origin, doubt = _space(path, image, level, [AXIS.get(n, n) for n in names], said)
     place = Place(
@@ -230,7 +239,17 @@ def _multiscale(path: Path, inner: str, group: Any, image: Mapping[str, Any], ch
     return _volume(path, f"{inner}/{level['path']}".lstrip("/"), array, place, choice)
 
 
-def pyramid(path: Path, name: str) -> tuple[str, list[str]]:
+def _members(group: Any) -> list[str]:
+    """Return the names in a group; none where a store cannot list them."""
+    if isinstance(group.store, LocalStore):
+        return [name for name, _ in group.members()]
+    try:
+        return [name for name, _ in group.members()]
+    except Exception:  # noqa: BLE001 - whatever a server answers that cannot list
+        return []
+
+
+def pyramid(path: Location, name: str) -> tuple[str, list[str]]:
     """Return the group that holds an image, and the names of all its resolutions, the finest first.
 
     Args:
@@ -257,7 +276,7 @@ def _unnamed(ndim: int) -> str:
 
 
 def _space(
-    path: Path,
+    path: Location,
     image: Mapping[str, Any],
     level: Mapping[str, Any],
     axes: Sequence[str],

@@ -22,9 +22,11 @@ from zarr.storage import LocalStore
 
 from napari_emsynth.errors import InputError
 from napari_emsynth.io.stored import Window
+from napari_emsynth.io.url import Location, location
 from napari_emsynth.io.zarr.cache import CHUNKS
 from napari_emsynth.volume import Array
 
+OWN_METADATA = ("zarr.json", ".zarray")
 METADATA_NAMES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 # A chunk may decode to this much, or to four times the whole array if that is more.
 CHUNK_BYTES = 1 << 31
@@ -60,9 +62,7 @@ class LocalZarr(LocalStore):  # type: ignore[misc]
             raise InputError(f"{place} is no plain file")
         found = await super().get(key, prototype, byte_range)
         if found is not None and place.name not in METADATA_NAMES:
-            size = decoded_bytes(found.as_numpy_array()[:24].tobytes(), len(found))
-            if size is not None and size > self.most_bytes:
-                raise InputError(f"{place} says it decodes to {size} bytes, a chunk has {self.most_bytes}")
+            check_decoded(str(place), found, self.most_bytes)
         return found
 
     def _check_untouched(self, place: Path) -> None:
@@ -77,6 +77,30 @@ class LocalZarr(LocalStore):  # type: ignore[misc]
             raise InputError(f"{self.root} is not there any more")
         if folder.stat().st_mtime_ns > self._since_ns:
             raise InputError(f"{folder} was changed by another program while it was read; run again")
+
+
+def check_decoded(place: str, found: Any, most: int) -> None:
+    """Refuse a chunk that says it decodes to more than it can hold.
+
+    Raises:
+        InputError: it does.
+    """
+    size = decoded_bytes(found.as_numpy_array()[:24].tobytes(), len(found))
+    if size is not None and size > most:
+        raise InputError(f"{place} says it decodes to {size} bytes, a chunk has {most}")
+
+
+def store_of(place: Location) -> Any:
+    """Return the store of a Zarr that is only read, here or elsewhere.
+
+    Raises:
+        InputError: what reads such stores is not installed.
+    """
+    if isinstance(place, Path):
+        return LocalZarr(place)
+    from napari_emsynth.io.zarr.remote import RemoteZarr
+
+    return RemoteZarr(place)
 
 
 def decoded_bytes(head: bytes, count: int) -> int | None:
@@ -111,7 +135,7 @@ class ZarrArray:
 
     def __init__(self, root: str, name: str, order: Sequence[int], picked: Mapping[int, int]) -> None:
         self._asked = (root, name, tuple(order), dict(picked))
-        self._store = LocalZarr(root)
+        self._store = store_of(location(root))
         self._array = zarr.open_array(self._store, path=name, mode="r")
         self.shape = tuple(int(self._array.shape[i]) for i in order)
         self.chunks = tuple(int(self._array.chunks[i]) for i in order)
@@ -120,6 +144,7 @@ class ZarrArray:
         whole = math.prod(self._array.shape) * self.dtype.itemsize
         if chunk > max(4 * whole, 1 << 20) or chunk > max(CHUNK_BYTES, 4 * whole):
             raise InputError(f"{root}: chunks of {chunk / 1e6:.3g} MB in an array of {whole / 1e6:.3g} MB: damaged")
+        self._metadata = None if isinstance(self._store, LocalZarr) else self._documents()
         self._serial = CHUNKS.newcomer()
         weakref.finalize(self, CHUNKS.forget, self._serial)
         # Codecs may store a little beside the voxels.
@@ -138,10 +163,16 @@ class ZarrArray:
         return name, order, dict(picked)
 
     @property
-    def anchor(self) -> Path:
-        """The file that says what the array is."""
+    def anchors(self) -> list[Path]:
+        """The file that says what the array is; none of a store elsewhere, see :meth:`read`."""
+        if self._metadata is not None:
+            return []
         folder = Path(self._asked[0]) / self._asked[1]
-        return next(folder / name for name in ("zarr.json", ".zarray") if (folder / name).is_file())
+        return [next(folder / name for name in OWN_METADATA if (folder / name).is_file())]
+
+    def _documents(self) -> list[bytes | None]:
+        """Return what a store elsewhere says of the array now."""
+        return [self._store.document(f"{self._asked[1]}/{name}".lstrip("/")) for name in OWN_METADATA]
 
     def read(self, box: Window) -> Array:
         """Return a box; where it takes thin parts of chunks, those are kept for the next one."""
@@ -180,5 +211,10 @@ class ZarrArray:
         for axis, part in zip(order, box, strict=True):
             key[axis] = part
         found = np.asarray(self._array[tuple(key)])
+        if self._metadata is not None and self._store.missed:
+            # A store that has vanished reads as one that is empty.
+            self._store.missed = False
+            if self._documents() != self._metadata:
+                raise InputError(f"{self._asked[0]} is not there any more, or was changed while it was read; run again")
         left = sorted(order)
         return found.transpose([left.index(axis) for axis in order])

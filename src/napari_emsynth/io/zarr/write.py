@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_emsynth.grid import Shape
-from napari_emsynth.io.atomic import Work, digest, sync_files, sync_tree, undisturbed
+from napari_emsynth.io.atomic import Journal, Part, Work, digest, sync_files, sync_tree, undisturbed
 from napari_emsynth.io.content import MASKS, Block, Content, blocks
 from napari_emsynth.io.zarr.levels import coarsen, levels, reduction_of
-from napari_emsynth.io.zarr.parts import create, fitting, group_of, image_metadata, label_list, stored_keys
+from napari_emsynth.io.zarr.parts import create, fitting, group_of, image_metadata, label_list, shard_shape, stored_keys
 from napari_emsynth.spec import CancelToken, Progress
 from napari_emsynth.volume import Array
 
@@ -31,37 +31,83 @@ ROW_BYTES = 1 << 29
 BLOCK_BYTES = 1 << 26
 
 
-def write_zarr(content: Content, work: Work, progress: Progress, cancel: CancelToken | None, *, resume: bool) -> None:
-    """Write (or finish writing) an OME-Zarr.
+def write_zarr(
+    content: Content,
+    work: Work,
+    progress: Progress,
+    cancel: CancelToken | None,
+    *,
+    resume: bool,
+    part: Part | None = None,
+) -> bool:
+    """Write (or finish writing) an OME-Zarr, or a part of it.
+
+    Args:
+        content: what is written.
+        work: where.
+        progress: called after every block.
+        cancel: asked between blocks.
+        resume: go on with what a stopped job left.
+        part: which part, of how many, others being done elsewhere; None for all of it.
+
+    Returns:
+        Whether it is complete; of a part, whether this was the last one.
 
     Raises:
         InputError: told to resume another job's work.
         Cancelled: asked for between blocks; what is finished stays for ``resume``.
     """
     chunk = chunk_shape(content)
-    plan = blocks(content.volume.shape, block_shape(content, chunk))
+    # One process at a time writes a file: blocks are made of whole ones.
+    plan = blocks(content.volume.shape, block_shape(content, shard_shape(content.volume.shape, chunk) or chunk))
     job = content.fingerprint(chunk=chunk, blocks=len(plan))
-    journal = work.resume(job, len(plan)) if resume else None
-    arrays = None if journal is None else _found(content, work, chunk)
-    if journal is None or arrays is None:
-        with undisturbed():
-            work.clear()
-            arrays = _begun(content, work, chunk)
-            journal = work.start(job, len(plan))
+    if part is None:
+        arrays, journal = _start(content, work, chunk, job, len(plan), resume=resume)
+        mine = range(len(plan))
+    else:
+        with work.beginning():
+            arrays, whole = _start(content, work, chunk, job, len(plan), resume=True)
+        path = work.folder / f"journal.{part[0]}-{part[1]}"
+        journal = Journal.resume(path, job, len(plan), work.target, work.note) or Journal.start(path, job, len(plan))
+        journal.done |= whole.done
+        mine = share(len(plan), part)
     spoiled = 0
-    for number, block in enumerate(plan):
+    for done, number in enumerate(mine, start=1):
         _check(cancel)
-        known = journal.done.get(number)
+        block, known = plan[number], journal.done.get(number)
         if known is None or known != _there(arrays, block):
             spoiled += known is not None
             found = content.read(block)
             with undisturbed():
                 _write(arrays, block, found, work.data)
                 journal.add(number, digest(*found.values()))
-        progress(number + 1, len(plan), "blocks written")
+        progress(done, len(mine), "blocks written")
     if spoiled:
         work.note(f"{spoiled} finished blocks of the unfinished {work.target.name} were damaged: computed again")
+    if part is not None and not (work.alone() and len(work.finished(job, len(plan)) | whole.done) == len(plan)):
+        return False
     _finish(work, content, chunk, cancel)
+    return True
+
+
+def share(blocks: int, part: Part) -> range:
+    """Return which blocks a part of a job does: adjacent ones, as many as any other part, give or take one."""
+    number, count = part
+    return range(blocks * number // count, blocks * (number + 1) // count)
+
+
+def _start(
+    content: Content, work: Work, chunk: Shape, job: str, count: int, *, resume: bool
+) -> tuple[dict[str, Any], Journal]:
+    """Return the arrays to write into and the journal, as they were left or new."""
+    journal = work.resume(job, count) if resume else None
+    arrays = None if journal is None else _found(content, work, chunk)
+    if journal is None or arrays is None:
+        with undisturbed():
+            work.clear()
+            arrays = _begun(content, work, chunk)
+            journal = work.start(job, count)
+    return arrays, journal
 
 
 def _begun(content: Content, work: Work, chunk: Shape) -> dict[str, Any]:
@@ -70,7 +116,15 @@ def _begun(content: Content, work: Work, chunk: Shape) -> dict[str, Any]:
 
     root = zarr.create_group(store=str(work.data), zarr_format=3)
     for name in content.parts:
-        create(root, f"{group_of(name)}0", content.volume.shape, chunk, content.dtype(name), sparse=name != "volume")
+        create(
+            root,
+            f"{group_of(name)}0",
+            content.volume.shape,
+            chunk,
+            content.dtype(name),
+            sparse=name != "volume",
+            sharded=True,
+        )
     sync_tree(work.data)
     return _opened(content, work)
 
@@ -174,7 +228,7 @@ def _finish(work: Work, content: Content, chunk: Shape, cancel: CancelToken | No
             source = root[f"{group_of(name)}{number - 1}"]
             target = create(
                 root, f"{group_of(name)}{number}", coarse.shape(grid.shape), chunk, content.dtype(name),
-                sparse=name != "volume",
+                sparse=name != "volume", sharded=True,
             )  # fmt: skip
             steps = tuple(c // f for c, f in zip(coarse.factors, fine.factors, strict=True))
             coarsen(

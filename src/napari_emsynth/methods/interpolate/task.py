@@ -88,7 +88,7 @@ def interpolate(
         notices += _look_notices(repairs, found_of)
     draw = render.lazy if volume.is_lazy else render.eager
     arrays = draw(job, order, repairs, found_of)
-    record = _provenance(spec, job, repairs, checks, fits, found_of, notices, found, mask_volume is not None)
+    record = _provenance(spec, job, repairs, checks, fits, found_of, notices, found)
     result = Result(
         volume=Volume(arrays.values, grid, volume.name, volume.metadata),
         synthetic=Volume(arrays.synthetic, grid, f"{volume.name} synthetic"),
@@ -291,7 +291,6 @@ def _provenance(
     calibrations: Mapping[int, Calibration],
     notices: list[str],
     found: LeftOut,
-    masked: bool,
 ) -> dict[str, Any]:
     return provenance.record(
         task="interpolate",
@@ -299,13 +298,7 @@ def _provenance(
         weights=weights_record(spec, job.weights),
         params=job.params.to_json(),
         seed=job.runtime.seed,
-        source={
-            "name": job.volume.name,
-            "shape": list(job.volume.shape),
-            "dtype": str(job.volume.dtype),
-            "voxel_nm": list(job.volume.grid.voxel_nm) if job.volume.grid.voxel_nm else None,
-            "mask": masked,
-        },
+        source=provenance.Source.of(job.volume),
         look=job.look,
         sections=[
             _section_record(spec, job, r, checks.get(k), fits.get(k)) | {"look": _look_record(r, calibrations.get(k))}

@@ -37,10 +37,10 @@ class Target:
 
     def beside(self, word: str) -> Target:
         """Return a file of another name in the same folder."""
-        from napari_emsynth.io.content import stem
+        from napari_emsynth.io.url import stem_of
 
-        ending = self.path.name.removeprefix(stem(self.path))
-        return Target(path=self.path.with_name(f"{stem(self.path)}_{word}{ending}"))
+        ending = self.path.name.removeprefix(stem_of(self.path))
+        return Target(path=self.path.with_name(f"{stem_of(self.path)}_{word}{ending}"))
 
     def held(self, runtime: Runtime) -> AbstractContextManager[Claims]:
         """Hold the file, from before the result is computed.
