@@ -40,6 +40,12 @@ def test_a_winner_gets_no_advice():
     assert verdict(None, "") == {"beats_floors": True, "instead": None, "advice": None}
 
 
+def test_a_difference_that_is_not_shown_is_none():
+    assert of("interpolate", "emsynth", ours=25.3389, linear=25.3412, nearest=20.0) is None
+    even = advice(get("align", "emsynth"), {"emsynth": 0.5049, "jittered": 0.5041}, unit="px", best=min, ties=True)
+    assert "0.50 px, is no better than jittered, 0.50 px" in even.line("")
+
+
 def test_a_method_is_not_advised_instead_of_itself():
     told = of("interpolate", "optical-flow", ours=29.0, optical_flow=29.3, linear=28.0)
     assert told.instead is None

@@ -263,10 +263,10 @@ class Asked:
     def _aligned(self, volume: Volume, runtime: Runtime, earlier: Displacement | None = None) -> Result:
         """Align a stack, which ``earlier`` may have moved already."""
         from napari_emsynth.fields.apply import applied
-        from napari_emsynth.io import read
+        from napari_emsynth.io import read_one
         from napari_emsynth.methods.align.task import align as task
 
-        tissue = None if self.materials is None else read(self.materials, labels=True)
+        tissue = None if self.materials is None else read_one(self.materials, "--materials")
         if tissue is not None and earlier is not None:
             tissue = applied(tissue, earlier, "nearest")
         return task(volume, options=self.options, materials=tissue, runtime=runtime)

@@ -38,13 +38,14 @@ def outputs(texts: Sequence[str], volume: Volume, interpolation: str | None) -> 
     Raises:
         InputError: a file that cannot be read, of another shape than the volume, or without ids where they are needed.
     """
-    from napari_emsynth.io import read
+    from napari_emsynth.io import read_one
     from napari_emsynth.io.export import Output, check_carried
     from napari_emsynth.methods.upsample.labels.labels import check_ids
 
     found = []
     for path, out in map(split, texts):
-        along = read(path, volume.grid.voxel_nm, labels=interpolation != "cubic")
+        flag = "--apply-to-image" if interpolation == "cubic" else "--apply-to"
+        along = read_one(path, flag, volume.grid.voxel_nm, labels=interpolation != "cubic")
         check_carried(along, volume.shape, str(path))
         if interpolation is None:
             check_ids(replace(along, name=str(path)))

@@ -20,7 +20,6 @@ from napari_emsynth.sections import spans
 
 if TYPE_CHECKING:
     from napari_emsynth.spec import Result, Runtime
-    from napari_emsynth.volume import Volume
 
 
 def interpolate(
@@ -39,7 +38,7 @@ def interpolate(
     cluster: Cluster,
 ) -> None:
     """Replace damaged sections by what their neighbours tell, or insert missing ones."""
-    from napari_emsynth.io import check_output, read, write
+    from napari_emsynth.io import check_output, read_one, write
     from napari_emsynth.io.output_checks import check_apart
     from napari_emsynth.io.patch import check_keeps, check_patch_output, write_patch
     from napari_emsynth.methods.interpolate.options import InterpolateOptions
@@ -64,26 +63,13 @@ def interpolate(
                 return
             put = partial(write_patch, source=volume) if patch else write
             started = time.monotonic()
-            if asked.sections == () and mask is None:
-                if patch:
-                    raise InputError("nothing to replace: no section is named, and a patch would be empty")
-                write(volume, out, **how)
-                screen.answer(*unchanged(volume, out, screen.notes))
-                return
             result = task(
-                volume, options=asked, mask=None if mask is None else read(mask, labels=True), runtime=runtime
+                volume, options=asked, mask=None if mask is None else read_one(mask, "--mask"), runtime=runtime
             )
             with cluster.compute(result) as placed:
                 put(placed, path=out, **how)
             summary = summarise(result, runtime, out, time.monotonic() - started, screen.notes)
         screen.answer(summary, describe(summary))
-
-
-def unchanged(volume: Volume, out: Path, notes: list[str]) -> tuple[dict[str, Any], str]:
-    """Return the answer where the list of sections is empty, such as that of a search which found none."""
-    line = f"nothing to replace: no section is named, so {out} holds the voxels of IN"
-    answer = {"task": "interpolate", "out": str(out), "shape": list(volume.shape), "sections": [], "treatment": []}
-    return {**answer, "selfcheck": [], "notices": [line, *notes]}, line
 
 
 def summarise(result: Result, runtime: Runtime, out: Path, seconds: float, notes: list[str]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def run(
     cluster: Cluster,
 ) -> None:
     """Make a result again from its record: bit for bit, on the same device and with the same versions."""
-    from napari_emsynth.io import check_output, read, write
+    from napari_emsynth.io import check_output, read, read_one, write
     from napari_emsynth.methods.again import check_repeatable, left_to_do, steps_of
 
     with Screen(as_json=json) as screen:
@@ -61,7 +61,7 @@ def run(
         check = partial(check_output, target, place, save.overwrite, save.resume)
         with saving([target], [place, record, *given.values()], check, save, runtime) as how:
             volume = read(place, **steps_of(said)[0]["source"].get("chosen", {}))
-            volumes = {name: read(path, labels=True) for name, path in given.items()}
+            volumes = {name: read_one(path, f"--{name}") for name, path in given.items()}
             started = time.monotonic()
             result = made(left_to_do(said, volume), volume, runtime, volumes, weights, anyway=anyway)
             with cluster.compute(result) as placed:

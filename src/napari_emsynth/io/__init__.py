@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_emsynth.errors import InputError
 from napari_emsynth.grid import Triple, check_voxel_nm
 from napari_emsynth.io.atomic import UNCLAIMED, Claims, Part, undisturbed, working
-from napari_emsynth.io.choice import Choice
+from napari_emsynth.io.choice import Choice, ChoiceError
 from napari_emsynth.io.content import Content
 from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.io.output_checks import check_place
@@ -39,6 +39,7 @@ READERS: dict[Format, str] = {
 SUFFIXES: dict[str, Format] = {
     ".tif": "tiff", ".tiff": "tiff", ".zarr": "zarr", ".mrc": "mrc", ".rec": "mrc", ".st": "mrc", ".ali": "mrc",
 }  # fmt: skip
+WORDS = {"series": "images", "channel": "channels or colours", "time": "times", "level": "levels"}
 WRITTEN: tuple[Format, ...] = ("tiff", "zarr")
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "check_holds",
     "check_output",
     "read",
+    "read_one",
     "read_provenance",
     "read_synthetic",
     "read_uncertainty",
@@ -96,6 +98,31 @@ def read(
         raise InputError(f"{place} holds voxels of type {volume.dtype}, needs integers or floats")
     grid = volume.grid if size is None else replace(volume.grid, voxel_nm=size)
     return replace(volume, grid=grid, labels=volume.labels or labels)
+
+
+def read_one(
+    path: str | os.PathLike[str] | Url,
+    what: str,
+    voxel_nm: tuple[float, float, float] | None = None,
+    *,
+    labels: bool = True,
+) -> Volume:
+    """Read a volume that goes beside another, such as a mask, of which nothing is chosen.
+
+    Args:
+        path: as :func:`read` takes it.
+        what: it is, in the user's words, such as ``--mask``.
+        voxel_nm: see :func:`read`.
+        labels: see :func:`read`.
+
+    Raises:
+        InputError: see :func:`read`; it holds several images, channels or times.
+    """
+    try:
+        return read(path, voxel_nm, labels=labels)
+    except ChoiceError as error:
+        several = next(iter(error.choices[0].picked), "image")
+        raise InputError(f"{path} holds {len(error.choices)} {WORDS[several]}: {what} takes one grey volume") from error
 
 
 def read_synthetic(path: str | os.PathLike[str]) -> Volume | None:
@@ -169,7 +196,7 @@ def write(
 
     Raises:
         InputError: see :func:`check_output`; the disk is full; ``resume`` finds another job's work; an input vanished
-            or was changed. Finished Zarr blocks wait for ``resume`` then, unless the disk is full.
+            or was changed. Finished Zarr blocks wait for ``resume`` then.
         Cancelled: nothing is at ``path``; finished Zarr blocks wait for ``resume``.
     """
     path = here(path)
@@ -255,6 +282,8 @@ def here(path: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: to a store elsewhere.
     """
+    if path == Path():  # what a command makes of an empty name
+        path = ""
     place = location(path)
     if isinstance(place, Url):
         raise InputError(f"cannot write {place}: results are written to a disk, and copied from there")
@@ -274,8 +303,7 @@ def _existing(path: Location) -> Format:
     """
     if isinstance(path, Url):
         return _elsewhere(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
+    check_there(path)
     if path.is_dir():
         from napari_emsynth.io.tensor import kind_of
         from napari_emsynth.io.zarr.read import is_zarr
@@ -285,6 +313,8 @@ def _existing(path: Location) -> Format:
         return "folder" if kind_of(path) is None else "tensor"
     if not path.is_file():
         raise InputError(f"cannot read {path}: it is no plain file")
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty: it has 0 bytes")
     kind = _kind(path)
     if kind == "zarr":
         raise InputError(f"cannot read {path}: it is a file, and a Zarr is a folder; unpack it if it is an archive")
@@ -292,6 +322,18 @@ def _existing(path: Location) -> Format:
         known = ", ".join((*SUFFIXES, "a folder of 2-D images"))
         raise InputError(f"cannot read {path}: suffix {path.suffix or 'missing'!r}, needs {known}")
     return kind
+
+
+def check_there(path: Path) -> None:
+    """Refuse a path where nothing is.
+
+    Raises:
+        InputError: nothing is, or it is a link that leads nowhere.
+    """
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a broken link: it leads to {path.readlink()}, which is not there")
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
 
 
 def _elsewhere(url: Url) -> Format:

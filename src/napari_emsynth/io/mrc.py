@@ -24,6 +24,7 @@ from napari_emsynth.io.units import plausible
 from napari_emsynth.volume import Volume
 
 HEADER_BYTES = 1024
+MODES = {0: "bytes", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
 # IMOD's stamp in the header, and the flag that its bytes are signed.
 IMOD_STAMP, SIGNED_BYTES = 1146047817, 1
 # No section is wider, no stack taller: a larger number is read the wrong way round.
@@ -83,6 +84,9 @@ def _source(path: Path, header: Any) -> tuple[Raw, tuple[str, ...]]:
     """
     from mrcfile.utils import data_dtype_from_header, data_shape_from_header
 
+    if int(header.mode) not in MODES:
+        known = ", ".join(f"{mode} ({what})" for mode, what in MODES.items())
+        raise InputError(f"{path} holds voxels of mode {int(header.mode)}, needs one of {known}")
     dtype, shape = data_dtype_from_header(header), tuple(int(n) for n in data_shape_from_header(header))
     order = tuple(int(header[a]) for a in ("mapc", "mapr", "maps"))
     if order not in ((1, 2, 3), (0, 0, 0)):

@@ -73,11 +73,13 @@ def location(place: Any) -> Location:
     """Return where a text, a path or an address leads.
 
     Raises:
-        InputError: an address that cannot be one.
+        InputError: an empty name, an address that cannot be one.
     """
     if isinstance(place, Path | Url):
         return place
     text = os.fspath(place)
+    if not text.strip():
+        raise InputError("no file is named: the name is empty")
     kind = next((kind for kind in KINDS if text.startswith((f"{kind}://", f"{kind}:"))), None)
     if kind is not None:
         text = text.removeprefix(f"{kind}:").removeprefix("//")

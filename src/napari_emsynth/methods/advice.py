@@ -14,6 +14,7 @@ from typing import Any
 
 from napari_emsynth.spec import MethodSpec, Task
 
+DECIMALS = 2
 # Which method a rival is, by task.
 METHODS: Mapping[Task, Mapping[str, str]] = {
     "interpolate": {"linear": "linear", "fitted": "fitted", "optical_flow": "optical-flow"},
@@ -75,13 +76,16 @@ def advice(
         best: ``max``, or ``min`` where less is better.
         ties: a rival that is as good wins, as where the rival is to do nothing.
     """
+    # What is told to two decimals is compared so: nobody is advised to change for what cannot be seen.
+    scores = {name: round(score, DECIMALS) for name, score in scores.items()}
     ours = scores[spec.id]
     ahead = {n: s for n, s in scores.items() if n != spec.id and best((s, ours)) == s and (ties or s != ours)}
     if not ahead:
         return None
     methods = {name: id_ for name, id_ in METHODS[spec.task].items() if name in ahead and id_ != spec.id}
     first = _best(ahead, best)
-    beaten = f"{spec.title}, {ours:.2f} {unit}, does not beat {_scored(first, ahead, unit)}"
+    verb = "is no better than" if ahead[first] == ours else "does not beat"
+    beaten = f"{spec.title}, {ours:.2f} {unit}, {verb} {_scored(first, ahead, unit)}"
     remark = "" if first in methods else NO_METHOD.get(first, "no method gives that")
     if not methods:
         return Advice(None, beaten, remark)

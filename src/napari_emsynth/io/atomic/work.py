@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.io.atomic.disk import beside, put, real, remove, sync, why_not_written
+from napari_emsynth.io.atomic.disk import DISK_FULL, beside, put, real, remove, sync, why_not_written
 from napari_emsynth.io.atomic.journal import Journal
 from napari_emsynth.io.atomic.lock import lock
 from napari_emsynth.io.atomic.undisturbed import undisturbed
@@ -243,8 +243,10 @@ def working(target: Path, claims: Claims = UNCLAIMED, note: Callable[[str], None
         try:
             yield work
         except OSError as error:
-            work.spoiled = True
-            raise InputError(why_not_written(error, target)) from error
+            # What was finished before the disk was full is whole; what else went wrong is not known.
+            work.spoiled = error.errno not in DISK_FULL
+            kept = f"; {work.kept}" if work.kept else ""
+            raise InputError(f"{why_not_written(error, target)}{kept}") from error
         except InputError as error:
             if work.kept:
                 raise InputError(f"{error}; {work.kept}") from error

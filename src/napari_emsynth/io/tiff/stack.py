@@ -249,7 +249,8 @@ def _image(series: Any, index: int, path: Path, known: Mapping[int, Any]) -> Ima
         lead.pop()  # tifffile gives a sample axis of length 1
     inside = _page_axes(first)
     if axes.rstrip(SAMPLE)[-2:] != "YX" or shape[axes.index("Y")] != first.imagelength:
-        raise InputError(f"{path} has axes {axes}, needs rows and columns (Y, X) last: save one section a page")
+        size = " x ".join(map(str, shape))
+        raise InputError(f"{path} keeps its {size} values in pages that are no sections: save one section a page")
     for page in pages:
         if page is not None:
             _check_page(page, path)

@@ -162,9 +162,10 @@ def _plain(path: Location, name: str, array: Any, choice: Choice) -> Volume:
     names = [str(n).lower() for n in said] if isinstance(said, list | tuple) else []
     axes = [AXIS.get(n, n) for n in names]
     if len(axes) != array.ndim or not set(axes) & {"z", "y", "x"}:
-        if array.ndim != 3:
+        beside = array.ndim - 3
+        if beside < 0 or any(length != 1 for length in array.shape[:beside]):
             raise InputError(f"{path} has shape {tuple(array.shape)}, needs 3 axes z, y, x")
-        axes = ["z", "y", "x"]
+        axes = [*["alone"] * beside, "z", "y", "x"]
     return _volume(path, name, array, Place(axes=axes, voxel_nm=stated_nm(array.attrs)), choice)
 
 
@@ -217,6 +218,8 @@ def _multiscale(path: Location, inner: str, group: Any, image: Mapping[str, Any]
         InputError: metadata without the array it names.
     """
     levels = image["datasets"]
+    if not levels:
+        raise InputError("it lists no resolution: datasets is empty")
     level = levels[choice.pick(path, "level", [str(entry["path"]) for entry in levels])]
     if level["path"] not in group:
         raise InputError(f"{path} names the array {level['path']!r}, which is not there")

@@ -34,6 +34,7 @@ from napari_emsynth.volume import Array, Volume
 
 # A section counts as constant when its central values spread less than this share of its mean.
 CONSTANT = 1e-6
+NOTHING_ASKED = "nothing to replace: no section is named, so the result holds the voxels of the input"
 # What sections that look damaged are left out of.
 LEFT_OUT_OF = "the self-check, and of the neighbours where others are near"
 
@@ -47,7 +48,8 @@ def interpolate(
     Args:
         volume: [z, y, x] a Volume or an array of any real dtype. Lazy in (dask, zarr) gives lazy out: a section is
             computed when it is read.
-        mask: [z, y, x] of the volume's shape, non-zero = replace; alone, or besides ``sections``.
+        mask: [z, y, x] of the volume's shape, non-zero = replace; alone, or besides ``sections``. Without one, an
+            empty list of sections gives the volume as it is.
         {options}
 
     Returns:
@@ -76,7 +78,11 @@ def interpolate(
         runtime,
         wanted,
     )
-    repairs = plan_repairs(marks, order)
+    nothing = mask is None and options.listed("sections", volume.shape[0]) == ()
+    notices += (
+        ["nothing to replace: no section is named, so the result holds the voxels of the input"] if nothing else []
+    )
+    repairs = [] if nothing else plan_repairs(marks, order)
     notices += found.notices(LEFT_OUT_OF) + _one_sided(repairs) + _poor(repairs, found)
     fits = {k: job.fit(repair) for k, repair in enumerate(repairs)} if job.fitted() else {}
     notices += _fit_notices(repairs, fits) + _long(repairs)
