@@ -67,3 +67,10 @@ def test_other_outputs_beside_a_patch_are_refused(stack, tmp_path, emsynth):
     answer = emsynth("align", stack, tmp_path / "p.patch.zarr", "--patch", "--displacement", tmp_path / "u.npy")
     assert answer.code == 2
     assert "--patch writes one file" in answer.err
+
+
+def test_the_group_alone_lists_its_commands(emsynth):
+    answer = emsynth("patch")
+    assert answer.code == 0
+    assert {"apply", "undo", "show"} <= set(answer.out.split())
+    assert answer.err == ""

@@ -295,3 +295,26 @@ def test_names_and_damage(patch, stack, tmp_path):
     place.write_text(json.dumps(said))
     with pytest.raises(es.InputError, match="format 2, this version reads format 1"):
         read_patch(patch.path)
+
+
+@pytest.mark.parametrize("name", ["old", "new", "synthetic"])
+def test_a_patch_that_lost_a_chunk_is_refused(patch, stack, name):
+    """It would read as zeros, and be written so."""
+    chunk = next(p for p in (patch.path / "pieces" / "0" / name / "c").rglob("*") if p.is_file())
+    chunk.unlink()
+    before = arrays(stack)
+    with pytest.raises(es.InputError, match="is damaged: its voxels are not those that were written"):
+        apply_patch(read_patch(patch.path), stack)
+    assert_same(arrays(stack), before)
+
+
+def test_a_damaged_chunk_of_the_volume_is_named(patch, stack):
+    chunk = next(p for p in sorted((stack / "0" / "c" / "1").rglob("*")) if p.is_file())
+    chunk.write_bytes(b"\x28\xb5\x2f\xfdnonsense")
+    with pytest.raises(es.InputError, match=r"stack.ome.zarr/0: section 20 cannot be read"):
+        apply_patch(patch, stack)
+
+
+def test_what_lies_elsewhere_is_not_changed(patch):
+    with pytest.raises(es.InputError, match=r"cannot write s3://lab/x\.zarr"):
+        apply_patch(patch, "s3://lab/x.zarr")

@@ -34,6 +34,8 @@ from napari_emsynth.training.options import TrainOptions
 
 BAD_USE = 2
 INTERRUPTED = 130
+# What typer raises where a group of commands is called without one.
+HELP_ASKED = "NoArgsIsHelpError"
 # A command that a signal ended exits with this and the signal's number, as shells have it.
 SIGNALLED = 128
 
@@ -65,6 +67,9 @@ def attempt(words: list[str]) -> tuple[int, str]:
         # typer answers Ctrl-C with this code, and says nothing.
         return _interrupted() if code == INTERRUPTED else (code if isinstance(code, int) else 0, "")
     except UsageError as error:
+        if type(error).__name__ == HELP_ASKED:
+            print(error.format_message())  # type: ignore[attr-defined]
+            return 0, ""
         return BAD_USE, _about_use(error, words)
     except InputError as error:
         return BAD_USE, str(error)

@@ -117,11 +117,13 @@ def read_jobs(path: Path) -> list[Job]:
     Raises:
         InputError: no such file, no table, a row without task, IN or OUT, two rows with one OUT.
     """
+    from napari_emsynth.io.stored import why
+
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}") from error
+        raise InputError(f"{path} cannot be read as a table: {why(error)}") from error
     if not rows:
         raise InputError(f"{path} has no row below its header")
     missing = [name for name in FIRST if name not in rows[0]]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_emsynth.errors import InputError
-from napari_emsynth.io.atomic import put
 
 OWN = ("--sbatch", "--array")
 MOST_PARTS = 10_000
@@ -67,6 +66,8 @@ def write_script(path: Path, words: Sequence[str], array: str | None, *, overwri
         raise InputError(f"--sbatch needs --array M, the number of tasks from 1 to {MOST_PARTS} (got {array})")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another name or allow overwriting")
+    from napari_emsynth.io.atomic import put
+
     made = path.with_name(f".{path.name}.new")
     made.write_text(script(words, int(array), Path.cwd()))
     made.chmod(0o755)

@@ -21,7 +21,7 @@ from napari_emsynth.io.choice import Choice, ChoiceError
 from napari_emsynth.io.content import Content
 from napari_emsynth.io.inputs import NO_INPUTS, Inputs
 from napari_emsynth.io.output_checks import check_place
-from napari_emsynth.io.url import Location, Url, location
+from napari_emsynth.io.url import Location, Url, check_there, here, location
 from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress
 from napari_emsynth.volume import Volume
 
@@ -276,20 +276,6 @@ def _written() -> str:
     return " or ".join(suffix for suffix, kind in SUFFIXES.items() if kind in WRITTEN)
 
 
-def here(path: str | os.PathLike[str]) -> Path:
-    """Return where an output goes.
-
-    Raises:
-        InputError: to a store elsewhere.
-    """
-    if path == Path():  # what a command makes of an empty name
-        path = ""
-    place = location(path)
-    if isinstance(place, Url):
-        raise InputError(f"cannot write {place}: results are written to a disk, and copied from there")
-    return place
-
-
 def _kind(path: Path) -> Format | None:
     """Return the format a name asks for."""
     return SUFFIXES.get(path.suffix.lower())
@@ -322,18 +308,6 @@ def _existing(path: Location) -> Format:
         known = ", ".join((*SUFFIXES, "a folder of 2-D images"))
         raise InputError(f"cannot read {path}: suffix {path.suffix or 'missing'!r}, needs {known}")
     return kind
-
-
-def check_there(path: Path) -> None:
-    """Refuse a path where nothing is.
-
-    Raises:
-        InputError: nothing is, or it is a link that leads nowhere.
-    """
-    if path.is_symlink() and not path.exists():
-        raise InputError(f"{path} is a broken link: it leads to {path.readlink()}, which is not there")
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
 
 
 def _elsewhere(url: Url) -> Format:

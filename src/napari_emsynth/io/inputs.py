@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_emsynth.errors import InputError
+from napari_emsynth.io.stored import opening
 from napari_emsynth.io.url import Location, Url, location
 
 ZARR_METADATA = frozenset({".zarray", ".zgroup", ".zattrs", ".zmetadata"})
@@ -103,11 +104,12 @@ def _said_by(url: Url) -> str | None:
     from napari_emsynth.io.zarr.remote import RemoteZarr
     from napari_emsynth.io.zarr.store import METADATA_NAMES
 
-    if url.kind in (None, "zarr"):
-        store = RemoteZarr(url)
-        found = [store.document(name) for name in METADATA_NAMES]
-    else:
-        found = [document(url, name) for name in KNOWN_BY]
+    with opening(url, "a store"):
+        if url.kind in (None, "zarr"):
+            store = RemoteZarr(url)
+            found = [store.document(name) for name in METADATA_NAMES]
+        else:
+            found = [document(url, name) for name in KNOWN_BY]
     return hashlib.sha256(repr(found).encode()).hexdigest() if any(found) else None
 
 

@@ -75,9 +75,14 @@ def location(place: Any) -> Location:
     Raises:
         InputError: an empty name, an address that cannot be one.
     """
-    if isinstance(place, Path | Url):
+    if isinstance(place, Url):
         return place
     text = os.fspath(place)
+    if isinstance(place, Path):
+        scheme, colon, rest = text.partition(":/")
+        if not colon or scheme not in (*SCHEMES, *KINDS, "file"):
+            return place
+        text = f"{scheme}://{rest}"  # a path keeps no two slashes
     if not text.strip():
         raise InputError("no file is named: the name is empty")
     kind = next((kind for kind in KINDS if text.startswith((f"{kind}://", f"{kind}:"))), None)
@@ -91,3 +96,27 @@ def location(place: Any) -> Location:
 def stem_of(place: Location) -> str:
     """Return a name without its suffix, .ome. included."""
     return place.name.removesuffix(place.suffix).removesuffix(".ome")
+
+
+def here(place: Any) -> Path:
+    """Return where something is written.
+
+    Raises:
+        InputError: to a store elsewhere.
+    """
+    found = location("" if place == Path() else place)  # what a command makes of an empty name
+    if isinstance(found, Url):
+        raise InputError(f"cannot write {found}: what is written goes to a disk, and is copied from there")
+    return found
+
+
+def check_there(path: Path) -> None:
+    """Refuse a path where nothing is.
+
+    Raises:
+        InputError: nothing is, or it is a link that leads nowhere.
+    """
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a broken link: it leads to {path.readlink()}, which is not there")
+    if not path.exists():
+        raise InputError(f"{path} does not exist")

@@ -24,7 +24,8 @@ from napari_emsynth.io.content import Block
 from napari_emsynth.io.patch.overlay import chained_record
 from napari_emsynth.io.patch.patch import Patch
 from napari_emsynth.io.patch.target import RECORD, Level, Target, coarser
-from napari_emsynth.io.patch.write import relative
+from napari_emsynth.io.patch.write import add_block, begun_digest, relative, within
+from napari_emsynth.io.url import check_there, here
 from napari_emsynth.io.zarr.levels import coarse_block
 from napari_emsynth.io.zarr.parts import create, stored_keys
 from napari_emsynth.io.zarr.read import PATCHES
@@ -135,15 +136,30 @@ def _held(patch: Patch, path: Path | str, note: Callable[[str], None]) -> Iterat
     Raises:
         InputError: the patch is of another volume, or another job writes there.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
+    path = here(path)
+    check_there(path)
     patch.check_fits(Target.open(path).volume, str(path))
+    _check_whole(patch)
     with claiming([path], note=note):
         try:
             yield Target.open(path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}; run again to go on, or undo") from error
+
+
+def _check_whole(patch: Patch) -> None:
+    """Refuse a patch that is not what was written: a chunk that is gone reads as zeros.
+
+    Raises:
+        InputError: it is not.
+    """
+    told = begun_digest(patch.record)
+    for box, arrays in zip(patch.boxes, patch.arrays, strict=True):
+        for part in within(box):
+            at = relative(part, box)
+            add_block(told, part, {name: array[at] for name, array in arrays.items()})
+    if told.hexdigest() != patch.id:
+        raise InputError(f"{patch.path} is damaged: its voxels are not those that were written; nothing was changed")
 
 
 def _check_levels(patch: Patch, target: Target, *, resumed: bool, expected: str = "old") -> None:

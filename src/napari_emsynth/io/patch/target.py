@@ -23,7 +23,7 @@ from napari_emsynth.io.atomic import sync_files
 from napari_emsynth.io.choice import ChoiceError
 from napari_emsynth.io.content import MASKS, Block
 from napari_emsynth.io.patch.write import within
-from napari_emsynth.io.stored import Stored
+from napari_emsynth.io.stored import Stored, why
 from napari_emsynth.io.zarr.levels import Reduction, levels, reduction_of, steps_between
 from napari_emsynth.io.zarr.parts import create, group_of, image_metadata, label_list, stored_keys
 from napari_emsynth.io.zarr.read import PATCHES, pyramid
@@ -69,8 +69,16 @@ class Level:
         return tuple(key)
 
     def read(self, block: Block) -> Array:
-        """Return a block [z, y, x] in native byte order."""
-        found = np.asarray(self.array[self.key(block)])
+        """Return a block [z, y, x] in native byte order.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            found = np.asarray(self.array[self.key(block)])
+        except Exception as error:  # whatever a decoder says of a damaged chunk
+            where = f"{self.array.store_path}: section {block[0].start}"
+            raise InputError(f"{where} cannot be read: {why(error)}") from error
         rest = [axis for axis in range(found.ndim) if axis not in self.order]
         moved = found.transpose([*rest, *self.order]).reshape([found.shape[axis] for axis in self.order])
         return np.ascontiguousarray(moved, canonical(found.dtype))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 
 from napari_emsynth.errors import InputError
@@ -22,7 +23,7 @@ from napari_emsynth.io.url import Url
 from napari_emsynth.io.zarr.parts import create
 from napari_emsynth.io.zarr.read import PATCH
 from napari_emsynth.spec import CancelToken, Progress, Result, no_note, no_progress
-from napari_emsynth.volume import Volume
+from napari_emsynth.volume import Array, Volume
 
 # What is computed and held at once, along z, y, x, and the chunks in which it is written.
 EDGE = (1, 2048, 2048)
@@ -102,7 +103,7 @@ def _write(
 ) -> None:
     root = zarr.create_group(store=str(work.data), zarr_format=3)
     root.create_group("pieces")
-    told = hashlib.blake2b(json.dumps(stable(content.provenance), sort_keys=True).encode(), digest_size=8)
+    told = begun_digest(content.provenance)
     arrays = [_arrays(root, number, box, content) for number, box in enumerate(boxes)]
     plan = [(number, box, part) for number, box in enumerate(boxes) for part in within(box)]
     for done, (number, box, part) in enumerate(plan):
@@ -110,10 +111,9 @@ def _write(
             cancel.check()
         found = content.read(part)
         found = {"old": source.read(*part), "new": found.pop("volume"), **found}
-        told.update(repr(boxes_to_json([part])).encode())
         at = relative(part, box)
+        add_block(told, part, found)
         for name, voxels in found.items():
-            told.update(voxels.tobytes())
             with undisturbed():
                 arrays[number][name][at] = voxels
         progress(done + 1, len(plan), "blocks of the patch written")
@@ -144,6 +144,18 @@ def _said(content: Content, source: Volume, boxes: list[Block], digest: str) -> 
         "boxes": boxes_to_json(boxes),
         "record": content.provenance,
     }
+
+
+def begun_digest(record: Any) -> Any:
+    """Return the digest of a patch, to which its blocks are added in order."""
+    return hashlib.blake2b(json.dumps(stable(record), sort_keys=True).encode(), digest_size=8)
+
+
+def add_block(digest: Any, part: Block, found: Mapping[str, Array]) -> None:
+    """Add a block of a patch to its digest."""
+    digest.update(repr(boxes_to_json([part])).encode())
+    for name in sorted(found):
+        digest.update(np.ascontiguousarray(found[name]).tobytes())
 
 
 def within(box: Block, edge: tuple[int, int, int] = EDGE, at: tuple[int, int, int] | None = None) -> Iterator[Block]:
