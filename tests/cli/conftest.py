@@ -24,6 +24,16 @@ def stack(tmp_path, crop):
     return path
 
 
+@pytest.fixture(scope="session")
+def tall(tmp_path_factory):
+    """Ninety-six sections: six rows of chunks."""
+    rng = np.random.default_rng(0)
+    voxels = np.cumsum(rng.integers(-9, 10, (96, 64, 64)), axis=0).clip(-120, 120) + 128
+    path = tmp_path_factory.mktemp("tall") / "in.zarr"
+    es.write(es.Volume.of(voxels.astype("u1"), voxel_nm=(10, 10, 10)), path)
+    return path
+
+
 class Answer:
     """What a run left: exit code, standard output, standard error."""
 

@@ -19,16 +19,6 @@ JOB = ("--sections", SECTIONS, "--method", "linear")
 
 
 @pytest.fixture(scope="module")
-def tall(tmp_path_factory):
-    """Ninety-six sections: six rows of chunks."""
-    rng = np.random.default_rng(0)
-    voxels = np.cumsum(rng.integers(-9, 10, (96, 64, 64)), axis=0).clip(-120, 120) + 128
-    path = tmp_path_factory.mktemp("tall") / "in.zarr"
-    es.write(es.Volume.of(voxels.astype("u1"), voxel_nm=(10, 10, 10)), path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def whole(tall, tmp_path_factory):
     result = es.interpolate(es.read(tall), SECTIONS, method="linear")
     return es.write(result, tmp_path_factory.mktemp("whole") / "out.zarr")

@@ -10,7 +10,6 @@ import sys
 import time
 from functools import partial
 
-import numpy as np
 import pytest
 
 import napari_emsynth as es
@@ -26,16 +25,6 @@ SECTIONS = "5,20,35,50,65,80"
 # A real command takes seconds: of what is alike, one is run each time.
 nightly = partial(pytest.param, marks=pytest.mark.nightly)
 ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-
-
-@pytest.fixture(scope="module")
-def tall(tmp_path_factory):
-    """Ninety-six sections: six rows of chunks."""
-    rng = np.random.default_rng(0)
-    voxels = np.cumsum(rng.integers(-9, 10, (96, 64, 64)), axis=0).clip(-120, 120) + 128
-    path = tmp_path_factory.mktemp("tall") / "in.zarr"
-    es.write(es.Volume.of(voxels.astype("u1"), voxel_nm=(10, 10, 10)), path)
-    return path
 
 
 def hearing():
