@@ -40,6 +40,19 @@ def test_an_alignment_writes_any_format(stack, tmp_path, emsynth, suffix):
     assert field.shape == (16, 96, 96)
 
 
+def test_lengths_without_a_voxel_size_are_refused_before_anything_is_aligned(crop, tmp_path, emsynth, monkeypatch):
+    def aligned(*args, **kwargs):
+        pytest.fail("the stack is aligned")
+
+    monkeypatch.setattr("napari_emsynth.methods.align.task.align", aligned)
+    es.write(es.Volume.of(crop), tmp_path / "plain.tif")
+    words = ("align", tmp_path / "plain.tif", tmp_path / "out.zarr", "--method", "optical-flow")
+    answer = emsynth(*words, "--displacement", tmp_path / "v.mha")
+    assert answer.code == 2
+    assert "v.mha: its vectors are lengths in nm, and the voxel size is unknown; give --voxel-size" in answer.err
+    assert [p.name for p in tmp_path.iterdir()] == ["plain.tif"]
+
+
 def test_what_cannot_be_converted(moves, tmp_path, refused):
     assert "--voxel-size" in refused("field", "convert", moves, tmp_path / "v.nrrd")
     assert "needs .npy, .zarr" in refused("field", "convert", moves, tmp_path / "v.tif")

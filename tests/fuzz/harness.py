@@ -4,6 +4,7 @@ Run as ``python harness.py READER FIRST COUNT FOLDER``: prints one JSON object a
 A fault is anything but voxels within bounds or one clear line: a traceback, a hang, memory, a message of many lines.
 """
 
+import gzip
 import json
 import os
 import random
@@ -12,6 +13,8 @@ import signal
 import sys
 import traceback
 import warnings
+import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +222,20 @@ def field(folder, rng):
     return path
 
 
+def packed(path):
+    """Return the bytes of a field as its format compresses it."""
+    data = path.read_bytes()
+    if path.suffix == ".npz":
+        with np.load(path) as held, BytesIO() as made:
+            np.savez_compressed(made, **held)
+            return made.getvalue()
+    head, end, vectors = data.partition(b"\n\n" if path.suffix == ".nrrd" else b"LOCAL\n")
+    head = head.replace(b"encoding: raw", b"encoding: gzip").replace(
+        b"CompressedData = False", b"CompressedData = True"
+    )
+    return head + end + (gzip.compress if path.suffix == ".nrrd" else zlib.compress)(vectors)
+
+
 def field_of_others(folder, rng):
     """As ITK, SOFIMA and OME-Zarr have them; of headers, the text is what is changed most."""
     from napari_emsynth.fields.displacement import Displacement
@@ -230,7 +247,7 @@ def field_of_others(folder, rng):
     if path.is_dir():
         folder_of(path, rng)
         return path
-    data = path.read_bytes()
+    data = packed(path) if rng.random() < 0.4 else path.read_bytes()
     head = data[:HEAD_BYTES]
     path.write_bytes(bytes_of(head, rng) + data[HEAD_BYTES:] if rng.random() < 0.6 else bytes_of(data, rng))
     return path

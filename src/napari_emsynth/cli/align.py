@@ -34,7 +34,7 @@ def align(
     *,
     options: dict[str, Any],
     displacement: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the displacement field: .npy or .zarr.")
+        Path | None, typer.Option(metavar="FILE", help="Write the displacement field; formats: see emsynth field.")
     ] = None,
     from_displacement: Annotated[
         list[Path] | None,
@@ -92,6 +92,7 @@ def align(
                 return
             outputs = asked.outputs(volume)
             asked.check_places(save, outputs)
+            asked.check_lengths(volume)
             started = time.monotonic()
             result = asked.result(volume, runtime)
             if not anyway:
@@ -189,6 +190,18 @@ class Asked:
             overwrite=save.overwrite,
             resume=save.resume,
         )
+
+    def check_lengths(self, volume: Volume) -> None:
+        """Refuse a field of lengths for a stack whose voxel size is unknown, before any work.
+
+        Raises:
+            InputError: see :func:`napari_emsynth.io.fields.check_voxels_known`.
+        """
+        from napari_emsynth.io.fields import check_voxels_known
+
+        # A field that is taken up may know the size itself.
+        if self.displacement is not None and not self.fields:
+            check_voxels_known(self.displacement, volume.grid.voxel_nm)
 
     def inputs(self) -> list[Location]:
         """Return the files that are read."""

@@ -89,7 +89,7 @@ def check_export(
 
     Args:
         outputs: the volumes to be written.
-        displacement: where the field goes, .npy or .zarr; None to keep it.
+        displacement: where the field goes, its suffix names the format; None to keep it.
         inputs: files that must stay as they are.
         overwrite: what is there may be replaced.
         resume: what an earlier run of the same job has written may be there.
@@ -133,7 +133,7 @@ def export(
     Args:
         result: of an alignment, or of upsampling.
         outputs: the volumes to be written.
-        displacement: where the field goes, .npy or .zarr; None to keep it.
+        displacement: where the field goes, its suffix names the format; None to keep it.
         overwrite: what is there may be replaced; it stays until the new one is complete.
         resume: go on with what a killed run of the same job left; whole files of it are kept.
         place: gives a result whose blocks are computed elsewhere.

@@ -228,7 +228,7 @@ def test_itk_images_that_are_no_field_of_sections_are_refused_in_one_line(tmp_pa
         (".mha", "NDims = 3", "NDims = 2", "needs 3"),
         (".mha", "DimSize = 56", "DimSize = 57", "cut short"),
         (".mha", "ElementSpacing = 5.0", "ElementSpacing = 0.0", "not above 0"),
-        (".mha", "ElementType = MET_FLOAT", "ElementType = MET_STRING", "MET_STRING"),
+        (".mha", "ElementType = MET_FLOAT", "ElementType = MET_STRING", "type MET_STRING, needs MET_FLOAT"),
     ],
 )
 def test_headers_that_say_something_else_are_refused_in_one_line(tmp_path, suffix, old, new, said):

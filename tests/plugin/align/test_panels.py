@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 from napari_emsynth import io
 from napari_emsynth.fields.apply import moved, outside
 from napari_emsynth.fields.displacement import Displacement
+from napari_emsynth.io.fields import FIELD_SUFFIXES
 from napari_emsynth.methods.align.options import AlignOptions
 from napari_emsynth.methods.align.stack.alignment import SectionReport
 from napari_emsynth.plugin.align.dock import FineAlignment
@@ -232,6 +233,19 @@ def test_a_field_is_kept_and_taken_up_again(dock: Any, finish: Any, tmp_path: Pa
     dock.task.load_field(small, tmp_path / "field.zarr")
     finish(dock.session)
     assert "does not fit" in told[-1]
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in FIELD_SUFFIXES if suffix != ".zarr"])
+def test_a_field_goes_through_the_formats_of_others(dock: Any, finish: Any, tmp_path: Path, suffix: str) -> None:
+    source = dock.session.viewer.layers["stack"]
+    wanted = dock.session.viewer.layers["stack aligned"].data
+    dock.task.save_field(source, tmp_path / f"field{suffix}")
+    finish(dock.session)
+    dock.history.undo.click()
+    dock.task.load_field(source, tmp_path / f"field{suffix}")
+    finish(dock.session)
+    again = dock.session.viewer.layers["stack aligned"].data
+    assert np.abs(again.astype(int) - wanted).max() <= 1
 
 
 def test_preview_run_and_self_test(dock: Any, finish: Any, stack: Any, told: list[str]) -> None:

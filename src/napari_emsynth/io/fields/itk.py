@@ -12,7 +12,7 @@ no electron microscope has is unknown, and the vectors are still right, for they
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,17 @@ def numbers(text: str, count: int) -> list[float]:
     if len(words) != count or len(values) != count:
         raise ValueError(f"{text[:60]!r} is not {count} numbers")
     return values
+
+
+def type_of(types: Mapping[str, str], name: str, *, big: bool) -> np.dtype[Any]:
+    """Return the type that a header names, byte order included.
+
+    Raises:
+        InputError: it is none of ``types``.
+    """
+    if name not in types:
+        raise InputError(f"type {name[:30]}, needs {' or '.join(list(types)[:2])}, or whole numbers")
+    return np.dtype((">" if big else "<") + types[name])
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from napari_emsynth.errors import InputError
 from napari_emsynth.io.atomic import Work
 from napari_emsynth.io.fields.format import Format, Found, Head
-from napari_emsynth.io.fields.itk import HEADER_BYTES, IDENTITY, Filled, VectorImage, as_text, found, numbers
+from napari_emsynth.io.fields.itk import HEADER_BYTES, IDENTITY, Filled, VectorImage, as_text, found, numbers, type_of
 from napari_emsynth.io.stored import opening
 from napari_emsynth.io.units import nm_per
 
@@ -62,7 +60,7 @@ def _read(path: Path) -> Found:
             origin=numbers(said.get("Offset", "0 0 0"), 3),
             unit_nm=nm_per(said["DistanceUnits"]) if "DistanceUnits" in said else 1.0,
             direction=numbers(said.get("TransformMatrix", "1 0 0 0 1 0 0 0 1"), 9),
-            dtype=np.dtype((">" if _is(said, "BinaryDataByteOrderMSB") else "<") + TYPES[said["ElementType"]]),
+            dtype=type_of(TYPES, said["ElementType"], big=_is(said, "BinaryDataByteOrderMSB")),
             offset=offset,
             packed=_is(said, "CompressedData"),
         )

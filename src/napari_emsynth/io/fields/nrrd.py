@@ -12,7 +12,7 @@ import numpy as np
 from napari_emsynth.errors import InputError
 from napari_emsynth.io.atomic import Work
 from napari_emsynth.io.fields.format import Format, Found, Head
-from napari_emsynth.io.fields.itk import HEADER_BYTES, IDENTITY, Filled, VectorImage, as_text, found, numbers
+from napari_emsynth.io.fields.itk import HEADER_BYTES, IDENTITY, Filled, VectorImage, as_text, found, numbers, type_of
 from napari_emsynth.io.stored import opening
 from napari_emsynth.io.units import nm_per
 
@@ -63,7 +63,7 @@ def _read(path: Path) -> Found:
             origin=numbers(said.get("space origin", "0 0 0"), 3),
             unit_nm=_unit(said),
             direction=direction,
-            dtype=np.dtype((">" if said.get("endian", "little") == "big" else "<") + TYPES[said["type"].lower()]),
+            dtype=type_of(TYPES, said["type"].lower(), big=said.get("endian", "little").lower() == "big"),
             offset=offset,
             packed=PACKED[said["encoding"].lower()],
         )

@@ -150,8 +150,7 @@ def _held(root: Any, path: str) -> tuple[Any, str]:
 
 
 def _multiscale(node: Any) -> Said:
-    found = _only(_listed(_ome(node), "multiscales"), "image of the field")
-    return found
+    return _only(_listed(_ome(node), "multiscales"), "image of the field")
 
 
 def _dataset(multiscale: Said, path: str) -> Said:

@@ -22,7 +22,7 @@ def with_field(volume: Volume, path: Path, settings: AlignSettings, runtime: Run
 
     Args:
         volume: the layer's.
-        path: .npy or .zarr.
+        path: in any format of fields.
         settings: whether the result is lazy, and has its mask beside it.
         runtime: progress, cancel.
 

@@ -14,8 +14,6 @@ from napari_emsynth.plugin.copy_as_code import slug
 from napari_emsynth.plugin.volume_task.linked_layers import LinkedLayersPanel
 from napari_emsynth.plugin.widgets.buttons import button, rows
 
-FIELDS = "Displacement field (*.zarr *.npy)"
-
 
 class AlignedLayersPanel(LinkedLayersPanel):
     """Speaks the unique ids of the ticked layers.
@@ -34,7 +32,7 @@ class AlignedLayersPanel(LinkedLayersPanel):
         self.list.setToolTip("Images, labels, points and shapes over the aligned stack")
         self.back = QCheckBox("Back: from aligned to as acquired")
         self.back.setToolTip("Through the inverse field, for what was drawn on the aligned stack")
-        self.save = button("Save field...", "Write the displacement field: .zarr with axes and units, or plain .npy")
+        self.save = button("Save field...", "Write the displacement field, for here or for ITK, SOFIMA and OME-Zarr")
         self.load = button("Load field...", "Align the chosen layer by a saved field; one of a binned copy serves too")
         self.box.insertWidget(1, self.back)
         self.box.addLayout(rows((self.save, self.load)))
@@ -42,7 +40,7 @@ class AlignedLayersPanel(LinkedLayersPanel):
         # A .zarr is a folder, which a dialog for files does not choose.
         menu = QMenu(self)
         menu.addAction("A .zarr folder...", lambda: self.load_field(folder=True))
-        menu.addAction("A .npy file...", lambda: self.load_field(folder=False))
+        menu.addAction("A file...", lambda: self.load_field(folder=False))
         self.load.setMenu(menu)
 
     def apply_to_ticked(self) -> None:
@@ -60,7 +58,7 @@ class AlignedLayersPanel(LinkedLayersPanel):
         """Ask where to, and write the field in use."""
         layer = self._layer()
         name = "stack" if layer is None else slug(layer.name)
-        path, _ = QFileDialog.getSaveFileName(self, "Save the field", f"{name}_field.zarr", FIELDS)
+        path, _ = QFileDialog.getSaveFileName(self, "Save the field", f"{name}_field.zarr", _filter())
         if path:
             self._task.save_field(layer, Path(path))
 
@@ -70,7 +68,15 @@ class AlignedLayersPanel(LinkedLayersPanel):
         path = (
             QFileDialog.getExistingDirectory(self, title)
             if folder
-            else QFileDialog.getOpenFileName(self, title, "", "Displacement field (*.npy)")[0]
+            else QFileDialog.getOpenFileName(self, title, "", _filter(folders=False))[0]
         )
         if path:
             self._task.load_field(self._layer(), Path(path), self._channel())
+
+
+def _filter(*, folders: bool = True) -> str:
+    """Return which names a dialog shows: those of every format, or of those that are no folder."""
+    from napari_emsynth.io.fields import FORMATS
+
+    shown = [form for form in FORMATS if folders or not form.folder]
+    return f"Displacement field ({' '.join(f'*{form.suffix}' for form in shown)})"

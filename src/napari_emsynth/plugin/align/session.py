@@ -117,16 +117,15 @@ class AlignTask(VolumeTask):
     # -- fields in files ---------------------------------------------------------------------------
 
     def save_field(self, layer: Any, path: Path) -> QueuedJob | None:
-        """Write the field in use to a .npy or .zarr."""
+        """Write the field in use, in the format that the suffix names."""
 
         def prepare() -> QueuedJob:
             result = self.wanted(layer).result
 
             def work(job: QueuedJob) -> Path:
-                from napari_emsynth.io.fields import write_field
+                from napari_emsynth.io.fields import format_of, write_field
 
-                # A .npy cannot say which volume coarse nodes serve.
-                dense = path.suffix.lower() == ".npy"
+                dense = not format_of(path, "write").keeps_nodes
                 return write_field(result, path, dense=dense, overwrite=True, progress=job.report, cancel=job.cancel)
 
             return QueuedJob(f"Save {path.name}", work, on_done=self._saved, on_failed=self.refuse, owner=self.name)
