@@ -9,6 +9,6 @@ from napari_emsynth.io.fields.table import FIELD_SUFFIXES, FORMATS, format_of
 from napari_emsynth.io.fields.write import check_field_output, check_voxels_known, field_of, write_field
 
 __all__ = [
-    "FIELD_SUFFIXES", "FORMATS", "FieldFile", "check_field_output", "check_voxels_known", "field_of", "format_of", "open_field", "read_field",
-    "read_field_record", "write_field",
+    "FIELD_SUFFIXES", "FORMATS", "FieldFile", "check_field_output", "check_voxels_known", "field_of", "format_of",
+    "open_field", "read_field", "read_field_record", "write_field",
 ]  # fmt: skip
