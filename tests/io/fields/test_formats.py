@@ -289,7 +289,7 @@ def test_an_ome_zarr_says_what_the_specification_asks_for(tmp_path):
     np.testing.assert_allclose(array[1] / VOXEL[1], dense(smooth())[:, 0], atol=1e-5)
 
 
-def foreign(path, axes="zyxc", components="zyx", declare="image", unit="micrometer", out=None, **more):
+def foreign(path, axes="zyxc", components="zyx", declare="image", unit="micrometer", out=None, array="s0", **more):
     """Write a field as another tool could: axes and components in any order, in micrometres."""
     field = dense(smooth())
     size = dict(zip("zyx", VOXEL, strict=True))
@@ -309,9 +309,9 @@ def foreign(path, axes="zyxc", components="zyx", declare="image", unit="micromet
         "coordinateSystems": [{"name": "phys", "axes": all_axes}],
         "datasets": [
             {
-                "path": "s0",
+                "path": array,
                 "coordinateTransformations": [
-                    {"type": "scale", "input": {"path": "s0"}, "output": {"name": "phys"}, "scale": scale}
+                    {"type": "scale", "input": {"path": array}, "output": {"name": "phys"}, "scale": scale}
                 ],
             }
         ],
@@ -330,9 +330,9 @@ def foreign(path, axes="zyxc", components="zyx", declare="image", unit="micromet
         holder = root
         if declare == "image":
             image["coordinateSystems"] += systems
-            image["coordinateTransformations"] = [said | {"path": "s0"}]
+            image["coordinateTransformations"] = [said | {"path": array}]
         root.attrs["ome"] = {"version": "0.6", "multiscales": [image]}
-    holder.create_array("s0", data=data.astype(np.float32))
+    holder.create_array(array, data=data.astype(np.float32))
     return path
 
 
@@ -343,6 +343,12 @@ def test_displacements_of_others_are_read_whatever_the_order_of_their_axes(tmp_p
     components = axes.replace("c", "") if declare == "axis" else "zyx"
     back = read_field(foreign(tmp_path / "u.ome.zarr", axes, components, declare))
     assert back.voxel_nm == pytest.approx(VOXEL)
+    np.testing.assert_allclose(dense(back), dense(smooth()), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("declare", ["scene", "image"])
+def test_an_array_may_lie_deep_in_its_image(tmp_path, declare):
+    back = read_field(foreign(tmp_path / "u.ome.zarr", declare=declare, array="scale0/field"))
     np.testing.assert_allclose(dense(back), dense(smooth()), rtol=0, atol=1e-5)
 
 

@@ -139,14 +139,22 @@ def _is_vector(axis: Any) -> bool:
 
 
 def _held(root: Any, path: str) -> tuple[Any, str]:
-    """Return the image group that a field belongs to, and the array's path in it; "" for its first."""
+    """Return the image group that a field belongs to, and the array's path in it; "" for its first.
+
+    Raises:
+        InputError: an array that lies in no image.
+    """
     import zarr
 
-    node = root[path.strip("/")]
+    parts = path.strip("/").split("/")
+    node = root["/".join(parts)]
     if not isinstance(node, zarr.Array):
         return node, ""
-    inside, _, name = path.strip("/").rpartition("/")
-    return (root[inside] if inside else root), name
+    for depth in reversed(range(len(parts))):
+        group = root["/".join(parts[:depth])] if depth else root
+        if "multiscales" in group.attrs.get("ome", {}):
+            return group, "/".join(parts[depth:])
+    raise InputError(f"the array {path[:60]} lies in no image, which would say what its axes are")
 
 
 def _multiscale(node: Any) -> Said:
