@@ -71,7 +71,7 @@ def test_a_search_that_found_nothing_can_be_handed_on(emsynth, stack, crop, tmp_
     assert answer.json["sections"] == []
     assert "nothing to replace" in answer.json["notices"][0]
     assert np.array_equal(es.read(out).read(slice(None)), crop)
-    assert read_synthetic(out) is None
+    assert not read_synthetic(out).read(slice(None)).any()
     assert es.read(out).grid == es.read(stack).grid
     assert "nothing to replace" in emsynth("interpolate", stack, out, "--sections", listed, "--overwrite").out
 

@@ -108,7 +108,7 @@ def test_damaged_tiff(tmp_path):
     (tmp_path / "text.tif").write_text("not a TIFF")
     refused(tmp_path / "text.tif", r"text\.tif cannot be read as TIFF")
     (tmp_path / "empty.tif").touch()
-    refused(tmp_path / "empty.tif", r"empty\.tif cannot be read as TIFF")
+    refused(tmp_path / "empty.tif", r"empty\.tif is empty: it has 0 bytes")
     tifffile.imwrite(tmp_path / "short.tif", STACK)
     with (tmp_path / "short.tif").open("r+b") as file:
         file.truncate(STACK.nbytes // 2)

@@ -299,14 +299,14 @@ def _existing(path: Location) -> Format:
         return "folder" if kind_of(path) is None else "tensor"
     if not path.is_file():
         raise InputError(f"cannot read {path}: it is no plain file")
-    if not path.stat().st_size:
-        raise InputError(f"{path} is empty: it has 0 bytes")
     kind = _kind(path)
     if kind == "zarr":
         raise InputError(f"cannot read {path}: it is a file, and a Zarr is a folder; unpack it if it is an archive")
     if kind is None:
         known = ", ".join((*SUFFIXES, "a folder of 2-D images"))
         raise InputError(f"cannot read {path}: suffix {path.suffix or 'missing'!r}, needs {known}")
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty: it has 0 bytes")
     return kind
 
 
