@@ -11,7 +11,7 @@ import napari_emsynth as es
 WORDS = ("--sections", "2", "--method", "linear")
 
 
-@pytest.mark.parametrize("name", ["e.tif", "e.mrc", "e.ome.tif", "e.zarr", "e.rec", "e.jpg"])
+@pytest.mark.parametrize("name", ["e.tif", "e.mrc", "e.ome.tif", "e.rec"])
 def test_an_empty_file(tmp_path, refused, name):
     (tmp_path / name).write_bytes(b"")
     assert f"{name} is empty: it has 0 bytes" in refused("detect", tmp_path / name)
