@@ -23,7 +23,7 @@ import torch
 
 import napari_emsynth as es
 from napari_emsynth.methods import all_methods
-from napari_emsynth.methods.interpolate.scoring import evaluate
+from napari_emsynth.methods.interpolate.scoring.evaluate import evaluate
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume
 

@@ -21,8 +21,8 @@ import torch
 
 import napari_emsynth as es
 from napari_emsynth.methods import all_methods
-from napari_emsynth.methods.align.scoring import evaluate as evaluate_align
-from napari_emsynth.methods.interpolate.scoring import evaluate as evaluate_interpolate
+from napari_emsynth.methods.align.scoring.evaluate import evaluate as evaluate_align
+from napari_emsynth.methods.interpolate.scoring.evaluate import evaluate as evaluate_interpolate
 from napari_emsynth.metrics.spectrum import reslice_distance
 from napari_emsynth.spec import Runtime
 from napari_emsynth.volume import Volume

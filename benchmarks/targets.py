@@ -24,7 +24,7 @@ import tifffile
 
 import napari_emsynth as es
 from napari_emsynth.methods.evaluate import evaluate
-from napari_emsynth.methods.interpolate.scoring import evaluate as hide
+from napari_emsynth.methods.interpolate.scoring.evaluate import evaluate as hide
 from napari_emsynth.metrics import psnr
 from napari_emsynth.metrics.spectrum import mid_band_ratio, reslice_distance
 from napari_emsynth.volume import Array, Volume
